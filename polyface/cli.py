@@ -1,0 +1,355 @@
+"""The command line: parse, call, print. What a command does is in the rooms; they are imported where they are used, so that --help is there at once."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+from polyface import __version__
+from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, reason
+
+BROKEN_PIPE = 141
+"""The reader of our output is gone; what a shell reports of a process that SIGPIPE ended."""
+
+EXTRA_OF = {
+    **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript"), "train"),
+    **dict.fromkeys(("pyarrow", "scipy", "matplotlib"), "data"),
+    "skimage": "demo",
+}
+"""What to install where a package is missing, which a plain install leaves out."""
+
+app = App(
+    name="polyface",
+    help="One network for every question about a face. Nothing leaves this machine.",
+    help_epilogue="Exit status: 0 all done; 1 done, some inputs were refused; 2 the request was wrong; 3 started and failed; 130 interrupted.",
+    version=__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=(), show_default=False),
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+datasets = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
+synth = App(name="synth", help="Drawn people, every label known, to try and test with.", sort_key=8)
+app.command(datasets)
+app.command(synth)
+
+Model = Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours. The installed weights where nothing is said.")]
+Data = Annotated[Path | None, Parameter(help="The folder of the data sets: DIR/<name>, DIR/<name>.zip or DIR/<name>.tar.", env_var="POLYFACE_DATA")]
+DetectorFile = Annotated[Path | None, Parameter(help="A YuNet .onnx file that finds faces. OpenCV's own cascade where nothing is said.")]
+Json = Annotated[Path | None, Parameter(name="--json", help="Write the report here, as JSON.")]
+
+
+def main() -> NoReturn:
+    """The command `polyface`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit status; what goes wrong becomes one line on stderr. POLYFACE_DEBUG=1 shows where an unexpected error comes from."""
+    try:
+        status = app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return status or 0
+    except CycloptsError as error:
+        return _failed(str(error) + " (polyface --help)", RequestError.exit_status)
+    except PolyfaceError as error:
+        return _failed(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's own flush at exit must not fail once more
+        return BROKEN_PIPE
+    except Exception as error:
+        if os.environ.get("POLYFACE_DEBUG") == "1":
+            raise
+        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if missing.partition(".")[0] in EXTRA_OF:
+            return _failed(f"this needs {missing}: pip install 'polyface[{EXTRA_OF[missing.partition('.')[0]]}]'", RequestError.exit_status)
+        return _failed(f"{reason(error)} (POLYFACE_DEBUG=1 shows where)", RunError.exit_status)
+
+
+def _failed(words: str, status: int) -> int:
+    from polyface import terminal
+
+    terminal.say(" ".join(words.split()))
+    return status
+
+
+# Using a model
+
+
+@app.command(sort_key=1)
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Where pictures, the model and answers go.")] = Path("polyface-demo"),
+    minutes: Annotated[float, Parameter(help="How long to train.", show_default=True)] = 2.0,
+) -> None:
+    """Answer on a portrait, then draw three data sets, train a network on them, score it and answer with it."""
+    from polyface.demo import demo
+
+    demo(out, minutes)
+
+
+@app.command(sort_key=2)
+def analyze(
+    *paths: Annotated[str, Parameter(help="Photographs, folders and globs.", required=True)],
+    tasks: Annotated[str | None, Parameter(help="Only these, as a,b. All but identity where nothing is said.")] = None,
+    model: Model = None,
+    detector: DetectorFile = None,
+    out: Annotated[Path | None, Parameter(help="Write answers.jsonl and masks here, rather than answers to stdout.")] = None,
+    pictures: Annotated[bool, Parameter(help="Write each picture with its answers drawn on it, under --out.")] = False,
+) -> int:
+    """Answer every question about every face on photographs: one JSON object per face and line, and a table for a person."""
+    from polyface.inference import analyze as analysis
+    from polyface.inference import write
+
+    if pictures and out is None:
+        raise RequestError("--pictures needs --out DIR, to write them to")
+    analyzer = _with_terms(analysis.load(model, detector))
+    return write.analyze(analyzer, paths, _names(tasks), out, pictures)
+
+
+@app.command(sort_key=3)
+def info(
+    model: Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours. The installed weights where nothing is said.")] = None,
+    /,
+    *,
+    json: Annotated[bool, Parameter(help="The whole card, as JSON.")] = False,
+) -> None:
+    """What a model answers, how well, what it learned from, and what it was never shown."""
+    from polyface.inference import card, engine
+
+    loaded = engine.load(model)
+    if json:
+        sys.stdout.write(card.json_of_card(loaded.card).decode())
+    else:
+        _print_card(loaded.card, loaded.label)
+
+
+# Making a model
+
+
+@app.command(sort_key=4)
+def train(
+    recipe: Annotated[str, Parameter(help="A recipe of the package by name, or a .toml file.")],
+    /,
+    *,
+    data: Data = None,
+    out: Annotated[Path | None, Parameter(help="The run folder. runs/<recipe>-<time> where nothing is said.")] = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
+    resume: Annotated[Path | None, Parameter(help="Continue the run of this folder.")] = None,
+) -> None:
+    """Train a network by a recipe, on data sets that each answer some of the questions."""
+    from polyface.training import run
+
+    print(run.train(recipe, data, out, list(settings), resume))
+
+
+@app.command(sort_key=5)
+def evaluate(
+    model: Annotated[Path, Parameter(help="A model directory, or an .onnx file of ours.")],
+    /,
+    *,
+    data: Data = None,
+    sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
+    detector: DetectorFile = None,
+    json: Json = None,
+) -> None:
+    """Score a model on the test splits, each task with its field's metric, beside chance and the best constant answer."""
+    from polyface import files, runtime, terminal
+    from polyface.evaluation import evaluate
+
+    report = evaluate.evaluate(model, data, _names(sets), detector, runtime.processors())
+    terminal.table(report.rows())
+    if json is not None:
+        files.write_atomically(json, report.to_json())
+
+
+@app.command(sort_key=6)
+def export(
+    run: Annotated[Path, Parameter(help="The run folder.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="The model directory. RUN/model where nothing is said.")] = None,
+) -> None:
+    """Write a run's best network as ONNX with its card inside, compared with torch."""
+    from polyface.models import export
+
+    print(export.export(run, out))
+
+
+# Data sets
+
+
+@datasets.command(name="list", sort_key=1)
+def datasets_list(*, data: Data = None) -> None:
+    """The public data sets that polyface reads, what each answers, and whether it is there."""
+    from polyface import terminal
+    from polyface.datasets import DATASETS
+
+    rows = []
+    for dataset in DATASETS:
+        there = {} if data is None else {"there": "yes" if _is_there(dataset.name, data) else ""}
+        said = {"answers": ", ".join(dataset.answers), "splits": ", ".join(dataset.splits), "title": dataset.title, "terms": dataset.terms}
+        rows.append({"name": dataset.name, **there, **said})
+    terminal.table(rows)
+
+
+@datasets.command(name="test", sort_key=2)
+def datasets_test(
+    file: Annotated[str, Parameter(help="A user's .py or manifest .toml, or the name of a listed set.")],
+    /,
+    *,
+    data: Data = None,
+) -> int:
+    """Hold a data set to the contract: unique keys, splits disjoint by subject, valid labels, the same list twice."""
+    from polyface import terminal
+    from polyface.datasets import contract, find_root, named
+
+    dataset = named(file)
+    problems = contract.check(dataset, find_root(data, dataset.name))
+    for problem in problems:
+        print(problem)
+    terminal.say(f"{dataset.name} " + (f"breaks the contract in {len(problems)} places" if problems else "keeps the contract"))
+    return 1 if problems else 0
+
+
+@datasets.command(name="align", sort_key=3)
+def datasets_align(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
+    data: Data = None,
+    detector: DetectorFile = None,
+) -> None:
+    """Detect the five points of every face once, and keep them with the detector and its score."""
+    from polyface import terminal
+    from polyface.datasets import crops, data_folder, find_root, named
+    from polyface.images.detect import load_detector
+
+    folder, finder = data_folder(data), load_detector(detector)
+    for dataset in [named(name) for name in names]:
+        root = find_root(data, dataset.name)
+        with terminal.progress(dataset.name) as advance:
+            counts = crops.align_set(dataset, root, folder, finder, _since_last(advance))
+        print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+
+
+@datasets.command(name="pack", sort_key=4)
+def datasets_pack(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
+    data: Data = None,
+) -> int:
+    """Write the training split once as training reads it, large photographs as wide crops."""
+    from polyface import terminal
+    from polyface.datasets import data_folder, find_root, named
+    from polyface.training import examples
+
+    folder, troubled = data_folder(data), False
+    for dataset in [named(name) for name in names]:
+        with terminal.progress(dataset.name) as advance:
+            problems = examples.pack_set(dataset, find_root(data, dataset.name), folder, advance)
+        for problem in problems:
+            terminal.say(str(problem))
+        troubled = troubled or bool(problems)
+        print(examples.pack_folder(folder, dataset.name))
+    return 1 if troubled else 0
+
+
+# Drawn people
+
+
+@synth.command(name="preview", sort_key=1)
+def synth_preview(
+    *,
+    out: Annotated[Path, Parameter(help="The picture to write.", show_default=True)] = Path("drawn.png"),
+    people: Annotated[int, Parameter(help="How many people, a row for each.", show_default=True)] = 6,
+    photos: Annotated[int, Parameter(help="Photos of each.", show_default=True)] = 8,
+    seed: Annotated[int, Parameter(show_default=True)] = 0,
+    labels: Annotated[bool, Parameter(help="With regions, points and the nose's direction drawn on.")] = False,
+) -> None:
+    """One picture of drawn people."""
+    from polyface.inference.write import write_picture
+    from polyface.synth.preview import preview
+
+    if people < 1 or photos < 1 or seed < 0:
+        raise RequestError(f"people and photos must be at least 1 and the seed at least 0, not {people}, {photos} and {seed}")
+    write_picture(out, preview(seed, people, photos, labels))
+    print(out)
+
+
+@synth.command(name="write", sort_key=2)
+def synth_write(
+    layout: Annotated[str, Parameter(help="The public data set whose layout to write, such as utkface.")],
+    out: Annotated[Path, Parameter(help="The folder to write.")],
+    /,
+    *,
+    people: Annotated[int, Parameter(show_default=True)] = 50,
+    photos: Annotated[int, Parameter(help="Photos of each.", show_default=True)] = 10,
+    seed: Annotated[int, Parameter(show_default=True)] = 0,
+) -> None:
+    """Write drawn people in the layout of a public data set."""
+    from polyface.synth import write
+
+    number = write.write(layout, out, people, photos, seed)
+    print(f"{number} pictures in {out}")
+
+
+def _names(listed: str | None) -> list[str] | None:
+    """a,b -> [a, b]."""
+    if listed is None:
+        return None
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    if not names:
+        raise RequestError(f"{listed!r} names nothing")
+    return names
+
+
+def _since_last(advance: Any) -> Any:
+    """For those who report how many are done so far, rather than since they last did."""
+    so_far = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal so_far
+        advance(done - so_far, total)
+        so_far = done
+
+    return report
+
+
+def _is_there(name: str, data: Path) -> bool:
+    from polyface.datasets import find_root
+
+    try:
+        find_root(data, name)
+    except RequestError:
+        return False
+    return True
+
+
+def _with_terms(analyzer: Any) -> Any:
+    """Say the terms of the weights, once a run."""
+    from polyface import terminal
+
+    terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
+    return analyzer
+
+
+def _print_card(card: Any, label: str) -> None:
+    from polyface import terminal
+
+    about = {"model": label, "created": card.created, "commit": card.commit, "terms": card.terms, "detector": card.detector.name if card.detector else ""}
+    if card.trained_on_drawings:
+        about["note"] = "trained on drawings, not on photographs"
+    print("\n".join(f"{name:9} {value}" for name, value in about.items() if value))
+    tasks = [{"task": name, "kind": entry["kind"], "question": entry.get("question", ""), "note": card.task_notes.get(name)} for name, entry in card.tasks.items()]
+    scores = [{name: getattr(score, name) for name in ("task", "dataset", "split", "metric", "value", "low", "high", "chance", "constant", "n")} for score in card.scores]
+    data = [{"data set": entry.name, "split": entry.split, "images": entry.images, "subjects": entry.subjects, "terms": entry.terms} for entry in card.data]
+    for title, rows in (("answers", tasks), ("scores", scores), ("learned from", data)):
+        if rows:
+            print()
+            columns = [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
+            terminal.table(rows, columns, title=title)
+    if card.limits:
+        print("\nlimits\n" + "\n".join(f"- {limit}" for limit in card.limits))

@@ -1,0 +1,108 @@
+"""Who answered which question: a data set lists records, and says what its words leave possible.
+
+No pixels are read to list records. A data set is a `Dataset` in one file; CONTRIBUTING.md shows how to write one, `polyface datasets test FILE.py` checks it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from polyface.errors import InputError, RequestError
+from polyface.images.read import Root, Source
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words, nearest
+
+Meaning = Words | Ranges | TraitNames | PointMap | People
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What a data set itself knows about where a face is: five points [5, 2] in the picture's pixels, and how far they are to be trusted.
+
+    stated: the set was cropped to these points, they serve everywhere. labelled: people clicked them, they serve in training only and choose among
+    detections. guess: where a pre-cropped face should be, for when a detector finds nothing.
+    """
+
+    points: np.ndarray = field(repr=False)
+    how: Literal["stated", "labelled", "guess"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled face. key is unique in its set; labels by task, in the set's words; boxes [n, 4] are all labelled faces of a whole photograph; groups for tables of fairness."""
+
+    key: str
+    source: Source
+    labels: Mapping[str, object]
+    subject: str | None = None
+    alignment: Alignment | None = None
+    boxes: np.ndarray | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The records that are there; the files that are listed but absent; the rows that were refused, each with its reason."""
+
+    records: tuple[Record, ...]
+    absent: tuple[str, ...] = ()
+    problems: tuple[InputError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A verification list: keys of records left and right, whether they are one person, and the fold of each pair."""
+
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    same: np.ndarray
+    fold: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A public data set, or a user's own. answers: {task name: what the set's words leave possible}; list_records(root, split) and list_pairs(root) read its files."""
+
+    name: str
+    title: str
+    terms: str
+    url: str
+    answers: Mapping[str, Meaning]
+    splits: tuple[Split, ...]
+    list_records: Callable[[Root, Split], Listing] = field(repr=False)
+    list_pairs: Callable[[Root], Pairs] | None = field(default=None, repr=False)
+
+    def records(self, root: Root, split: Split) -> Listing:
+        """The records of a split. Raises RequestError where the set has no such split, InputError where nothing of it is there."""
+        if split not in self.splits:
+            raise RequestError(f"{self.name} has no split {split!r}{nearest(split, self.splits)}")
+        listing = self.list_records(root, split)
+        if not listing.records:
+            hint = f"; {len(listing.absent)} files are listed but absent, {listing.absent[0]} first" if listing.absent else ""
+            hint += f"; {len(listing.problems)} rows were refused: {listing.problems[0]}" if listing.problems else ""
+            raise InputError(f"{root}: no picture of {self.title}, split {split}{hint}")
+        return listing
+
+    def pairs(self, root: Root) -> Pairs:
+        if self.list_pairs is None:
+            raise RequestError(f"{self.name} states no pairs")
+        return self.list_pairs(root)
+
+
+def tenth(content: bytes | str) -> int:
+    """0 to 9 from a subject's key or a file's bytes, evenly and for ever: how splits are cut where a set states none."""
+    data = content.encode() if isinstance(content, str) else content
+    return int(hashlib.sha256(data).hexdigest()[:8], 16) % 10
+
+
+def split_of(content: bytes | str) -> Split:
+    """Tenth 0 is test, 1 validation, the rest train."""
+    return {0: "test", 1: "validation"}.get(tenth(content), "train")  # type: ignore[return-value]
+
+
+def split_of_train(content: bytes | str) -> Split:
+    """Where a set states train and test only: tenth 1 of its train is validation."""
+    return "validation" if tenth(content) == 1 else "train"

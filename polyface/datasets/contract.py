@@ -1,0 +1,157 @@
+"""What every data set must hold to, public or a user's own: `check(dataset, root)` says in plain lines where one does not."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from polyface import tasks
+from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
+from polyface.datasets.tables import check_label
+from polyface.errors import InputError, PolyfaceError, reason
+from polyface.images import read
+from polyface.images.read import Root
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words
+
+SAMPLE = 50
+FITTING: dict[type[tasks.Task], type] = {
+    tasks.Category: Words,
+    tasks.Regions: Words,
+    tasks.Scale: Ranges,
+    tasks.Angles: Ranges,
+    tasks.Traits: TraitNames,
+    tasks.Points: PointMap,
+    tasks.Embedding: People,
+}
+
+
+def check(dataset: Dataset, root: Root) -> list[str]:
+    """The promises that a data set breaks, a line each; none is good. Lists everything twice, and opens a sample of the pictures and masks.
+
+    Rows that the reader itself refused are no breach: they are in its listings.
+    """
+    problems = check_answers(dataset)
+    listings: dict[Split, Listing] = {}
+    for split in dataset.splits:
+        try:
+            listings[split] = dataset.records(root, split)
+            if _print(listings[split]) != _print(dataset.records(root, split)):
+                problems.append(f"{split}: listed twice, it is not the same")
+        except PolyfaceError as error:
+            problems.append(f"{split}: cannot be listed ({error})")
+        except Exception as error:
+            problems.append(f"{split}: cannot be listed, the reader fails with {reason(error)}")
+    problems += check_splits(listings)
+    records = [record for listing in listings.values() for record in listing.records]
+    for record in records:
+        problems += _check_labels(dataset, record)
+    for record in records[:: max(1, len(records) // SAMPLE)][:SAMPLE]:
+        problems += _check_files(dataset, record)
+    if dataset.list_pairs is not None:
+        problems += _check_pairs(dataset, root, {record.key for record in records})
+    return problems
+
+
+def check_answers(dataset: Dataset) -> list[str]:
+    """Tasks that there are, each with a meaning of the fitting class and size."""
+    problems = [] if dataset.answers else ["it answers nothing"]
+    problems += [f"it has no {what}" for what in ("name", "title", "terms") if not getattr(dataset, what)]
+    for name, meaning in dataset.answers.items():
+        try:
+            task = tasks.named(name)
+        except PolyfaceError as error:
+            problems.append(f"answers: {error}")
+            continue
+        fitting = FITTING[type(task)]
+        if not isinstance(meaning, fitting):
+            problems.append(f"answers: {name} needs {fitting.__name__}, found {type(meaning).__name__}")
+        elif not _fits(task, meaning):
+            problems.append(f"answers: what the words mean does not fit {name}")
+    return problems
+
+
+def check_splits(listings: Mapping[Split, Listing]) -> list[str]:
+    """Keys are unique in the whole set, and nobody is in two splits."""
+    problems = []
+    keys: dict[str, Split] = {}
+    people: dict[str, Split] = {}
+    for split, listing in listings.items():
+        for record in listing.records:
+            if record.key in keys:
+                problems.append(f"{record.key}: the key is in {keys[record.key]} already, and again in {split}")
+            keys[record.key] = split
+            if record.subject is not None and people.setdefault(record.subject, split) != split:
+                problems.append(f"{record.key}: {record.subject} is in {people[record.subject]} and in {split}")
+    return problems
+
+
+def _fits(task: tasks.Task, meaning: Meaning) -> bool:
+    if isinstance(meaning, Words) and isinstance(task, tasks.Category | tasks.Regions):
+        return meaning.table.shape == (len(meaning.names), len(task.vocabulary)) and bool(meaning.table.any(axis=1).all())
+    if isinstance(meaning, Ranges):
+        return all(low <= high for low, high in meaning.meanings.values()) and meaning.sigma >= 0
+    if isinstance(meaning, TraitNames) and isinstance(task, tasks.Traits):
+        return set(task.vocabulary).issuperset(meaning.meanings.values())
+    if isinstance(meaning, PointMap) and isinstance(task, tasks.Points):
+        weights = meaning.weights
+        return weights.ndim == 2 and weights.shape[1] == task.count and bool((weights >= 0).all()) and bool(np.allclose(weights.sum(axis=1), 1))
+    return isinstance(meaning, People)
+
+
+def _check_labels(dataset: Dataset, record: Record) -> list[str]:
+    problems = []
+    for task, label in record.labels.items():
+        try:
+            if task not in dataset.answers:
+                raise InputError(f"a label for {task}, which the set does not answer")
+            check_label(task, dataset.answers[task], label)
+        except InputError as error:
+            problems.append(f"{record.key}: {error}")
+        except Exception as error:
+            problems.append(f"{record.key}: its label for {task} is of no use ({reason(error)})")
+    if record.alignment is not None and (np.shape(record.alignment.points) != (5, 2) or not np.isfinite(record.alignment.points).all()):
+        problems.append(f"{record.key}: its alignment is not five points")
+    if record.boxes is not None and (np.ndim(record.boxes) != 2 or np.shape(record.boxes)[1] != 4):
+        problems.append(f"{record.key}: its boxes are not [n, 4]")
+    return problems
+
+
+def _check_files(dataset: Dataset, record: Record) -> list[str]:
+    """The picture decodes; a mask that is opened lazily is valid, and of the picture's size."""
+    try:
+        image = read.decode(record.source.read(), str(record.source))
+        for task, label in record.labels.items():
+            if callable(label) and task in dataset.answers:
+                mask = label()
+                if np.shape(mask) != image.shape[:2]:
+                    raise InputError(f"{record.key}: a mask of shape {np.shape(mask)} on a picture of {image.shape[:2]}")
+                check_label(task, dataset.answers[task], mask)
+    except InputError as error:
+        return [str(error)]
+    except Exception as error:
+        return [f"{record.key}: cannot be opened, the reader fails with {reason(error)}"]
+    return []
+
+
+def _check_pairs(dataset: Dataset, root: Root, keys: set[str]) -> list[str]:
+    try:
+        pairs = dataset.pairs(root)
+    except PolyfaceError as error:
+        return [f"pairs: cannot be listed ({error})"]
+    if len({len(pairs.left), len(pairs.right), len(pairs.same), len(pairs.fold)}) != 1:
+        return ["pairs: left, right, same and fold differ in length"]
+    return [f"pairs: {key} is no record's key" for key in sorted({*pairs.left, *pairs.right} - keys)[:5]]
+
+
+def _print(listing: Listing) -> list[object]:
+    """What must not change between two listings."""
+    records = []
+    for record in listing.records:
+        labels = {task: _plain(label) for task, label in record.labels.items()}
+        records.append((record.key, str(record.source), record.subject, dict(record.groups), labels))
+    return [records, listing.absent, [str(problem) for problem in listing.problems]]
+
+
+def _plain(label: object) -> object:
+    if callable(label):
+        return "opened when needed"
+    return (label.shape, label.tobytes()) if isinstance(label, np.ndarray) else label

@@ -1,0 +1,214 @@
+"""From a record to what a network reads: five points, a crop, rows of labels. And the cache of points that a detector found.
+
+Every picture comes to the same crop, by the first of these that there is: the geometry a set states; the detector's five points (the detection that overlaps the labelled
+face most; else the largest); points that people clicked, in training only; where a pre-cropped face should be.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from polyface import tasks
+from polyface.datasets.base import Dataset, Record, Split
+from polyface.errors import InputError, RequestError
+from polyface.images import align, detect, geometry, read
+from polyface.tasks.kinds import Row, Task
+
+SMALLEST_OVERLAP = 0.3  # below this the detection is somebody else (DESIGN.md; the issue's rule for misses)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector found of a record's face: five points [5, 2] and box [4] in the picture's pixels, its score, and its overlap with the labelled face, 1 where none is labelled."""
+
+    points: np.ndarray = field(repr=False)
+    box: np.ndarray = field(repr=False)
+    score: float
+    overlap: float
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What `align` knows of a set, by record key: what was found, and a thumbnail of each aligned face (uint8 [400]), by which copies are recognised."""
+
+    found: Mapping[str, Found] = field(default_factory=dict)
+    thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A record and the five points its crop is taken by; how says where they come from."""
+
+    record: Record
+    points: np.ndarray = field(repr=False)
+    how: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of a split, those left out because nobody knows where their face is, and what was refused or absent."""
+
+    dataset: Dataset
+    items: tuple[Example, ...]
+    unaligned: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    problems: tuple[InputError, ...] = ()
+
+    @property
+    def ways(self) -> Counter:
+        return Counter(example.how for example in self.items)
+
+
+def examples(dataset: Dataset, root: read.Root, split: Split, found: Mapping[str, Found], training: bool) -> Examples:
+    """List a split and align each record."""
+    listing = dataset.records(root, split)
+    items, unaligned = [], []
+    for record in listing.records:
+        example = align_record(record, found.get(record.key), training)
+        (items if example else unaligned).append(example or record.key)
+    if not items:
+        raise RequestError(f"{root.label}: no face of {dataset.title} is aligned; run `polyface datasets align {dataset.name} --detector FILE`")
+    return Examples(dataset, tuple(items), tuple(unaligned), listing.absent, listing.problems)
+
+
+def align_record(record: Record, found: Found | None, training: bool) -> Example | None:
+    known = record.alignment
+    if known is not None and known.how == "stated":
+        return Example(record, known.points, "stated")
+    if found is not None and found.overlap >= SMALLEST_OVERLAP:
+        return Example(record, found.points, "detected")
+    if known is not None and (known.how == "guess" or training):
+        return Example(record, known.points, known.how)
+    return None
+
+
+def open_picture(record: Record) -> np.ndarray:
+    """uint8 RGB [H, W, 3]. Raises InputError naming the file."""
+    return read.decode(record.source.read(), str(record.source))
+
+
+def cut(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The crop uint8 [size, size, 3]; mid-grey outside the picture."""
+    return geometry.warp(image, matrix, (size, size))
+
+
+def rows_of(example: Example, dataset: Dataset, wanted: Sequence[Task], matrix: np.ndarray, size: int, people: Mapping[str, int]) -> dict[str, Row]:
+    """The rows of labels of one example in its crop, unknown for what its set does not say. Raises InputError naming file and task."""
+    rows = {}
+    for task in wanted:
+        label = example.record.labels.get(task.name) if task.name in dataset.answers else None
+        if isinstance(task, tasks.Embedding):
+            label = people.get(label) if isinstance(label, str) else None
+        if label is None:
+            rows[task.name] = task.unknown(size)
+            continue
+        try:
+            rows[task.name] = task.to_crop(task.encode(dataset.answers[task.name], label), matrix, size)
+        except InputError as error:
+            raise InputError(f"{example.record.source}, {task.name}: {error}") from error
+    return rows
+
+
+# What a detector found, once for each set
+
+THUMBNAIL = align.Crop(size=20, eye_distance=5.6, eyes=(10.0, 8.5))
+
+
+def faces_file(data: Path, name: str) -> Path:
+    return data / ".polyface" / f"{name}.faces.parquet"
+
+
+def read_faces(data: Path, name: str) -> Faces:
+    """What `align_set` wrote for a set; empty where it never ran."""
+    path = faces_file(data, name)
+    if not path.exists():
+        return Faces()
+    import pyarrow.parquet as parquet
+
+    found, thumbnails = {}, {}
+    for row in parquet.read_table(path).to_pylist():
+        if row["points"] is not None:
+            found[row["key"]] = Found(np.array(row["points"]).reshape(5, 2), np.array(row["box"]), row["score"], row["overlap"])
+        if row["thumbnail"] is not None:
+            thumbnails[row["key"]] = np.frombuffer(row["thumbnail"], np.uint8)
+    return Faces(found, thumbnails)
+
+
+def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Callable[[int, int], None] | None = None) -> Counter:
+    """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
+    are not searched. Returns counts of found, missed, stated, refused."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    records = list({record.key: record for split in dataset.splits for record in _records(dataset, root, split)}.values())
+    rows, counts = [], Counter()
+    for start in range(0, len(records), 64):
+        images, kept = [], []
+        for record in records[start : start + 64]:
+            try:
+                images.append(open_picture(record))
+                kept.append(record)
+            except InputError:
+                counts["refused"] += 1
+        sought = [index for index, record in enumerate(kept) if record.alignment is None or record.alignment.how != "stated"]
+        detections = dict(zip(sought, detector.detect_many([images[index] for index in sought]), strict=True))
+        for index, (record, image) in enumerate(zip(kept, images, strict=True)):
+            found = choose(detections[index], record) if index in detections else None
+            counts["stated" if index not in detections else "found" if found else "missed"] += 1
+            rows.append(_face_row(record, image, found))
+        if progress:
+            progress(min(start + 64, len(records)), len(records))
+    numbers = pa.list_(pa.float32())
+    columns = [("key", pa.string()), ("points", numbers), ("box", numbers), ("score", pa.float32()), ("overlap", pa.float32()), ("thumbnail", pa.binary())]
+    schema = pa.schema(columns, metadata={"detector": detector.name, "sha256": detector.sha256})
+    path = faces_file(data, dataset.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
+    os.replace(partial, path)
+    return counts
+
+
+def thumbnail(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """uint8 [400]: the aligned face in 20 x 20 grey pixels."""
+    small = cut(image, align.from_points(points, THUMBNAIL), THUMBNAIL.size)
+    return small.mean(-1).round().astype(np.uint8).ravel()
+
+
+def _face_row(record: Record, image: np.ndarray, found: Found | None) -> dict:
+    example = align_record(record, found, training=True)
+    return {
+        "key": record.key,
+        "points": found.points.ravel().tolist() if found else None,
+        "box": found.box.tolist() if found else None,
+        "score": found.score if found else None,
+        "overlap": found.overlap if found else None,
+        "thumbnail": thumbnail(image, example.points).tobytes() if example else None,
+    }
+
+
+def choose(faces: Sequence[detect.Face], record: Record) -> Found | None:
+    """The detection of a record's face: where its points are labelled, the one whose box overlaps theirs most; else the largest."""
+    faces = [face for face in faces if face.points is not None]
+    if not faces:
+        return None
+    boxes = [np.asarray(face.box, np.float64) for face in faces]
+    overlaps = [1.0] * len(faces)
+    if record.boxes is not None and len(record.boxes):
+        overlaps = [geometry.overlap(box, record.boxes[0]) for box in boxes]
+        best = int(np.argmax(overlaps))
+    else:
+        best = int(np.argmax([np.prod(box[2:] - box[:2]) for box in boxes]))
+    return Found(np.asarray(faces[best].points, np.float64), boxes[best], float(faces[best].score), overlaps[best])
+
+
+def _records(dataset: Dataset, root: read.Root, split: Split) -> Iterable[Record]:
+    try:
+        return dataset.records(root, split).records
+    except InputError:
+        return ()  # a split of which nothing is there
+

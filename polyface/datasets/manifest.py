@@ -1,0 +1,356 @@
+"""A user's own set: a table with a row per picture, declared in a small TOML file, the manifest. Its path stands wherever a data set's name may stand.
+
+    name = "clinic"                 # the pictures and the table are in DIR/clinic, DIR/clinic.zip or DIR/clinic.tar (--data DIR)
+    title = "Faces of the clinic"
+    terms = "private"
+    url = ""                        # optional
+    table = "faces.csv"             # a CSV with a header, or faces.parquet (needs polyface[data]); its columns may have any names
+    picture = "file"                # the column that holds the picture's path, seen from the folder of the set
+    subject = "patient"             # optional: who it is; nobody is then in two splits
+    groups = ["site"]               # optional: columns for the tables of fairness
+    split = "part"                  # optional: a column of train, validation, test. Without it: fixed tenths of the subjects, or of the pictures' contents.
+                                    # Where no row says validation, a tenth of train is
+    splits = ["test"]               # optional: the splits there are, if not all three. One alone and no column: every row is in it
+
+    [tasks.gender]                  # questions with classes: gender, race, expression
+    column = "sex"
+    words = { M = "male", F = "female" }            # {its word: our answer}, or words = "same" where it speaks our vocabulary
+
+    [tasks.race]
+    column = "origin"
+    words = { Asian = ["East Asian", "Southeast Asian"], Black = "Black" }      # a word may leave several answers possible
+
+    [tasks.age]                     # a cell is a number or one of the ranges' words; ends included
+    column = "age"
+    ranges = { "20-29" = [20, 29], "old" = [65, 116] }
+    sigma = 2.0                     # optional: how precise plain numbers are
+
+    [tasks.attributes]              # {its column: our attribute}; cells are 1, true, yes or 0, -1, false, no
+    traits = { glasses = "Eyeglasses", smile = "Smiling" }
+
+    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any points, with `means`
+    columns = ["ex", "ey", "nx", "ny"]
+    means = [[36, 37, 38, 39, 40, 41], [30]]        # for each point, of which of the 68 it is the mean
+    first_pixel = 0                 # the coordinate of the first pixel's centre: 0 (OpenCV, most tools; the default), 0.5, or 1 (MATLAB, .pts)
+
+    [tasks.parsing]                 # a column of paths of PNG masks whose values are class indices, 255 where unlabelled
+    column = "mask"
+    words = { background = "background", hairy = ["hair", "l_brow", "r_brow"] } # in the order of the indices, or "same"
+
+    [tasks.pose]                    # {axis: its column}, degrees: yaw > 0 nose to the image's right, pitch > 0 up, roll > 0 clockwise as seen
+    columns = { yaw = "turn" }
+    ranges = { left = [-99, -15] }  # optional; sigma too
+
+    [tasks.identity]                # people to be told apart; usually the column of the subject
+    column = "patient"
+
+An empty cell is a question that nobody answered. A cell that cannot be read refuses its row, by name, and the rest goes on. Keys that are not listed here are refused.
+"""
+
+import io
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from polyface import tasks
+from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of, split_of_train
+from polyface.datasets.tables import Mask, Rows, csv_rows, number, text
+from polyface.errors import InputError, RequestError
+from polyface.images import geometry
+from polyface.images.read import Root, Source
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words, nearest, same_words, words
+
+Cells = Mapping[str, str]
+
+
+def read_manifest(path: Path) -> Dataset:
+    """The data set that a manifest declares; its table is not opened yet. Raises RequestError, one line, for whatever in the manifest is not as it should be."""
+    try:
+        given = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RequestError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    sections = given.pop("tasks", {})
+    manifest = _convert(given, Manifest, str(path))
+    if not isinstance(sections, dict) or not sections:
+        raise RequestError(f"{path}: no [tasks.NAME] says what the set answers")
+    if manifest.split is None and len(set(manifest.splits)) not in (1, 3):
+        raise RequestError(f"{path}: two splits need a column that says which (split = ...)")
+    readers: dict[str, Columns] = {}
+    answers: dict[str, Meaning] = {}
+    for name, section in sections.items():
+        where = f"{path}: [tasks.{name}]"
+        try:
+            task = tasks.named(name)
+            readers[name] = _convert(section, READERS[type(task)], where)
+            answers[name] = readers[name].meaning(task)  # type: ignore[arg-type]  # READERS pairs them by kind
+        except RequestError as error:
+            raise error if str(error).startswith(where) else RequestError(f"{where}: {error}") from None
+    lister = partial(list_records, manifest, readers, answers)
+    return Dataset(manifest.name, manifest.title, manifest.terms, manifest.url, answers, manifest.splits, lister)
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys above the tasks."""
+
+    name: str
+    title: str
+    terms: str
+    table: str
+    picture: str
+    url: str = ""
+    subject: str | None = None
+    groups: tuple[str, ...] = ()
+    split: str | None = None
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+
+    def columns(self) -> list[str]:
+        return [self.picture, *self.groups, *([self.subject] if self.subject else []), *([self.split] if self.split else [])]
+
+
+# One struct for each kind of question: its keys, what its words mean, and the label in a row's cells (None where nobody answered).
+
+
+class ClassColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    column: str
+    words: Literal["same"] | dict[str, str | tuple[str, ...]]
+
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    def meaning(self, task: tasks.Category | tasks.Regions) -> Words:
+        return same_words(task.vocabulary) if isinstance(self.words, str) else words(task.vocabulary, self.words)
+
+    def label(self, cells: Cells, root: Root) -> object:
+        return cells[self.column] or None
+
+
+class MaskColumn(ClassColumn, frozen=True, forbid_unknown_fields=True):
+    def label(self, cells: Cells, root: Root) -> object:
+        name = cells[self.column]
+        if name and not root.exists(name):
+            raise InputError(f"no mask {name}")
+        return Mask(Source(root, name)) if name else None
+
+
+class NumberColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    column: str
+    ranges: dict[str, tuple[float, float]] = {}
+    sigma: float = 0.0
+
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    def meaning(self, task: tasks.Scale) -> Ranges:
+        return _ranges(self.ranges, self.sigma)
+
+    def label(self, cells: Cells, root: Root) -> object:
+        cell = cells[self.column]
+        return _number_or_word(cell, self.ranges) if cell else None
+
+
+class AngleColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    of_axes: dict[str, str] = msgspec.field(name="columns")
+    ranges: dict[str, tuple[float, float]] = {}
+    sigma: float = 0.0
+
+    def columns(self) -> list[str]:
+        return list(self.of_axes.values())
+
+    def meaning(self, task: tasks.Angles) -> Ranges:
+        for axis in self.of_axes:
+            if axis not in task.axes:
+                raise RequestError(f"no axis {axis!r}{nearest(axis, task.axes)}")
+        return _ranges(self.ranges, self.sigma)
+
+    def label(self, cells: Cells, root: Root) -> object:
+        return {axis: _number_or_word(cells[column], self.ranges) for axis, column in self.of_axes.items() if cells[column]} or None
+
+
+class TraitColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    traits: dict[str, str]
+
+    def columns(self) -> list[str]:
+        return list(self.traits)
+
+    def meaning(self, task: tasks.Traits) -> TraitNames:
+        for ours in self.traits.values():
+            if ours not in task.vocabulary:
+                raise RequestError(f"no attribute {ours!r}{nearest(ours, task.vocabulary)}")
+        return TraitNames(self.traits)
+
+    def label(self, cells: Cells, root: Root) -> object:
+        return {column: _yes_or_no(cells[column]) for column in self.traits if cells[column]} or None
+
+
+class PointColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    coordinates: tuple[str, ...] = msgspec.field(name="columns")
+    means: tuple[tuple[int, ...], ...] = ()
+    first_pixel: float = 0
+
+    def columns(self) -> list[str]:
+        return list(self.coordinates)
+
+    def meaning(self, task: tasks.Points) -> PointMap:
+        if len(self.coordinates) % 2 or not self.coordinates:
+            raise RequestError("columns are x, y, x, y, ...: an even number of them")
+        if self.first_pixel not in FROM_FIRST_PIXEL:
+            raise RequestError(f"first_pixel {self.first_pixel:g} is none of 0, 0.5, 1")
+        count = len(self.coordinates) // 2
+        if self.means:
+            if len(self.means) != count or not all(mean and all(0 <= point < task.count for point in mean) for mean in self.means):
+                raise RequestError(f"means must hold, for each of the {count} points, numbers from 0 to {task.count - 1}")
+            return PointMap(np.array([np.bincount(mean, minlength=task.count) / len(mean) for mean in self.means]))
+        if count not in (5, task.count):
+            raise RequestError(f"{count} points, neither 5 nor {task.count}: say with `means` what they are")
+        return PointMap(geometry.five_of_68() if count == 5 else np.eye(task.count))
+
+    def label(self, cells: Cells, root: Root) -> object:
+        values = [number(cells[column]) if cells[column] else np.nan for column in self.coordinates]
+        points = FROM_FIRST_PIXEL[self.first_pixel](np.array(values).reshape(-1, 2))
+        return points if np.isfinite(points).all(-1).any() else None
+
+
+class PersonColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    column: str
+
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    def meaning(self, task: tasks.Embedding) -> People:
+        return People()
+
+    def label(self, cells: Cells, root: Root) -> object:
+        return cells[self.column] or None
+
+
+Columns = ClassColumn | MaskColumn | NumberColumn | AngleColumns | TraitColumns | PointColumns | PersonColumn
+READERS: dict[type[tasks.Task], Any] = {
+    tasks.Category: ClassColumn,
+    tasks.Regions: MaskColumn,
+    tasks.Scale: NumberColumn,
+    tasks.Angles: AngleColumns,
+    tasks.Traits: TraitColumns,
+    tasks.Points: PointColumns,
+    tasks.Embedding: PersonColumn,
+}
+FROM_FIRST_PIXEL: dict[float, Callable[[np.ndarray], np.ndarray]] = {0: geometry.from_zero_based, 0.5: np.asarray, 1: geometry.from_one_based}
+YES, NO = ("1", "true", "yes"), ("0", "-1", "false", "no")
+
+
+def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, split: Split) -> Listing:
+    rows = Rows(answers)
+    columns = [*manifest.columns(), *(column for reader in readers.values() for column in reader.columns())]
+    table = _table(root, manifest.table, columns)
+    stated = {cells[manifest.split] for _, cells in table} if manifest.split else set()
+    for row, cells in table:
+        name = cells[manifest.picture]
+        with rows.row(f"{manifest.table}, row {row}"):
+            if not name:
+                raise InputError(f"no picture in column {manifest.picture!r}")
+            if not root.exists(name):
+                if split == manifest.splits[0]:
+                    rows.missing(name)
+                continue
+            if _split(manifest, root, cells, stated) == split:
+                rows.add(_record(manifest, readers, answers, root, cells))
+    return rows.listing()
+
+
+def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str]) -> Split:
+    if manifest.split is None and len(manifest.splits) == 1:
+        return manifest.splits[0]
+    subject = cells[manifest.subject] if manifest.subject else ""
+    content = subject or root.open(cells[manifest.picture])
+    if manifest.split is None:
+        return split_of(content)
+    word = cells[manifest.split]
+    if word not in manifest.splits:
+        raise InputError(f"no split {word!r}{nearest(word, manifest.splits)}")
+    if word == "train" and "validation" in manifest.splits and "validation" not in stated:
+        return split_of_train(content)
+    return word  # type: ignore[return-value]
+
+
+def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, cells: Cells) -> Record:
+    labels = {}
+    for task, reader in readers.items():
+        try:
+            label = reader.label(cells, root)
+        except InputError as error:
+            raise InputError(f"{task}: {error}") from None
+        if label is not None:
+            labels[task] = label
+    subject = cells[manifest.subject] or None if manifest.subject else None
+    groups = {column: cells[column] for column in manifest.groups if cells[column]}
+    return Record(cells[manifest.picture], Source(root, cells[manifest.picture]), labels, subject, _alignment(labels, answers), groups=groups)
+
+
+def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> Alignment | None:
+    """Five or sixty-eight labelled points, all seen, say where the face is."""
+    points, meaning = labels.get(tasks.landmarks.name), answers.get(tasks.landmarks.name)
+    if not isinstance(points, np.ndarray) or not isinstance(meaning, PointMap) or not np.isfinite(points).all():
+        return None
+    if len(points) == tasks.landmarks.count:
+        return Alignment(geometry.five_of_68() @ points, "labelled")
+    return Alignment(points, "labelled") if np.array_equal(meaning.weights, geometry.five_of_68()) else None
+
+
+def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
+    if not name.endswith(".parquet"):
+        return csv_rows(text(root, name), name, columns)
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise RequestError(f"{name}: reading Parquet needs pyarrow: pip install polyface[data]") from None
+    if not root.exists(name):
+        raise InputError(f"{root.label}: {name} is missing")
+    try:
+        there = parquet.read_schema(io.BytesIO(root.open(name))).names
+        for column in columns:
+            if column not in there:
+                raise InputError(f"{name}: no column {column!r}{nearest(column, there)}")
+        table = parquet.read_table(io.BytesIO(root.open(name)), columns=sorted(set(columns))).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{name}: cannot be read as Parquet ({error})") from None
+    return [(row, {column: "" if value is None else str(value).strip() for column, value in cells.items()}) for row, cells in enumerate(table, 1)]
+
+
+def _convert(given: object, into: Any, where: str) -> Any:
+    known = [field.encode_name for field in msgspec.structs.fields(into)]
+    for key in given if isinstance(given, dict) else ():
+        if key not in known:
+            raise RequestError(f"{where}: no key {key!r}{nearest(key, known)}")
+    try:
+        return msgspec.convert(given, into, strict=True)
+    except msgspec.ValidationError as error:
+        raise RequestError(f"{where}: {error}") from None
+
+
+def _ranges(meanings: Mapping[str, tuple[float, float]], sigma: float) -> Ranges:
+    for word, (low, high) in meanings.items():
+        if not low <= high:
+            raise RequestError(f"the word {word!r} means {low:g} to {high:g}, which is no range")
+    if not sigma >= 0:
+        raise RequestError(f"sigma {sigma:g} is negative")
+    return Ranges(meanings, sigma)
+
+
+def _number_or_word(cell: str, ranges: Mapping[str, object]) -> float | str:
+    if cell in ranges:
+        return cell
+    try:
+        return number(cell)
+    except InputError:
+        raise InputError(f"{cell!r} is neither a number nor a word of the manifest{nearest(cell, ranges)}") from None
+
+
+def _yes_or_no(cell: str) -> bool:
+    if cell.lower() not in YES + NO:
+        raise InputError(f"{cell!r} is neither yes nor no")
+    return cell.lower() in YES

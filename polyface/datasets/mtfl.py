@@ -1,0 +1,91 @@
+"""MTFL: five points, gender, smile, glasses and a word for yaw, in `training.txt` and `testing.txt`.
+
+A line is `path x1..x5 y1..y5 gender smile glasses pose`, with `\\` or `/` in the path; points are image-left eye, image-right eye, nose, mouth left, mouth right, and the
+first pixel is 0. testing.txt is the test; validation is a tenth of the people of lfw_5590, whose files are named as in LFW (nobody else is known). Of equal files
+the first is kept, test before train. The five poses are read as ranges of yaw (an inference; signs checked on pictures: in pose 1 the nose points to the image's left).
+"""
+
+import re
+
+import numpy as np
+
+from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split, split_of_train
+from polyface.datasets.tables import Rows, check_inside, find, lines, number, text
+from polyface.errors import InputError
+from polyface.images import align, geometry
+from polyface.images.read import Root, Source
+from polyface.labels import PointMap, Ranges, TraitNames, words
+from polyface.tasks import attributes, gender, landmarks, pose
+
+YAWS = {"left profile": (-99, -45), "left": (-45, -15), "frontal": (-15, 15), "right": (15, 45), "right profile": (45, 99)}
+LFW_FILE = re.compile(r"lfw_5590/(.+)_\d{4}\.jpg")
+FIELDS = 15
+
+
+def list_records(root: Root, split: Split) -> Listing:
+    rows = Rows(mtfl.answers)
+    _read(rows, root, "testing.txt", split)
+    if split != "test":
+        _read(rows, root, "training.txt", split)
+    return rows.listing()
+
+
+def _read(rows: Rows, root: Root, file: str, split: Split) -> None:
+    table = find(root, file)
+    prefix = table.removesuffix(file)
+    for row, fields in lines(text(root, table)):
+        with rows.row(f"{table}, row {row}"):
+            key = fields[0].replace("\\", "/")
+            person = _person(key)
+            there: Split = "test" if file == "testing.txt" else split_of_train(person) if person else "train"
+            if not root.exists(prefix + key):
+                if there == split:
+                    rows.missing(prefix + key)
+                continue
+            content = root.open(prefix + key)
+            if not rows.is_copy(content) and there == split:
+                record = _record(key, Source(root, prefix + key), person, fields)
+                check_inside(record.alignment.points, content, key)  # type: ignore[union-attr]
+                rows.add(record)
+
+
+def _person(key: str) -> str | None:
+    found = LFW_FILE.fullmatch(key)
+    return found[1].replace("_", " ") if found else None
+
+
+def _record(key: str, source: Source, person: str | None, fields: list[str]) -> Record:
+    if len(fields) != FIELDS:
+        raise InputError(f"{len(fields)} fields where there are {FIELDS}")
+    points = geometry.from_zero_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
+    sex, smile, glasses = (_word(field, what, count=2) for field, what in zip(fields[11:14], ("gender", "smile", "glasses"), strict=True))
+    labels = {
+        landmarks.name: points,
+        gender.name: ("male", "female")[sex],
+        attributes.name: {"smile": smile == 0, "glasses": glasses == 0},
+        pose.name: {"yaw": list(YAWS)[_word(fields[14], "pose", count=5)]},
+    }
+    return Record(key, source, labels, subject=person, alignment=Alignment(points, "labelled"), boxes=align.box_of_points(points)[None])
+
+
+def _word(field: str, what: str, count: int) -> int:
+    """1 to count -> 0 to count - 1."""
+    if field not in [str(number) for number in range(1, count + 1)]:
+        raise InputError(f"{what} {field} is none of 1 to {count}")
+    return int(field) - 1
+
+
+mtfl = Dataset(
+    name="mtfl",
+    title="MTFL",
+    terms="non-commercial research",
+    url="https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html",
+    answers={
+        landmarks.name: PointMap(geometry.five_of_68()),
+        gender.name: words(gender.vocabulary, {"male": "male", "female": "female"}),
+        attributes.name: TraitNames({"smile": "Smiling", "glasses": "Eyeglasses"}),
+        pose.name: Ranges(YAWS),
+    },
+    splits=("train", "validation", "test"),
+    list_records=list_records,
+)

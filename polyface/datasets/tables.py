@@ -1,0 +1,164 @@
+"""What the readers share: label files as lines and rows, and rows as records, each refused row with its reason."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from polyface import tasks
+from polyface.datasets.base import Listing, Meaning, Record
+from polyface.errors import InputError
+from polyface.images.read import SUFFIXES, Root, Source, decode_mask, read_header
+from polyface.labels import People, nearest
+
+
+class Rows:
+    """The records of one split as they are read; what is refused is kept as one line that names file and row, and the rest goes on."""
+
+    def __init__(self, answers: Mapping[str, Meaning]) -> None:
+        self._answers = answers
+        self._records: list[Record] = []
+        self._absent: list[str] = []
+        self._problems: list[InputError] = []
+        self._contents: set[bytes] = set()
+        self._keys: set[str] = set()
+
+    @contextmanager
+    def row(self, where: str) -> Iterator[None]:
+        """An InputError inside becomes a problem "where: ..."."""
+        try:
+            yield
+        except InputError as error:
+            self._problems.append(InputError(f"{where}: {error}"))
+
+    def add(self, record: Record) -> None:
+        """Raises InputError where a label is none that its task knows, or the record is there already."""
+        if record.key in self._keys:
+            raise InputError(f"{record.key} is listed a second time")
+        for task, label in record.labels.items():
+            check_label(task, self._answers[task], label)
+        self._keys.add(record.key)
+        self._records.append(record)
+
+    def missing(self, file: str) -> None:
+        """A file that is listed, but absent."""
+        self._absent.append(file)
+
+    def is_copy(self, content: bytes) -> bool:
+        """Whether these bytes came by before; they are remembered."""
+        digest = hashlib.sha256(content).digest()
+        known = digest in self._contents
+        self._contents.add(digest)
+        return known
+
+    def listing(self) -> Listing:
+        return Listing(tuple(self._records), tuple(self._absent), tuple(self._problems))
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A label that is opened when it is needed: a PNG of class indices, uint8 [H, W]."""
+
+    source: Source
+
+    def __call__(self) -> np.ndarray:
+        return decode_mask(self.source.read(), str(self.source))
+
+
+def check_label(task: str, meaning: Meaning, label: object) -> None:
+    """Raises InputError for a label that its task does not know. A mask that a function opens is checked when it is opened."""
+    if isinstance(meaning, People):
+        if not isinstance(label, str) or not label:
+            raise InputError(f"{label!r} is no key of a person")
+    elif not callable(label):
+        try:
+            tasks.named(task).encode(meaning, label)  # type: ignore[attr-defined]
+        except InputError as error:
+            raise InputError(f"{task}: {error}") from None
+
+
+def text(root: Root, name: str) -> str:
+    """A label file, with or without a byte order mark. Raises InputError where it is absent or no UTF-8."""
+    if not root.exists(name):
+        raise InputError(f"{root.label}: {name} is missing")
+    return as_text(root.open(name), name)
+
+
+def as_text(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: no UTF-8 text, at byte {error.start}") from None
+
+
+def lines(content: str) -> Iterator[tuple[int, list[str]]]:
+    """(row, fields) of each line that is not empty, cut at white space; rows count from 1, as editors do."""
+    for row, line in enumerate(content.split("\n"), 1):
+        if fields := line.split():
+            yield row, fields
+
+
+def csv_rows(content: str, name: str, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    """(row, {column: value}) of a CSV with a header; rows count from 1, the header's own. Raises InputError for a missing column or no CSV at all."""
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    rows = []
+    try:
+        header = [column.strip() for column in next(reader, [])]
+        for column in columns:
+            if column not in header:
+                raise InputError(f"{name}: no column {column!r}{nearest(column, header)}")
+        for values in reader:
+            if values:
+                values += [""] * (len(header) - len(values))
+                rows.append((reader.line_num, {column: value.strip() for column, value in zip(header, values, strict=False)}))
+    except csv.Error as error:
+        raise InputError(f"{name}, row {reader.line_num}: {error}") from None
+    return rows
+
+
+def number(word: str) -> float:
+    """Raises InputError for what is no finite number."""
+    try:
+        value = float(word)
+    except ValueError:
+        raise InputError(f"{word!r} is no number") from None
+    if not abs(value) < float("inf"):
+        raise InputError(f"{word!r} is no finite number")
+    return value
+
+
+def whole(word: str) -> int:
+    """Raises InputError for what is no whole number."""
+    try:
+        return int(word)
+    except ValueError:
+        raise InputError(f"{word!r} is no whole number") from None
+
+
+def find(root: Root, file: str) -> str:
+    """The full name of a file, wherever in the root its download put it: the least deep, then the first. Raises InputError where there is none."""
+    found = [name for name in root.names() if name == file or name.endswith(f"/{file}")]
+    if not found:
+        raise InputError(f"{root.label}: {file} is missing")
+    return min(found, key=lambda name: (name.count("/"), name))
+
+
+def is_picture(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def check_inside(points: np.ndarray, content: bytes, name: str) -> None:
+    """Raises InputError for points [n, 2] that lie farther outside a picture than a tenth of its longer side, or for what is no picture. Decodes nothing."""
+    header = read_header(content, name)
+    sides = (header.width, header.height)
+    outside = np.maximum(-points, points - sides).max(axis=1)
+    worst = int(outside.argmax())
+    if outside[worst] > max(sides) / 10:
+        x, y = points[worst]
+        raise InputError(f"point {worst + 1} at ({x:.1f}, {y:.1f}) is outside the picture {name} of {sides[0]} x {sides[1]}")

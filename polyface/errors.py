@@ -1,0 +1,39 @@
+"""One family of exceptions, and the exit status each of them means.
+
+0 all done; 1 done, but some inputs were refused; 2 the request itself was wrong, nothing was done; 3 started and failed, what was written is whole; 130 interrupted.
+"""
+
+INTERRUPTED = 130
+
+
+class PolyfaceError(Exception):
+    """What went wrong, in one line for a person."""
+
+    exit_status = 3
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
+
+
+class InputError(PolyfaceError):
+    """One input is refused: the message names the file and, in a table, the row. The rest of the work goes on."""
+
+    exit_status = 1
+
+
+class RequestError(PolyfaceError):
+    """The request cannot be carried out as it stands; nothing was done."""
+
+    exit_status = 2
+
+
+class RunError(PolyfaceError):
+    """The work started and failed; what it had written is whole."""
+
+    exit_status = 3
+
+
+def reason(error: BaseException) -> str:
+    """One line about any exception: our own as they are, others with their type in front."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PolyfaceError) else f"{type(error).__name__}: {text}".rstrip(": ")

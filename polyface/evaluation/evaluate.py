@@ -1,0 +1,301 @@
+"""A model on the test splits of the data sets at hand: crops -> outputs -> scores, each task in each set's own words.
+
+Faces are aligned as `datasets/crops.py` says, never by labelled points. Where people labelled the points of a face, it is the detection that overlaps the labelled box
+most; where none does (below SMALLEST_OVERLAP) the face is a miss, which is counted, named, and a failure in the scores of points. Those have a second number, named
+`true boxes`: all faces, cropped by the box about their labelled points. A labelled set that no detector has searched is scored by true boxes only, and its note says so.
+
+One thread opens, decodes and cuts pictures while the network looks at those before; of each answer only what its score needs is kept.
+"""
+
+import dataclasses
+import importlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from polyface import datasets, runtime, tasks
+from polyface.datasets.base import Dataset, Listing, Pairs, Record
+from polyface.datasets.crops import Example, Found, align_record, cut, open_picture, read_faces
+from polyface.errors import InputError, PolyfaceError, RequestError
+from polyface.evaluation.pairs import pair_scores
+from polyface.evaluation.report import Report, SetReport, commit
+from polyface.files import sha256_of_file, sha256_of_lines
+from polyface.images import align
+from polyface.images.read import Root
+from polyface.tasks import scoring
+from polyface.tasks.kinds import Embedding, Points, Row, Task
+from polyface.tasks.scoring import Score
+
+BATCH = 64
+AHEAD = 2
+"""Batches that wait in memory, decoded."""
+
+TRUE_BOX = "true box"
+Progress = Callable[[str, int, int], None]
+"""(data set, faces done, faces in all)"""
+
+
+class Network(Protocol):
+    """What is scored: any function from crops to outputs. `inference.engine.Engine` is one."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]: ...
+    @property
+    def crop(self) -> align.Crop: ...
+    @property
+    def label(self) -> str: ...
+    def run(self, crops: np.ndarray, tasks: Iterable[str] | None = None) -> dict[str, np.ndarray]: ...
+
+
+def evaluate(
+    model: Path | None, data: Path | None, sets: Sequence[str] | None = None, threads: int | None = None, report: Progress | None = None
+) -> Report:
+    """Score a model directory, an .onnx file of ours or (None) the installed weights on the test split of the named sets, or of all that are at hand.
+
+    Raises RequestError before anything is scored where the model, a named set or the data are not there.
+    """
+    from polyface.inference import engine as engines
+
+    engine = engines.load(model, threads)
+    runtime.threads_for_opencv(1)  # the network has the processors, the thread that cuts pictures one of them
+    return evaluate_network(engine, data, sets, report, sha256_of_file(_network_file(model, engines.NETWORKS)))
+
+
+def evaluate_network(network: Network, data: Path | None, sets: Sequence[str] | None = None, report: Progress | None = None, sha256: str = "") -> Report:
+    """As `evaluate`, of anything that answers crops; sha256 says which."""
+    folder = datasets.data_folder(data)
+    asked = tuple(task for task in network.tasks if _speaks_ours(task))
+    skipped = {f"task {task.name}": "no data set answers it in this vocabulary" for task in network.tasks if task not in asked}
+    tested = []
+    for dataset, root in _at_hand(asked, folder, sets):
+        try:
+            tested.append(_evaluate_set(network, asked, dataset, root, folder, report))
+        except (InputError, RequestError) as error:  # nothing of that split is here, or no face of it is aligned; the others are scored
+            skipped[dataset.name] = str(error)
+    if not tested:
+        reasons = "; ".join(skipped.values()) or "it holds none that answers any of the model's tasks"
+        raise RequestError(f"{folder}: no data set to score on: {reasons}")
+    return Report(network.label, sha256, commit(), datetime.now(UTC).isoformat(timespec="seconds"), tuple(tested), skipped)
+
+
+def _at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None) -> list[tuple[Dataset, Root]]:
+    """The sets to score on, with their roots. Raises RequestError for a named one that is not there, has no test split, or answers nothing that is asked."""
+    if sets is not None:
+        chosen = [datasets.named(name) for name in sets]
+        for dataset in chosen:
+            if "test" not in dataset.splits:
+                raise RequestError(f"{dataset.name} has no test split")
+            if not _answered(asked, dataset):
+                raise RequestError(f"{dataset.name} scores none of the model's tasks; it answers {', '.join(dataset.answers)}")
+        return [(dataset, datasets.find_root(folder, dataset.name)) for dataset in chosen]
+    there = []
+    for dataset in datasets.DATASETS:
+        if "test" in dataset.splits and _answered(asked, dataset):
+            try:
+                there.append((dataset, datasets.find_root(folder, dataset.name)))
+            except RequestError:
+                continue  # not at hand
+    return there
+
+
+def _answered(asked: Sequence[Task], dataset: Dataset) -> list[Task]:
+    """The tasks that a set can score: those it answers; who somebody is only where it states pairs."""
+    return [task for task in asked if task.name in dataset.answers and (dataset.list_pairs is not None or not isinstance(task, Embedding))]
+
+
+def _speaks_ours(task: Task) -> bool:
+    """Whether a model's task is the one of this name that data sets answer, in kind, size and vocabulary."""
+    ours = next((each for each in tasks.TASKS if each.name == task.name), None)
+    return ours is not None and dataclasses.replace(ours, question=task.question) == task
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One way to crop the faces of a split. name: "" or the end of its metrics' names; missed: records that this way has no crop for."""
+
+    name: str
+    examples: tuple[Example, ...]
+    tasks: tuple[Task, ...]
+    missed: tuple[Record, ...] = ()
+
+
+def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, report: Progress | None) -> SetReport:
+    started = time.monotonic()
+    listing = dataset.records(root, "test")
+    answered = tuple(_answered(asked, dataset))
+    pairs, refused = None, [str(problem) for problem in listing.problems]
+    if any(isinstance(task, Embedding) for task in answered):
+        try:
+            pairs = dataset.pairs(root)
+        except InputError as error:
+            refused.append(str(error))
+            answered = tuple(task for task in answered if not isinstance(task, Embedding))
+    passes, note = _passes(dataset, _needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
+    scores: list[Score] = []
+    for each in passes:
+        seen = _look(network, dataset, each, report)
+        refused += [line for line in seen.refused if line not in refused]
+        scores += _scores_of_pass(dataset, each, seen, pairs)
+    order = {task.name: place for place, task in enumerate(answered)}
+    keys = [record.key for record in listing.records]
+    return SetReport(
+        name=dataset.name,
+        title=dataset.title,
+        terms=dataset.terms,
+        split="test",
+        images=len(keys),
+        sha256=sha256_of_lines(keys),
+        aligned=dict(Counter(example.how for example in passes[0].examples)),
+        missed=tuple(record.key for record in passes[0].missed),
+        absent=listing.absent,
+        refused=tuple(refused),
+        note=note,
+        seconds=round(time.monotonic() - started, 1),
+        scores=tuple(sorted(scores, key=lambda score: order[score.task])),
+    )
+
+
+def _needed(listing: Listing, answered: Sequence[Task], pairs: Pairs | None) -> list[Record]:
+    """The records that some task scores: those with a label of it; of pairs, the pictures that are in one."""
+    paired = {*pairs.left, *pairs.right} if pairs is not None else set()
+    labels = {task.name for task in answered if not isinstance(task, Embedding)}
+    return [record for record in listing.records if record.key in paired or not labels.isdisjoint(record.labels)]
+
+
+def _passes(dataset: Dataset, records: Sequence[Record], found: Mapping[str, Found], answered: tuple[Task, ...]) -> tuple[list[_Pass], str]:
+    """The ways to crop, the first with all tasks; and what must be said of them. Raises RequestError where no face has a crop."""
+    aligned = [(record, align_record(record, found.get(record.key), training=False)) for record in records]
+    examples = tuple(example for _, example in aligned if example is not None)
+    missed = tuple(record for record, example in aligned if example is None)
+    boxed = tuple(_in_true_box(record) for record in records if record.alignment is not None and record.alignment.how == "labelled")
+    points = tuple(task for task in answered if isinstance(task, Points))
+    if examples:
+        passes = [_Pass("", examples, answered, missed)]
+        note = f"{len(missed)} of {len(records)} faces were not found and have no crop" if missed else ""
+        return [*passes, *([_Pass(", true boxes", boxed, points)] if boxed and points else [])], note
+    hint = f"run `polyface datasets align {dataset.name} --detector FILE`"
+    if boxed:
+        return [_Pass(", true boxes", boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
+    raise RequestError(f"{dataset.name}: no face of the test split has a crop; {hint}")
+
+
+def _in_true_box(record: Record) -> Example:
+    """Cropped by the box about the labelled points, so that the points themselves do not leak into the crop."""
+    assert record.alignment is not None
+    return Example(record, align.points_of_box(align.box_of_points(record.alignment.points)), TRUE_BOX)
+
+
+@dataclass
+class _Seen:
+    """Of each task, what is kept of its rows, and whose they are; a line for each picture that was refused."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    def keep(self, task: Task, record: Record, row: Row) -> None:
+        self.rows.setdefault(task.name, []).append(row)
+        self.records.setdefault(task.name, []).append(record)
+
+
+@dataclass(frozen=True)
+class _Face:
+    record: Record
+    crop: np.ndarray
+    matrix: np.ndarray
+    truths: dict[str, np.ndarray]
+
+
+def _look(network: Network, dataset: Dataset, each: _Pass, report: Progress | None) -> _Seen:
+    """All faces of a pass through the network."""
+    seen, done = _Seen(), 0
+    names = [task.name for task in each.tasks]
+    embeddings = [task.name for task in each.tasks if isinstance(task, Embedding)]
+    for batch in _ahead(each, dataset, network.crop):
+        faces = [face for face in batch if isinstance(face, _Face)]
+        seen.refused += [str(error) for error in batch if isinstance(error, PolyfaceError)]
+        if faces:
+            crops = np.stack([face.crop for face in faces])
+            outputs = network.run(crops, names)
+            mirrored = network.run(np.ascontiguousarray(crops[:, :, ::-1]), embeddings) if embeddings else {}
+            for at, face in enumerate(faces):
+                _keep(seen, dataset, each.tasks, face, {name: outputs[name][at] for name in names}, {name: mirrored[name][at] for name in embeddings})
+        done += len(batch)
+        if report is not None:
+            report(dataset.name, done, len(each.examples))
+    return seen
+
+
+def _keep(seen: _Seen, dataset: Dataset, asked: Sequence[Task], face: _Face, outputs: dict[str, np.ndarray], mirrored: dict[str, np.ndarray]) -> None:
+    for task in asked:
+        if task.name in mirrored:
+            seen.keep(task, face.record, {"output": outputs[task.name], "mirrored": mirrored[task.name]})
+        elif task.name in face.truths:
+            try:
+                row = scoring.row_of(task, dataset.answers[task.name], outputs[task.name], face.truths[task.name], face.matrix)
+            except InputError as error:
+                seen.refused.append(f"{face.record.source}, {task.name}: {error}")
+            else:
+                seen.keep(task, face.record, row)
+
+
+def _ahead(each: _Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[_Face | InputError]]:
+    """Batches of faces, cut in a thread while the caller looks at those before."""
+
+    def load(start: int) -> list[_Face | InputError]:
+        return [_face(example, dataset, each.tasks, crop) for example in each.examples[start : start + BATCH]]
+
+    with ThreadPoolExecutor(1, thread_name_prefix="evaluate") as thread:
+        waiting: deque = deque()
+        for start in range(0, len(each.examples), BATCH):
+            waiting.append(thread.submit(load, start))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align.Crop) -> _Face | InputError:
+    """The crop and the labels of one face, or why it is refused."""
+    record = example.record
+    matrix = align.from_points(example.points, crop)
+    try:
+        pixels = cut(open_picture(record), matrix, crop.size)
+    except InputError as error:
+        return error
+    truths = {}
+    for task in asked:
+        if task.name in record.labels:
+            try:
+                truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name])
+            except InputError as error:
+                return InputError(f"{record.source}, {task.name}: {error}")
+    return _Face(record, pixels, matrix, truths)
+
+
+def _scores_of_pass(dataset: Dataset, each: _Pass, seen: _Seen, pairs: Pairs | None) -> list[Score]:
+    scores = []
+    for task in each.tasks:
+        rows, records = seen.rows.get(task.name, []), seen.records.get(task.name, [])
+        subjects = [record.subject for record in records]
+        if isinstance(task, Embedding):
+            if pairs is not None and rows:
+                vectors, mirrored = (np.stack([row[end] for row in rows]) for end in ("output", "mirrored"))
+                scores += pair_scores(task, vectors, mirrored, [record.key for record in records], subjects, pairs)
+            continue
+        missed = [record.subject for record in each.missed if task.name in record.labels]
+        scores += scoring.scores_of(task, dataset.answers[task.name], rows, subjects, missed)
+    return [dataclasses.replace(score, metric=score.metric + each.name) for score in scores]
+
+
+def _network_file(model: Path | None, names: Sequence[str]) -> Path:
+    """The .onnx file of a model that was opened a moment ago."""
+    place = Path(importlib.import_module("polyface_weights").directory()) if model is None else Path(model)
+    return place if place.is_file() else next(place / name for name in names if (place / name).is_file())

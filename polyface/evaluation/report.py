@@ -1,0 +1,107 @@
+"""What an evaluation found: as JSON, as the rows of a table, as the scores of a card."""
+
+import math
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from polyface.tasks.scoring import Score
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """The scores on one data set, and on what exactly they were measured.
+
+    images: labelled faces of the split, sha256: of the list of their keys; aligned: {how a face's five points were known: count}; missed: keys of faces that no detection
+    fits; absent: files that are listed but not there; refused: a line for each row or picture that could not be used; note: a sentence that must stand beside the scores.
+    """
+
+    name: str
+    title: str
+    terms: str
+    split: str
+    images: int
+    sha256: str
+    aligned: Mapping[str, int]
+    missed: tuple[str, ...]
+    absent: tuple[str, ...]
+    refused: tuple[str, ...]
+    note: str
+    seconds: float
+    scores: tuple[Score, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Report:
+    """model: name and beginning of the hash, as answers carry it; sha256: of the whole ONNX file; commit: of the checkout that scored, empty outside one;
+    skipped: {data set or task: why it has no scores}."""
+
+    model: str
+    sha256: str
+    commit: str
+    created: str
+    sets: tuple[SetReport, ...]
+    skipped: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Indented, a number that is not finite as null."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row for each score, for a table."""
+        return [
+            {
+                "task": score.task,
+                "data set": part.name,
+                "metric": score.metric,
+                "value": _known(score.value),
+                "95 %": f"{score.low:.4g} to {score.high:.4g}" if math.isfinite(score.low) and math.isfinite(score.high) else "",
+                "chance": score.chance,
+                "constant": score.constant,
+                "n": score.n,
+            }
+            for part in self.sets
+            for score in part.scores
+        ]
+
+    def card_scores(self) -> list[dict[str, Any]]:
+        """The entries of a card's `scores`; what is not finite has no place on a card."""
+        return [
+            {
+                "task": score.task,
+                "dataset": part.name,
+                "split": part.split,
+                "metric": score.metric,
+                "value": score.value,
+                "low": _known(score.low),
+                "high": _known(score.high),
+                "n": score.n,
+                "chance": _known(score.chance),
+                "constant": _known(score.constant),
+                "sha256": part.sha256,
+            }
+            for part in self.sets
+            for score in part.scores
+            if math.isfinite(score.value)
+        ]
+
+
+def commit() -> str:
+    """The commit of the checkout this package runs from, `-dirty` where files differ from it; empty outside a checkout."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return ""
+    try:
+        described = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        found = subprocess.run(described, cwd=checkout, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def _known(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

@@ -1,0 +1,378 @@
+"""Photograph -> faces: boxes, five points, scores.
+
+`YuNet` runs any ONNX file with YuNet's inputs and outputs; `Cascade` is the one that OpenCV brings, for machines where no such file is, and
+gives boxes only.
+
+What the network is shown is a canvas on which patches of pictures lie: a whole picture shrunk to it, tiles of a large one, many small ones
+side by side, a second look at a face. A level of the pyramid, a letterbox and a mosaic are thus one thing, and a model that declares one
+input size is used as fully as one that takes any.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from polyface import runtime
+from polyface.errors import RequestError
+from polyface.files import sha256_of_file
+from polyface.images import geometry
+
+STRIDES = (8, 16, 32)
+CANVAS = 640  # the largest side of what is shown at once, where the model leaves it open
+CELL = 32  # a model's input sides are multiples of its largest stride
+GUTTER = 16  # grey between patches
+SMALL = 480  # a picture up to this long side is taken for a portrait or a crop: one look at it enlarged or shrunk to PORTRAIT
+PORTRAIT = 304
+AFTER_NOTHING = (144, 640)  # further looks at a small picture without a find: smaller for a face that fills it, larger for a small face
+LARGE_LEVELS = (640, 192)  # a photograph; the second finds the face that fills it
+TILED_FROM, TILED_LEVEL = 1600, 1280  # small faces on large photographs, in six tiles or so
+FOREMOST = 0.2  # of the long side; where such a face is found a photograph is of this person, and is not searched in tiles
+BEST_SIZE = 260  # of a face on the canvas: five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4 (a third of Helen's test)
+GOOD_SIZES = (170, 400)  # outside these a face gets a second look at BEST_SIZE
+SMALLEST_SECOND_LOOK = 24  # pixels of the picture; enlarging fewer shows nothing new
+SAME_FACE = 0.3  # overlap from which two finds are one face (as in OpenCV's FaceDetectorYN)
+SAME_SHAPE = 0.5  # overlap from which a find's points join the mean
+
+
+@dataclass(frozen=True)
+class Face:
+    """`box` (x0, y0, x1, y1) and `points` float64 [5, 2] in continuous pixels of the picture; both may reach beyond its edge. `score` 0
+    to 1.
+    """
+
+    box: tuple[float, float, float, float]
+    points: np.ndarray | None
+    score: float
+
+
+class Detector(Protocol):
+    """`name` and `sha256` (of the model's file) say in every answer who found the face. Faces are sorted by size times score, the
+    foremost first.
+    """
+
+    name: str
+    sha256: str
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]: ...
+    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]: ...
+
+
+def load_detector(path: Path | None = None, threads: int | None = None) -> Detector:
+    """A YuNet file, or without one OpenCV's cascade. Raises RequestError naming a file that is missing, broken or something else."""
+    return Cascade() if path is None else YuNet(Path(path), threads)
+
+
+def best_match(faces: Iterable[Face], box: Sequence[float]) -> tuple[Face | None, float]:
+    """The face that overlaps a labelled box most, and by how much (intersection over union); None and 0 where none does."""
+    overlaps = [(geometry.overlap(np.asarray(face.box), np.asarray(box)), face) for face in faces]
+    overlap, face = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
+    return (face, overlap) if overlap > 0 else (None, 0.0)
+
+
+class YuNet:
+    """YuNet (Wu et al., Machine Intelligence Research 2023) in onnxruntime, decoded as OpenCV's face_detect.cpp does.
+
+    Points are the means of all finds of a face, by score: about a tenth closer than those of the best find alone. May be called from
+    several threads at once.
+    """
+
+    name = "yunet"
+
+    def __init__(self, path: Path, threads: int | None = None):
+        self.session = runtime.session(path, threads)
+        self.sha256 = sha256_of_file(path)
+        self.outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
+        inputs = self.session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or not set(self.outputs) <= {output.name for output in self.session.get_outputs()}:
+            raise RequestError(f"{path}: not a detector with YuNet's inputs and outputs (cls, obj, bbox, kps at strides 8, 16, 32)")
+        self.input = inputs[0].name
+        height, width = inputs[0].shape[2:]
+        self.fixed = isinstance(height, int) and isinstance(width, int)
+        self.canvas = (width, height) if self.fixed else (CANVAS, CANVAS)
+        if self.canvas[0] % CELL or self.canvas[1] % CELL:
+            raise RequestError(f"{path}: declares an input of {width} x {height} pixels; the sides must be multiples of {CELL}")
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        return self.detect_many([image], threshold)[0]
+
+    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        """uint8 RGB pictures of any sizes -> the faces of each. Several small pictures share one run of the network."""
+        threshold = 0.6 if threshold is None else threshold
+        finds = self._look(images, [patch for index, image in enumerate(images) for patch in self._first_looks(index, image)], threshold)
+        further = [patch for index, image in enumerate(images) for patch in self._further_looks(index, image, finds[index])]
+        faces = [_merge(first + second) for first, second in zip(finds, self._look(images, further, threshold), strict=True)]
+        return [_foremost_first(_merge(found)) for found in self._second_look(images, faces, threshold)]
+
+    def _first_looks(self, index: int, image: np.ndarray) -> list["Patch"]:
+        levels: tuple[int, ...] = (PORTRAIT,) if max(image.shape[:2]) <= SMALL else LARGE_LEVELS
+        if levels[0] > min(self.canvas):  # it lies in tiles, which are for small faces
+            levels = (*levels, min(self.canvas))
+        return [patch for level in levels for patch in self._level(index, image, level)]
+
+    def _further_looks(self, index: int, image: np.ndarray, found: "Finds") -> list["Patch"]:
+        longest = max(image.shape[:2])
+        if longest <= SMALL:
+            levels: tuple[int, ...] = () if len(found.scores) else AFTER_NOTHING
+        else:
+            levels = (TILED_LEVEL,) if longest > TILED_FROM and _sizes(found.boxes).max(initial=0) < FOREMOST * longest else ()
+        return [patch for level in levels for patch in self._level(index, image, level)]
+
+    def _level(self, index: int, image: np.ndarray, level: int) -> list["Patch"]:
+        """A picture with its long side at `level` pixels: one patch, or tiles that overlap by a quarter of the canvas."""
+        height, width = image.shape[:2]
+        scale = level / max(width, height)
+        spans: list[list[tuple[int, int]]] = []
+        for length, room in ((width, self.canvas[0]), (height, self.canvas[1])):
+            shown = max(1, round(length * scale))
+            count = 1 if shown <= room else -(-(shown - room // 4) // (room - room // 4))
+            tile = length if count == 1 else int(room / scale)
+            spans.append([(int(start), int(start) + tile) for start in np.linspace(0, length - tile, count)])
+        largest = np.inf if len(spans[0]) == len(spans[1]) == 1 else min(self.canvas) // 4
+        return [_patch(index, (x0, y0, x1, y1), scale, image, largest) for y0, y1 in spans[1] for x0, x1 in spans[0]]
+
+    def _second_look(self, images: Sequence[np.ndarray], faces: list["Finds"], threshold: float) -> list["Finds"]:
+        """Faces seen too small or too large for good points are shown once more at the size where points err least; where that look
+        agrees, it gives box and points.
+        """
+        cell = min(BEST_SIZE + 60, *self.canvas)
+        patches, owners = [], []
+        for index, found in enumerate(faces):
+            for row in range(len(found.scores)):
+                size = float(_sizes(found.boxes[row]))
+                if GOOD_SIZES[0] <= found.seen[row] <= GOOD_SIZES[1] or size < SMALLEST_SECOND_LOOK:
+                    continue
+                scale = BEST_SIZE / size * cell / (BEST_SIZE + 60)
+                centre = (found.boxes[row, :2] + found.boxes[row, 2:]) / 2
+                window = max(1, int(cell / scale))
+                corner = np.rint(centre - window / 2).astype(int)
+                low, high = np.maximum(corner, 0), np.minimum(corner + window, images[index].shape[1::-1])
+                if (high > low).all():
+                    patches.append(_patch(index, (*low, *high), scale, images[index]))
+                    owners.append((index, row))
+        for (index, row), closer in zip(owners, self._find(images, patches, threshold), strict=True):
+            found = faces[index]
+            closer = _merge(closer)
+            agreeing = _overlaps(found.boxes[row], closer.boxes)
+            if len(agreeing) and agreeing.max() > SAME_FACE:
+                best = int(agreeing.argmax())
+                found.boxes[row], found.points[row] = closer.boxes[best], closer.points[best]
+                found.scores[row] = max(found.scores[row], closer.scores[best])
+        return faces
+
+    def _look(self, images: Sequence[np.ndarray], patches: list["Patch"], threshold: float) -> list["Finds"]:
+        """What all patches of each picture show, together."""
+        by_image = [NOTHING] * len(images)
+        for patch, found in zip(patches, self._find(images, patches, threshold), strict=True):
+            by_image[patch.image] = by_image[patch.image] + found
+        return by_image
+
+    def _find(self, images: Sequence[np.ndarray], patches: list["Patch"], threshold: float) -> list["Finds"]:
+        """What each patch shows, in coordinates of its picture."""
+        finds = [NOTHING] * len(patches)
+        for places in _packed(patches, self.canvas):
+            boxes, points, scores = self._run(self._painted(images, patches, places), threshold)
+            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+            for number, left, top in places:
+                patch = patches[number]
+                corner = np.array([left, top])
+                inside = ((centres >= corner) & (centres - corner < np.array([patch.width, patch.height]))).all(1)
+                if inside.any():
+                    finds[number] = patch.found(boxes[inside], points[inside], scores[inside], corner)
+        return finds
+
+    def _painted(self, images: Sequence[np.ndarray], patches: list["Patch"], places: list[tuple[int, int, int]]) -> np.ndarray:
+        width, height = self.canvas
+        if not self.fixed:
+            width = max(_up(left + patches[number].width) for number, left, _ in places)
+            height = max(_up(top + patches[number].height) for number, _, top in places)
+        canvas = np.full((height, width, 3), geometry.GREY, np.uint8)
+        for number, left, top in places:
+            patch = patches[number]
+            region = images[patch.image][patch.y0 : patch.y1, patch.x0 : patch.x1]
+            shrinks = patch.width < region.shape[1]
+            resized = cv2.resize(region, (patch.width, patch.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            canvas[top : top + patch.height, left : left + patch.width] = resized
+        return canvas
+
+    def _run(self, canvas: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes [N, 4], points [N, 5, 2] and scores [N] above the threshold, in continuous pixels of the canvas (measured by mirroring:
+        no half pixel is missing).
+        """
+        blob = cv2.dnn.blobFromImage(canvas, swapRB=True)  # BGR, 0 to 255
+        outputs = dict(zip(self.outputs, self.session.run(self.outputs, {self.input: blob}), strict=True))
+        boxes, points, scores = [], [], []
+        for stride in STRIDES:
+            likely = np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1) * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
+            chosen = np.flatnonzero(likely >= threshold**2)
+            columns = canvas.shape[1] // stride
+            grid = np.stack([chosen % columns, chosen // columns], axis=1).astype(np.float64)
+            box = outputs[f"bbox_{stride}"][0, chosen].astype(np.float64)
+            centre, half = (grid + box[:, :2]) * stride, np.exp(np.minimum(box[:, 2:], 10)) * stride / 2
+            boxes.append(np.hstack([centre - half, centre + half]))
+            points.append((outputs[f"kps_{stride}"][0, chosen].reshape(-1, 5, 2) + grid[:, None]) * stride)
+            scores.append(np.sqrt(likely[chosen]).astype(np.float64))
+        return np.concatenate(boxes), np.concatenate(points), np.concatenate(scores)
+
+
+class Cascade:
+    """OpenCV's Haar cascade alt2: upright frontal faces, boxes only, ten times slower than YuNet.
+
+    `score` is n / (n + 10) of the n neighbouring windows that agree: an order, not a probability. (The weights that OpenCV gives do not
+    tell faces from false finds on Helen's photographs; n does, 36 against 15 in the median.)
+    """
+
+    name = "opencv-cascade"
+
+    def __init__(self) -> None:
+        try:
+            path = Path(cv2.data.haarcascades) / CASCADE_FILE  # type: ignore[attr-defined]
+            self.classifier = cv2.CascadeClassifier(str(path))
+            self.sha256 = sha256_of_file(path)
+        except (AttributeError, OSError, cv2.error) as error:
+            raise RequestError("this OpenCV has no face detector: install opencv-python-headless>=4.14,<5 or give a YuNet file") from error
+        self.lock = threading.Lock()  # the classifier keeps the picture at hand inside
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        threshold = 0.3 if threshold is None else threshold
+        height, width = image.shape[:2]
+        scale = CASCADE_SIDE / max(width, height)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        edge = CASCADE_BORDER  # for the face that fills the picture
+        grey = cv2.copyMakeBorder(grey, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
+        with self.lock:
+            boxes, agreeing = self.classifier.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=3, minSize=(32, 32))
+        faces = []
+        for (x, y, w, h), windows in zip(boxes, np.ravel(agreeing), strict=True):
+            corners = (np.array([x, y, x + w, y + h], np.float64) - edge) / np.tile([size[0] / width, size[1] / height], 2)
+            faces.append(Face(_corners(corners), None, float(windows / (windows + 10))))
+        found = [face for face in faces if face.score >= threshold]
+        return sorted(found, key=lambda face: -face.score * float(_sizes(np.asarray(face.box))))
+
+    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        return [self.detect(image, threshold) for image in images]
+
+
+CASCADE_FILE = "haarcascade_frontalface_alt2.xml"
+CASCADE_SIDE = 480
+CASCADE_BORDER = 48
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Where part (x0, y0, x1, y1) of picture number `image`, of `picture` (width, height) pixels, is shown at width x height pixels.
+
+    Of faces larger than `largest` pixels of the canvas it may show a part only, which the network likes to complete: those are left to
+    looks from further away.
+    """
+
+    image: int
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    width: int
+    height: int
+    picture: tuple[int, int]
+    largest: float = np.inf
+
+    def found(self, boxes: np.ndarray, points: np.ndarray, scores: np.ndarray, corner: np.ndarray) -> "Finds":
+        """Finds on the canvas, where this patch's corner lies at `corner`, in the picture's coordinates; faces that the patch cuts, and
+        the picture does not, are left to others.
+        """
+        shown = np.array([self.width, self.height])
+        start, end = np.array([self.x0, self.y0]), np.array([self.x1, self.y1])
+        scale = shown / (end - start)
+        low, high = boxes[:, :2] - corner, boxes[:, 2:] - corner
+        cut = ((low < 0) & (start > 0)) | ((high > shown) & (end < self.picture))
+        whole = ~cut.any(1) & (_sizes(boxes) <= self.largest)
+        in_picture = np.hstack([low[whole] / scale + start, high[whole] / scale + start])
+        return Finds(in_picture, (points[whole] - corner) / scale + start, scores[whole], _sizes(boxes[whole]))
+
+
+@dataclass(frozen=True)
+class Finds:
+    """Boxes [N, 4], points [N, 5, 2], scores [N] in a picture; `seen` [N] is the size in pixels of the canvas on which each was found."""
+
+    boxes: np.ndarray
+    points: np.ndarray
+    scores: np.ndarray
+    seen: np.ndarray
+
+    def __add__(self, other: "Finds") -> "Finds":
+        return Finds(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+NOTHING = Finds(np.empty((0, 4)), np.empty((0, 5, 2)), np.empty(0), np.empty(0))
+
+
+def _merge(finds: Finds) -> Finds:
+    """One find per face: greedily the best, which takes with it all that overlap it. Looks that saw the face near its best size go first."""
+    scales = finds.seen / np.maximum(_sizes(finds.boxes), 1e-9)
+    amiss = np.abs(np.log2(np.maximum(finds.seen, 1e-9) / BEST_SIZE))
+    left = np.argsort(-(finds.scores - 0.1 * amiss), kind="stable")
+    points, kept = finds.points.copy(), []
+    while len(left):
+        best = left[0]
+        overlaps = _overlaps(finds.boxes[best], finds.boxes[left])
+        same = left[(overlaps > SAME_SHAPE) & (np.abs(scales[left] / scales[best] - 1) < 0.1)]  # and from the same level
+        if len(same) > 1:
+            points[best] = np.average(finds.points[same], axis=0, weights=finds.scores[same])
+        kept.append(best)
+        left = left[1:][overlaps[1:] <= SAME_FACE]
+    rows = np.array(kept, int)
+    return Finds(finds.boxes[rows], points[rows], finds.scores[rows], finds.seen[rows])
+
+
+def _foremost_first(finds: Finds) -> list[Face]:
+    order = np.argsort(-finds.scores * _sizes(finds.boxes), kind="stable")
+    return [Face(_corners(finds.boxes[row]), finds.points[row], float(finds.scores[row])) for row in order]
+
+
+def _patch(image: int, region: Sequence[int], scale: float, picture: np.ndarray, largest: float = np.inf) -> Patch:
+    x0, y0, x1, y1 = map(int, region)
+    width, height = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
+    return Patch(image, x0, y0, x1, y1, width, height, (picture.shape[1], picture.shape[0]), largest)
+
+
+def _packed(patches: list[Patch], canvas: tuple[int, int]) -> list[list[tuple[int, int, int]]]:
+    """Which patches lie on which canvas, and where: rows of patches of like height, as many as fit. Corners lie on the grid of the
+    largest stride.
+    """
+    canvases: list[list[tuple[int, int, int]]] = []
+    left = top = row = 0
+    for number in sorted(range(len(patches)), key=lambda number: (-patches[number].height, number)):
+        width, height = min(_up(patches[number].width + GUTTER), canvas[0]), min(_up(patches[number].height + GUTTER), canvas[1])
+        if left + width > canvas[0]:
+            left, top, row = 0, top + row, 0
+        if not canvases or top + height > canvas[1]:
+            canvases.append([])
+            left = top = row = 0
+        canvases[-1].append((number, left, top))
+        left, row = left + width, max(row, height)
+    return canvases
+
+
+def _up(length: int) -> int:
+    return -(-length // CELL) * CELL
+
+
+def _sizes(boxes: np.ndarray) -> np.ndarray:
+    """The side of a square as large as each box [..., 4]."""
+    return np.sqrt((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
+
+
+def _corners(box: np.ndarray) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = map(float, box)
+    return x0, y0, x1, y1
+
+
+def _overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box [4] with each of boxes [N, 4]."""
+    shared = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(1)
+    return shared / np.maximum((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared, 1e-9)

@@ -1,0 +1,119 @@
+"""Transforms, and the one place that converts between pixel conventions.
+
+Inside the project a coordinate is a continuous pixel: the centre of the first pixel is (0.5, 0.5), the picture spans [0, W] x [0, H]. OpenCV, ArcFace's template,
+MTFL and CelebA put the first pixel's centre at (0, 0); 300-W's .pts at (1, 1). Matrices are float64 [2, 3] from a source's coordinates to a destination's.
+"""
+
+import cv2
+import numpy as np
+
+GREY = (128, 128, 128)
+
+MIRRORED_68 = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+"""Point i of a mirrored face is point MIRRORED_68[i] of the face (iBUG's order)."""
+
+
+def from_zero_based(points: np.ndarray) -> np.ndarray:
+    """Coordinates whose first pixel's centre is 0 (OpenCV, ArcFace, MTFL, CelebA) -> ours."""
+    return np.asarray(points, np.float64) + 0.5
+
+
+def from_one_based(points: np.ndarray) -> np.ndarray:
+    """Coordinates whose first pixel's centre is 1 (300-W's .pts) -> ours."""
+    return np.asarray(points, np.float64) - 0.5
+
+
+def to_zero_based(points: np.ndarray) -> np.ndarray:
+    return np.asarray(points, np.float64) - 0.5
+
+
+def five_of_68() -> np.ndarray:
+    """float [5, 68]: image-left eye, image-right eye (each the mean of its six points), nose tip 30, mouth corners 48 and 54."""
+    weights = np.zeros((5, 68))
+    weights[0, 36:42] = weights[1, 42:48] = 1 / 6
+    weights[2, 30] = weights[3, 48] = weights[4, 54] = 1
+    return weights
+
+
+def similarity(source: np.ndarray, destination: np.ndarray) -> np.ndarray:
+    """The rotation, uniform scale and shift that takes source [N, 2] nearest to destination in least squares (Umeyama 1991, without reflection)."""
+    source, destination = np.asarray(source, np.float64), np.asarray(destination, np.float64)
+    from_mean, to_mean = source.mean(0), destination.mean(0)
+    a, b = source - from_mean, destination - to_mean
+    power = max((a**2).sum(), 1e-12)
+    cosine, sine = (a * b).sum() / power, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / power
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    return np.hstack([linear, (to_mean - linear @ from_mean)[:, None]])
+
+
+def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The matrix that applies first, then second."""
+    return (_square(second) @ _square(first))[:2]
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    return np.linalg.inv(_square(matrix))[:2]
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points [..., 2] through a matrix."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def scale_of(matrix: np.ndarray) -> float:
+    """How many destination pixels one source pixel becomes, along a side."""
+    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def rotation_of(matrix: np.ndarray) -> float:
+    """Degrees by which a matrix turns a picture, clockwise as seen (x right, y down)."""
+    return float(np.degrees(np.arctan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])))
+
+
+def about(centre: tuple[float, float], scale: float = 1.0, degrees: float = 0.0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """Turn clockwise and scale about a centre, then shift."""
+    cosine, sine = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    middle = np.array(centre)
+    return np.hstack([linear, (middle + np.array(shift) - linear @ middle)[:, None]])
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int | tuple[int, int, int] = GREY, nearest: bool = False) -> np.ndarray:
+    """One resampling of an image [H, W] or [H, W, 3] into size (width, height); what lies outside the source becomes the border value.
+
+    A shrink of more than two goes through INTER_AREA first, so that nothing aliases.
+    """
+    scale = scale_of(matrix)
+    if scale < 0.5 and not nearest:
+        width, height = max(1, round(image.shape[1] * scale * 1.5)), max(1, round(image.shape[0] * scale * 1.5))
+        factors = np.array([image.shape[1] / width, image.shape[0] / height])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        matrix = np.hstack([matrix[:, :2] * factors, matrix[:, 2:]])
+    flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return cv2.warpAffine(image, _zero_based(matrix), size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+
+
+def box_of(points: np.ndarray) -> np.ndarray:
+    """(x0, y0, x1, y1) about points [N, 2]."""
+    return np.concatenate([np.min(points, axis=0), np.max(points, axis=0)])
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    union = float(np.prod(np.subtract(first[2:], first[:2])) + np.prod(np.subtract(second[2:], second[:2]))) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    return np.vstack([matrix, [0.0, 0.0, 1.0]])
+
+
+def _zero_based(matrix: np.ndarray) -> np.ndarray:
+    """The same transform between OpenCV's coordinates, whose first pixel's centre is (0, 0)."""
+    shift = matrix[:, 2] + matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
+    return np.hstack([matrix[:, :2], shift[:, None]])

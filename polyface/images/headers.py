@@ -1,0 +1,171 @@
+"""What a picture's file says of itself in its first bytes: its format, its size, which way is up. Nothing is decoded, so that nothing can
+cost much before it is known to be a whole picture of a size that may be decoded.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from polyface.errors import InputError
+
+MAX_PIXELS = 100_000_000  # 300 MB as RGB; the largest phones take 50 to 200 megapixels, nearly all of them shrunk before saving
+MAX_SIDE = 65_535  # what JPEG itself allows; a panorama of 30,000 x 2,000 is read
+MAX_JPEG_SCANS = 200  # a progressive picture has about ten; thousands of empty ones take minutes to decode
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before anything is decoded. `width` and `height` as stored, before `orientation` (EXIF, 1 to 8) is
+    applied.
+    """
+
+    format: str
+    width: int
+    height: int
+    alpha: bool = False
+    orientation: int = 1
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """What the first bytes say, nothing decoded. Raises InputError for what is no picture, is cut short, or would be too large to decode."""
+    try:
+        header = _header(data)
+    except (struct.error, IndexError):
+        header = None
+        cut_short = True
+    else:
+        cut_short = header is not None and _is_cut_short(data, header.format)
+    if cut_short:
+        raise InputError(f"{name}: cut short, its end is missing")
+    if header is None:
+        raise InputError(f"{name}: {_what_it_is(data)}")
+    if header.width < 1 or header.height < 1:
+        raise InputError(f"{name}: {header.format} of {header.width} x {header.height} pixels")
+    if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE:,} a side"
+        raise InputError(f"{name}: {header.width:,} x {header.height:,} pixels, more than the limit of {limit}")
+    if header.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise InputError(f"{name}: a JPEG of more than {MAX_JPEG_SCANS} scans, made to take long")
+    return header
+
+
+def _header(data: bytes) -> Header | None:
+    """None for a format that is not read; struct.error or IndexError where the header itself is cut."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg_header(data)
+    if data.startswith(PNG):
+        return _png_header(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp_header(data)
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return Header("GIF", *struct.unpack("<HH", data[6:10]))
+    if data.startswith(b"BM"):
+        old = struct.unpack("<I", data[14:18])[0] == 12
+        width, height = struct.unpack("<HH", data[18:22]) if old else struct.unpack("<ii", data[18:26])
+        return Header("BMP", width, abs(height))
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        tags = _tiff_tags(data)
+        return Header("TIFF", tags.get(0x100, 0), tags.get(0x101, 0))
+    return None
+
+
+def _jpeg_header(data: bytes) -> Header:
+    at = 2
+    while True:
+        if data[at] != 0xFF:  # decoders skip what lies between segments
+            at = data.find(b"\xff", at) if data.find(b"\xff", at) >= 0 else len(data)
+            continue
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return Header("JPEG", width, height)
+        if marker in (0xFF, 0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # fill, or a marker without length
+            at += 1 if marker == 0xFF else 2
+        else:
+            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+
+
+def _png_header(data: bytes) -> Header:
+    width, height = struct.unpack(">II", data[16:24])
+    alpha, orientation = data[25] in (4, 6), 1
+    for kind, content in png_chunks(data):
+        if kind == b"tRNS":
+            alpha = True
+        elif kind == b"eXIf":
+            orientation = _orientation(content)
+        elif kind == b"IDAT" and not alpha:
+            break
+    return Header("PNG", width, height, alpha, orientation)
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at + 12 <= len(data):
+        length = struct.unpack(">I", data[at : at + 4])[0]
+        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _webp_header(data: bytes) -> Header | None:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<HH", data[26:30])
+        return Header("WebP", width & 0x3FFF, height & 0x3FFF)
+    if kind == b"VP8L":
+        bits = struct.unpack("<I", data[21:25])[0]
+        return Header("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1))
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        exif = data.rfind(b"EXIF") if data[20] & 8 else -1
+        return Header("WebP", width, height, bool(data[20] & 16), _orientation(data[exif + 8 :]) if exif > 0 else 1)
+    return None
+
+
+def _orientation(exif: bytes) -> int:
+    try:
+        value = _tiff_tags(exif.removeprefix(b"Exif\0\0")).get(0x112, 1)
+    except (struct.error, IndexError):
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _tiff_tags(data: bytes) -> dict[int, int]:
+    """Single whole numbers of the first directory of a TIFF (EXIF is one), by tag."""
+    order = "<" if data[:2] == b"II" else ">"
+    start = struct.unpack(f"{order}I", data[4:8])[0]
+    tags = {}
+    for entry in range(struct.unpack(f"{order}H", data[start : start + 2])[0]):
+        at = start + 2 + 12 * entry
+        tag, kind, count = struct.unpack(f"{order}HHI", data[at : at + 8])
+        if count == 1 and kind in (1, 3, 4):
+            tags[tag] = struct.unpack(order + {1: "B", 3: "H", 4: "I"}[kind], data[at + 8 : at + 8 + {1: 1, 3: 2, 4: 4}[kind]])[0]
+    return tags
+
+
+def _is_cut_short(data: bytes, format: str) -> bool:
+    """Decoders fill what is missing with grey, and say nothing. After a JPEG's last scan there must be its end marker, which a scan
+    cannot hold.
+    """
+    if format == "JPEG":
+        return data.find(b"\xff\xd9", max(data.rfind(b"\xff\xda"), 0)) < 0
+    if format == "PNG":
+        return data.rfind(b"IEND") < 0
+    if format == "WebP":
+        return struct.unpack("<I", data[4:8])[0] + 8 > len(data)
+    return False
+
+
+def _what_it_is(data: bytes) -> str:
+    """A file that is no picture, said so that a person knows what to do."""
+    start = data[:1024].lstrip().lower()
+    if not data:
+        return "empty"
+    if data.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the picture (git lfs pull brings it)"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")) or b"<html" in start:
+        return "a web page, not a picture"
+    if data[4:8] == b"ftyp" and (data[8:12] in (b"avif", b"avis") or data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")):
+        format = "AVIF" if data[8:11] == b"avi" else "HEIC"
+        return f"{format} needs to be converted: save it as JPEG or PNG"
+    return "not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"

@@ -1,0 +1,337 @@
+"""Bytes to pictures, safely: from a file, or from a member of a .zip or .tar read in place.
+
+`decode` gives uint8 RGB [H, W, 3], upright, or an InputError of one line; it never opens a file whose header promises more than it may
+cost. `decode_mask` gives the class index of every pixel. `find_pictures` turns what a person types (photographs, folders, globs) into
+files.
+"""
+
+import glob
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from polyface.errors import InputError, RequestError
+from polyface.images.headers import PNG, png_chunks, read_header
+
+MAX_BYTES = 1_000_000_000  # one file or member
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
+MID_GREY = 128
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what a broken picture has to say is said once, by InputError
+
+
+# Where pictures are
+
+
+class Root(Protocol):
+    """A folder of files, or an archive that is read as one. Names are relative, with "/". `label` names it in errors."""
+
+    @property
+    def label(self) -> str: ...
+    def names(self) -> list[str]: ...
+    def exists(self, name: str) -> bool: ...
+    def open(self, name: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a root. Small, picklable, safe to read from any thread or process."""
+
+    root: Root
+    name: str
+
+    def read(self) -> bytes:
+        """Raises InputError naming the file."""
+        return self.root.open(self.name)
+
+    def __str__(self) -> str:
+        return str(Path(self.root.label, self.name))
+
+
+def file_source(path: str | os.PathLike[str]) -> Source:
+    path = Path(path)
+    return Source(Directory(str(path.parent)), path.name)
+
+
+def open_root(path: str | os.PathLike[str]) -> Root:
+    """A directory, a .zip or an uncompressed .tar. Where an archive holds one folder named as itself (lfw.zip: lfw/...), that folder is the
+    root.
+
+    Raises RequestError when there is nothing of the kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Directory(str(path))
+    if not path.is_file():
+        raise RequestError(f"{path}: no such folder or archive")
+    try:
+        if path.suffix.lower() == ".zip":
+            return Archive(str(path), _without_own_folder(_index_of_zip(path), path.stem))
+        if path.suffix.lower() == ".tar":
+            return Archive(str(path), _without_own_folder(_index_of_tar(path), path.stem))
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, struct.error) as error:
+        raise RequestError(f"{path}: cannot be read as an archive ({error})") from error
+    raise RequestError(f"{path}: neither a folder nor a .zip or uncompressed .tar")
+
+
+@dataclass(frozen=True)
+class Directory:
+    label: str
+
+    def names(self) -> list[str]:
+        """Every file below, sorted; links to folders are followed, each folder once."""
+        names, seen = [], set()
+        for folder, folders, files in os.walk(self.label, followlinks=True):
+            place = os.stat(folder)
+            if (place.st_dev, place.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((place.st_dev, place.st_ino))
+            prefix = os.path.relpath(folder, self.label).replace(os.sep, "/")
+            names += files if prefix == "." else [f"{prefix}/{file}" for file in files]
+        return sorted(names)
+
+    def exists(self, name: str) -> bool:
+        return os.path.isfile(os.path.join(self.label, name))
+
+    def open(self, name: str) -> bytes:
+        path = Path(self.label, name)
+        try:
+            if not path.is_file():
+                raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
+            if path.stat().st_size > MAX_BYTES:
+                raise InputError(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
+            return path.read_bytes()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where one file lies in its archive. For a .zip `offset` is that of its local header, and `packed` bytes hold it; for a .tar both
+    are its own.
+    """
+
+    offset: int
+    size: int
+    packed: int
+    zip_method: int | None = None
+    encrypted: bool = False
+    crc: int = 0
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A .zip or .tar whose list was read once. Each read opens the file anew: no lock, and no handle shared between threads or forked
+    workers.
+    """
+
+    label: str
+    members: dict[str, Member] = field(repr=False, hash=False)
+
+    def names(self) -> list[str]:
+        return sorted(self.members)
+
+    def exists(self, name: str) -> bool:
+        return name in self.members
+
+    def open(self, name: str) -> bytes:
+        member = self.members.get(name)
+        if member is None:
+            raise InputError(f"{self.label}/{name}: no such file in the archive")
+        if max(member.size, member.packed) > MAX_BYTES:
+            raise InputError(f"{self.label}/{name}: larger than {MAX_BYTES // 1_000_000} MB")
+        try:
+            with open(self.label, "rb") as file:
+                data = _read_zipped(file, member) if member.zip_method is not None else _read_at(file, member.offset, member.size)
+        except (OSError, ValueError, zlib.error, struct.error) as error:
+            raise InputError(f"{self.label}/{name}: cannot be read ({error})") from error
+        if len(data) != member.size:
+            raise InputError(f"{self.label}/{name}: cut short")
+        return data
+
+
+def _index_of_zip(path: Path) -> dict[str, Member]:
+    with zipfile.ZipFile(path) as archive:
+        return {
+            info.filename: Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
+            for info in archive.infolist()
+            if not info.is_dir() and not info.filename.startswith("__MACOSX/")
+        }
+
+
+def _index_of_tar(path: Path) -> dict[str, Member]:
+    with tarfile.open(path, "r:") as archive:  # "r:" refuses compression, in which nothing can be found without reading all before it
+        return {info.name.removeprefix("./"): Member(info.offset_data, info.size, info.size) for info in archive if info.isreg()}
+
+
+def _without_own_folder(members: dict[str, Member], stem: str) -> dict[str, Member]:
+    if members and all(name.startswith(f"{stem}/") for name in members):
+        return {name.removeprefix(f"{stem}/"): member for name, member in members.items()}
+    return members
+
+
+def _read_at(file, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _read_zipped(file, member: Member) -> bytes:
+    header = _read_at(file, member.offset, 30)
+    name_length, extra_length = struct.unpack("<HH", header[26:30])
+    packed = _read_at(file, member.offset + 30 + name_length + extra_length, member.packed)
+    if member.encrypted:
+        raise ValueError("encrypted")
+    if member.zip_method == zipfile.ZIP_STORED:
+        data = packed
+    elif member.zip_method == zipfile.ZIP_DEFLATED:
+        data = zlib.decompressobj(-15).decompress(packed, member.size + 1)
+    else:
+        raise ValueError(f"compression method {member.zip_method}; stored and deflated members are read")
+    if zlib.crc32(data) != member.crc:
+        raise ValueError("its checksum differs: the archive is damaged")
+    return data
+
+
+def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[InputError]]:
+    """Photographs, folders (all below them) and globs -> files, sorted and each once, and a refusal for every path that leads to none.
+
+    A file that is named is taken whatever its name ends in; in folders and globs those with a picture's ending are (`SUFFIXES`: HEIC too,
+    so that it is refused aloud).
+    """
+    found: dict[str, Path] = {}
+    refused = []
+    for given in map(str, paths):
+        path = Path(given)
+        if path.is_file():
+            files = [path]
+        elif path.is_dir():
+            files = _pictures_below(path)
+        else:
+            matches = sorted(map(Path, glob.glob(given, recursive=True))) if glob.has_magic(given) else []
+            files = [file for match in matches for file in (_pictures_below(match) if match.is_dir() else [match]) if _is_picture(file)]
+        if not files:
+            why = "holds no pictures" if path.is_dir() else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
+            refused.append(InputError(f"{given}: {why}"))
+        found.update({os.path.abspath(file): file for file in files})
+    return sorted(found.values()), refused
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    return [folder / name for name in Directory(str(folder)).names() if _is_picture(Path(name))]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+# From bytes to pixels
+
+
+def decode(data: bytes, name: str, reduce: int = 1) -> np.ndarray:
+    """JPEG, PNG, WebP, GIF, BMP or TIFF -> uint8 RGB [H, W, 3], upright by EXIF.
+
+    16 bits are scaled to 8, grey and palettes and CMYK become RGB, of an animation or a stack of pages the first is taken. Transparent
+    parts of PNG and WebP are laid over mid-grey, since the colours beneath are arbitrary; in TIFF and GIF alpha is dropped. `reduce` 2, 4
+    or 8 gives the picture at that fraction (rounded up), for JPEG at that fraction of the cost; continuous coordinates are then those of
+    the whole picture divided by `reduce` (where EXIF turns a picture whose sides `reduce` does not divide, to within one of its pixels).
+    Raises InputError, one line that begins with `name`.
+    """
+    header = read_header(data, name)
+    reduced = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+    by_codec = reduce > 1 and header.format == "JPEG"
+    if by_codec:  # cv2 refuses these flags together with IMREAD_COLOR_RGB
+        image = cv2.cvtColor(_imdecode(data, reduced[reduce], name, "JPEG"), cv2.COLOR_BGR2RGB)
+    elif header.alpha:
+        image = _upright(_over_grey(_imdecode(data, cv2.IMREAD_UNCHANGED, name, header.format)), header.orientation)
+    else:
+        image = _imdecode(data, cv2.IMREAD_COLOR_RGB, name, header.format)
+    return image if reduce == 1 or by_codec else _shrink(image, reduce)
+
+
+def decode_mask(data: bytes, name: str) -> np.ndarray:
+    """A PNG -> uint8 [H, W] of class indices: the index where it has a palette (not the colour), else the grey value (0 and 255 in a one-
+    bit picture).
+
+    Raises InputError for a picture in colours, for values above 255 and for whatever `decode` refuses.
+    """
+    header = read_header(data, name)
+    if header.format != "PNG":
+        raise InputError(f"{name}: a mask must be a PNG, this is {header.format}")
+    depth, kind = data[24], data[25]
+    palette = kind == 3
+    mask = _imdecode(_palette_as_grey(data) if palette else data, cv2.IMREAD_UNCHANGED, name, "PNG")
+    if palette and depth < 8:
+        mask //= {1: 255, 2: 85, 4: 17}[depth]  # libpng stretches small depths of grey to 0..255
+    if mask.ndim == 3:
+        colours = mask[..., :3]
+        if not (colours == colours[..., :1]).all():
+            raise InputError(f"{name}: a picture in colours, not a mask of class indices")
+        mask = colours[..., 0]
+    if mask.dtype != np.uint8:
+        if mask.size and mask.max() > 255:
+            raise InputError(f"{name}: a mask of class indices, with a value of {mask.max()}")
+        mask = mask.astype(np.uint8)
+    return np.ascontiguousarray(mask)
+
+
+def _imdecode(data: bytes, flags: int, name: str, format: str) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{name}: a damaged {format} that cannot be decoded")
+    return image
+
+
+def _over_grey(image: np.ndarray) -> np.ndarray:
+    """BGRA (or, if the alpha that the header promised was not there, BGR or grey) of 8 or 16 bits -> uint8 RGB."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 3:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgba = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return np.rint(rgba[..., :3] * alpha + MID_GREY * (1 - alpha)).astype(np.uint8)
+
+
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """EXIF's eight orientations (CIPA DC-008, tag 0x0112)."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def _shrink(image: np.ndarray, by: int) -> np.ndarray:
+    """Means of by x by pixels; the last row and column are repeated up to a whole block, as JPEG does, so that coordinates divide
+    exactly.
+    """
+    height, width = -(-image.shape[0] // by), -(-image.shape[1] // by)
+    image = cv2.copyMakeBorder(image, 0, height * by - image.shape[0], 0, width * by - image.shape[1], cv2.BORDER_REPLICATE)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _palette_as_grey(data: bytes) -> bytes:
+    """The same PNG with its colour type 3 (palette) written as 0 (grey): libpng then gives the indices, with its own filters, depths and
+    interlacing.
+    """
+    chunks = [(kind, content) for kind, content in png_chunks(data) if kind in (b"IHDR", b"IDAT", b"IEND")]
+    chunks[0] = (b"IHDR", data[16:25] + b"\0" + data[26:29])
+    written = [struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks]
+    return PNG + b"".join(written)

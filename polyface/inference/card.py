@@ -1,0 +1,217 @@
+"""The card: what a user of a model must know, as JSON beside the network and inside its ONNX file.
+
+A card says how faces are cropped and which questions the network answers, completely: `task_of_card` builds the kinds of question from it, so that code which runs a
+network names no task. It also says what the network learned from, how well it does, and what it was never shown.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from polyface import files
+from polyface.errors import RequestError
+from polyface.images.align import Crop
+from polyface.labels import nearest
+from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
+
+VERSION = 1
+"""The format of the card; raised when a reader of the old one would misread the new one."""
+
+KINDS: dict[str, type[Task]] = {kind.__name__: kind for kind in (Category, Scale, Traits, Points, Regions, Angles, Embedding)}
+
+
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all parts of a card share: they do not change, and know every key that they may have."""
+
+
+class CropEntry(_Entry, frozen=True, kw_only=True):
+    """`images/align.py`'s Crop: side in pixels, eye distance and the point between the eyes."""
+
+    size: int
+    eye_distance: float
+    eyes: tuple[float, float]
+
+
+class Detector(_Entry, frozen=True, kw_only=True):
+    """What found the faces that the network was trained and tested on."""
+
+    name: str
+    sha256: str = ""
+
+
+class Data(_Entry, frozen=True, kw_only=True):
+    """A data set behind the network. sha256 is that of the list of its pictures' keys."""
+
+    name: str
+    images: int
+    subjects: int | None = None
+    split: str = "train"
+    terms: str = ""
+    sha256: str = ""
+
+
+class Score(_Entry, frozen=True, kw_only=True):
+    """One number, what it was measured on, its 95 % interval, and what guessing and the best constant answer would have scored."""
+
+    task: str
+    dataset: str
+    split: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int
+    chance: float | None = None
+    constant: float | None = None
+    sha256: str = ""
+    groups: dict[str, Any] = {}
+
+
+class Threshold(_Entry, frozen=True, kw_only=True):
+    """The cosine above which two faces are called one person, for a rate of false acceptance, with its interval."""
+
+    far: float
+    cosine: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Card(_Entry, frozen=True, kw_only=True):
+    """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers."""
+
+    polyface: int = VERSION
+    name: str
+    created: str
+    commit: str = ""
+    crop: CropEntry
+    tasks: dict[str, dict[str, Any]]
+    task_notes: dict[str, str] = {}
+    detector: Detector | None = None
+    data: tuple[Data, ...] = ()
+    trained_on_drawings: bool = False
+    scores: tuple[Score, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    calibration: dict[str, Any] = {}
+    speed: dict[str, Any] = {}
+    limits: tuple[str, ...] = ()
+    licence: str = ""
+
+    @property
+    def terms(self) -> str:
+        """One line: the licence of the weights and the data sets it comes from."""
+        licence = " ".join(self.licence.split()) or "no licence stated"
+        limited = [entry.name for entry in self.data if entry.terms]
+        return f"{licence} (trained on {', '.join(limited)})" if limited else licence
+
+
+def read_card(path: Path) -> Card:
+    """Raises RequestError, in one line that names the file and the key, for a card that is not there or not right."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror})") from error
+    return card_of_json(content, str(path))
+
+
+def write_card(path: Path, card: Card) -> None:
+    """Write it whole, or raise RequestError for a card that could not be read again."""
+    files.write_atomically(path, json_of_card(card))
+
+
+def card_of_json(content: bytes, name: str) -> Card:
+    """The card in a file, or in the metadata of an ONNX file; `name` begins every error line."""
+    try:
+        tree = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{name}: no JSON ({error})") from error
+    version = tree.get("polyface") if isinstance(tree, dict) else None
+    if type(version) is not int:
+        raise RequestError(f"{name}: no card of a polyface model (its key 'polyface' must hold the version of the format)")
+    if version != VERSION:
+        raise RequestError(f"{name}: a card of format {version}; this polyface reads format {VERSION}")
+    card = strict(tree, Card, name)
+    for task_name in card.tasks:
+        task_of_card(task_name, card.tasks[task_name], name, card.crop.size)
+    for task_name in card.task_notes:
+        if task_name not in card.tasks:
+            raise RequestError(f"{name}: a note on {task_name!r}, which is no task of this model{nearest(task_name, card.tasks)}")
+    return card
+
+
+def json_of_card(card: Card) -> bytes:
+    """Indented for people. Raises RequestError where the card would be refused on reading, such as a score that is not finite."""
+    content = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    card_of_json(content, f"the card of {card.name!r}")
+    return content
+
+
+def crop_of_card(card: Card) -> Crop:
+    return Crop(card.crop.size, card.crop.eye_distance, card.crop.eyes)
+
+
+def entry_of_crop(crop: Crop) -> CropEntry:
+    return CropEntry(size=crop.size, eye_distance=float(crop.eye_distance), eyes=(float(crop.eyes[0]), float(crop.eyes[1])))
+
+
+def tasks_of_card(card: Card) -> tuple[Task, ...]:
+    """The kinds of question of a card, in its order."""
+    return tuple(task_of_card(name, entry) for name, entry in card.tasks.items())
+
+
+def task_of_card(name: str, entry: dict[str, Any], where: str = "the card", size: int = 128) -> Task:
+    """The kind of question a card's entry describes. Raises RequestError for an unknown kind or key, a value of the wrong type, and an answer of no size."""
+    said = str(entry.get("kind"))
+    kind = KINDS.get(said)
+    if kind is None:
+        raise RequestError(f"{where}: the task {name!r} is of an unknown kind {said!r}{nearest(said, KINDS)}")
+    known = [field.name for field in dataclasses.fields(kind) if field.name != "name"]
+    for key in entry:
+        if key != "kind" and key not in known:
+            raise RequestError(f"{where}: the task {name!r} has an unknown key {key!r}{nearest(key, known)}")
+    task = strict({**entry, "name": name}, kind, f"{where}: the task {name!r}")
+    try:
+        empty = min(task.shape(size)) < 1  # type: ignore[attr-defined]
+    except ZeroDivisionError:
+        empty = True
+    if empty:
+        raise RequestError(f"{where}: the task {name!r} has no answers to choose from")
+    return task
+
+
+def entry_of_task(task: Task) -> dict[str, Any]:
+    """What a card says of a task: its kind, and that kind's fields."""
+    return {"kind": type(task).__name__, **{name: _listed(value) for name, value in dataclasses.asdict(task).items() if name != "name"}}
+
+
+def strict(tree: Any, kind: type, name: str) -> Any:
+    """A tree of JSON or TOML as a Struct or dataclass. Raises RequestError with the first thing that is wrong, where it is, and the nearest known key."""
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at ")
+        path = place.strip("`").removeprefix("$").removeprefix(".")
+        unknown = re.search(r"unknown field `(.*)`", problem)
+        hint = nearest(unknown[1], _keys_at(msgspec.inspect.type_info(kind), path)) if unknown else ""
+        problem = f"unknown key {unknown[1]!r}" if unknown else problem[:1].lower() + problem[1:].replace("`", "'")
+        raise RequestError(f"{name}: {problem}{f' in {path}' if path else ''}{hint}") from error
+
+
+def _keys_at(node: Any, path: str) -> list[str]:
+    """The keys that are known at a path such as data[1].terms, given what msgspec knows of the type of its root."""
+    for step in re.findall(r"\[[^]]*\]|[^.\[]+", path):
+        options = [option for option in getattr(node, "types", (node,)) if not isinstance(option, msgspec.inspect.NoneType)]
+        node = options[0]
+        if isinstance(node, msgspec.inspect.StructType):
+            node = next((field.type for field in node.fields if field.encode_name == step), node)
+        else:
+            node = getattr(node, "value_type", None) or getattr(node, "item_type", node)
+    options = [option for option in getattr(node, "types", (node,)) if isinstance(option, msgspec.inspect.StructType)]
+    return [field.encode_name for option in options for field in option.fields]
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as the lists that JSON gives back."""
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value

@@ -1,0 +1,54 @@
+"""Scores of ages in years (papers.md D10). truth, predicted: float [N]. No rows: NaN."""
+
+import numpy as np
+
+from polyface.errors import InputError
+from polyface.metrics.checks import require_finite, require_rows
+from polyface.metrics.classification import coarse_choice
+
+SMALLEST_SIGMA = 0.1  # [ours] years: people who all guessed the same age still were not surer than this
+
+
+def absolute_errors(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """|predicted - truth| in years, [N]."""
+    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    require_rows(truth=truth, predicted=predicted)
+    require_finite(truth=truth, predicted=predicted)
+    return np.abs(predicted - truth)
+
+
+def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """MAE in years."""
+    return _mean(absolute_errors(truth, predicted))
+
+
+def cumulative_score(truth: np.ndarray, predicted: np.ndarray, years: float = 5) -> float:
+    """CS(k): the share of ages that are off by at most k years, k included."""
+    return _mean(absolute_errors(truth, predicted) <= years)
+
+
+def epsilon_error(mean: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> float:
+    """Apparent age: the mean of 1 - exp(-(x - mu)^2 / (2 sigma^2)), where people's guesses had mean mu and deviation sigma (at least
+    SMALLEST_SIGMA).
+    """
+    errors, sigma = absolute_errors(mean, predicted), np.asarray(sigma, np.float64)
+    require_rows(mean=errors, sigma=sigma)
+    require_finite(sigma=sigma)
+    return _mean(1 - np.exp(-(errors**2) / (2 * np.maximum(sigma, SMALLEST_SIGMA) ** 2)))
+
+
+def group_choice(probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The most probable age group: probabilities [N, Y] over years 0..Y-1, groups int [G, 2] (first year, last year), both included.
+    Returns int64 [N].
+
+    The group accuracy is `accuracy(truth, group_choice(...))`, whatever finer answer the model gives.
+    """
+    years = np.arange(probabilities.shape[-1])
+    groups = np.asarray(groups)
+    if (groups[:, 0] > groups[:, 1]).any():
+        raise InputError(f"age group {int(np.argmax(groups[:, 0] > groups[:, 1]))} ends before it begins")
+    return coarse_choice(probabilities, (years >= groups[:, :1]) & (years <= groups[:, 1:]))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else np.nan

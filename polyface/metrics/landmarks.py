@@ -1,0 +1,127 @@
+"""Scores of facial points (papers.md D7).
+
+points float [N, P, 2] in pixels; an error is a share of the face's own size (0.05: five per cent).
+
+A face that was not found is a miss: its error is infinite, so it fails at every alpha and adds nothing to the AUC. No faces: NaN.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from polyface.errors import InputError
+from polyface.metrics.checks import require_finite, require_rows
+
+MISS = 1.0  # [ours] what a miss costs in the mean over all faces: every point off by one whole normaliser
+
+
+def outer_eye_distance(points: np.ndarray) -> np.ndarray:
+    """Inter-ocular, the usual normaliser of 68 points: outer eye corners 36 and 45. [N]."""
+    return _distance(points[:, 36], points[:, 45])
+
+
+def pupil_distance(points: np.ndarray) -> np.ndarray:
+    """Inter-pupil of 68 points: between the centroids of 36-41 and 42-47. [N]."""
+    return _distance(points[:, 36:42].mean(axis=1), points[:, 42:48].mean(axis=1))
+
+
+def eye_distance(points: np.ndarray) -> np.ndarray:
+    """Inter-pupil of five points (MTFL): between the first two. [N]."""
+    return _distance(points[:, 0], points[:, 1])
+
+
+def box_size(boxes: np.ndarray) -> np.ndarray:
+    """sqrt(width x height) of boxes [N, 4] (x0, y0, x1, y1). [N]."""
+    return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def box_diagonal(boxes: np.ndarray) -> np.ndarray:
+    """The diagonal of boxes [N, 4] (x0, y0, x1, y1). [N]."""
+    return _distance(boxes[:, :2], boxes[:, 2:])
+
+
+def nme(truth: np.ndarray, predicted: np.ndarray, normaliser: np.ndarray, missed: np.ndarray | None = None, seen: np.ndarray | None = None) -> np.ndarray:
+    """Mean distance of the points of each face over its normaliser [N]; infinite where missed (bool [N], whose predictions are not read).
+
+    seen bool [N, P]: points without a label are left out (their truth is not read); a face needs at least one. Raises InputError naming the
+    row.
+    """
+    missed = np.zeros(len(truth), bool) if missed is None else np.asarray(missed, bool)
+    seen = np.ones(truth.shape[:2], bool) if seen is None else np.asarray(seen, bool)
+    require_rows(truth=truth, predicted=predicted, normaliser=normaliser, missed=missed, seen=seen)
+    truth = np.where(seen[..., None], truth, 0.0)  # a point without a label is then off by 0
+    predicted = np.where(seen[..., None] & ~missed[:, None, None], predicted, 0.0)
+    require_finite(truth=truth, predicted=predicted, normaliser=normaliser)
+    for problem, bad in (("has no size to divide by", np.asarray(normaliser) <= 0), ("has no labelled point", ~seen.any(axis=1))):
+        if bad.any():
+            raise InputError(f"face {int(np.argmax(bad))} {problem}")
+    errors = _distance(truth, predicted).sum(axis=1) / seen.sum(axis=1) / normaliser
+    return np.where(missed, np.inf, errors)
+
+
+@dataclass(frozen=True)
+class PointScores:
+    """mean_found: over found faces only; mean: over all, a miss counted as `miss`; median: over all (infinite when half are misses)."""
+
+    mean: float
+    mean_found: float
+    median: float
+    failure_rate: float
+    auc: float
+    faces: int
+    missed: int
+
+
+def point_scores(errors: np.ndarray, alpha: float, miss: float = MISS) -> PointScores:
+    """errors [N] as from `nme`, infinite for misses; alpha: the error from which on a face counts as failed."""
+    errors = _checked(errors)
+    found = errors[np.isfinite(errors)]
+    return PointScores(
+        mean=mean_of_all(errors, miss),
+        mean_found=float(found.mean()) if found.size else np.nan,
+        median=float(_median(errors)),
+        failure_rate=failure_rate(errors, alpha),
+        auc=auc(errors, alpha),
+        faces=len(errors),
+        missed=len(errors) - len(found),
+    )
+
+
+def mean_of_all(errors: np.ndarray, miss: float = MISS) -> float:
+    """The mean error over all faces, found or not; a mean over found faces alone rewards a detector for skipping the hard ones."""
+    errors = _checked(errors)
+    return float(np.where(np.isfinite(errors), errors, miss).mean()) if len(errors) else np.nan
+
+
+def failure_rate(errors: np.ndarray, alpha: float) -> float:
+    """FR@alpha: the share of faces with an error above alpha."""
+    errors = _checked(errors)
+    return float((errors > alpha).mean()) if len(errors) else np.nan
+
+
+def auc(errors: np.ndarray, alpha: float) -> float:
+    """AUC@alpha, exactly: the area under the cumulative error curve up to alpha is the mean of max(0, 1 - NME / alpha). No grid, no
+    Simpson's rule.
+    """
+    errors = _checked(errors)
+    return float(np.maximum(0.0, 1.0 - errors / alpha).mean()) if len(errors) else np.nan
+
+
+def _checked(errors: np.ndarray) -> np.ndarray:
+    errors = np.asarray(errors, np.float64)
+    bad = np.isnan(errors) | (errors < 0)
+    if bad.any():
+        raise InputError(f"errors: row {int(np.argmax(bad))} is {errors[np.argmax(bad)]}")
+    return errors
+
+
+def _median(errors: np.ndarray) -> float:
+    """np.median takes inf - inf on the way; this does not."""
+    if not len(errors):
+        return np.nan
+    ordered = np.sort(errors)
+    return (ordered[(len(errors) - 1) // 2] + ordered[len(errors) // 2]) / 2
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(np.asarray(a, np.float64) - np.asarray(b, np.float64), axis=-1)

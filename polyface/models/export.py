@@ -1,0 +1,153 @@
+"""From a trained network to a model directory: card.json, model.safetensors, model.onnx with the card inside.
+
+The ONNX file is compared with torch on random crops and on crops that look like pictures before anything is called done.
+"""
+
+import contextlib
+import io
+import logging
+import subprocess
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from polyface import runtime
+from polyface.errors import RequestError, RunError
+from polyface.files import write_atomically
+from polyface.inference import card as cards
+from polyface.inference.engine import CARD_IN_ONNX
+from polyface.models.polyface import ModelConfig, PolyFace, build
+from polyface.models.weights import read_tensors
+
+LARGEST_DRIFT = 2e-3
+"""The largest difference between torch and onnxruntime that is rounding, relative to the largest output."""
+
+
+class Named(nn.Module):
+    """The network with its outputs as a tuple in the order of its tasks, as ONNX wants them."""
+
+    def __init__(self, model: PolyFace):
+        super().__init__()
+        self.model = model
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.model(crops)
+        return tuple(outputs[task.name] for task in self.model.tasks)
+
+
+def write_model(model: PolyFace, card: cards.Card, folder: Path) -> Path:
+    """Write a model directory. Raises RunError, and leaves no model.onnx, where onnxruntime and torch disagree."""
+    model = model.cpu().eval()
+    content = _with_card(to_onnx(model, card.crop.size), card)
+    compare(model, content, card.crop.size)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(exported_weights(model), folder / "model.safetensors", metadata={"polyface": card.name})
+    write_atomically(folder / "model.onnx", content)
+    cards.write_card(folder / "card.json", card)
+    return folder
+
+
+def new_card(name: str, model: PolyFace, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool) -> cards.Card:
+    """The card of a network that has not been measured yet."""
+    return cards.Card(
+        name=name,
+        created=datetime.now(UTC).date().isoformat(),
+        commit=commit(),
+        crop=crop,
+        tasks={task.name: cards.entry_of_task(task) for task in model.tasks},
+        data=tuple(data),
+        trained_on_drawings=drawings,
+        licence="for research only: the terms of the data it was trained on" if not drawings else "Apache-2.0",
+    )
+
+
+def export(folder: Path, out: Path | None = None) -> Path:
+    """The model directory of a model directory or run folder, its ONNX file written anew from its weights."""
+    source = folder / "model" if (folder / "model" / "card.json").exists() else folder
+    card = cards.read_card(source / "card.json")
+    model = build(model_config(card, source), {})
+    weights = read_tensors(source / "model.safetensors")
+    missing = sorted(exported_weights(model).keys() - weights.keys())
+    if missing:
+        raise RequestError(f"{source / 'model.safetensors'}: {missing[0]} is missing")
+    model.load_state_dict(weights, strict=False)
+    return write_model(model, card, out or source)
+
+
+def model_config(card: cards.Card, folder: Path) -> ModelConfig:
+    """The widths of the network of a card, from its weights' own shapes."""
+    weights = read_tensors(folder / "model.safetensors")
+    stages: dict[int, int] = {}
+    for name in weights:
+        if name.startswith("trunk.stages."):
+            stage, block = (int(part) for part in name.split(".")[2:4])
+            stages[stage] = max(stages.get(stage, 0), block + 1)
+    widths = tuple(weights[f"trunk.stages.{stage}.0.first.weight"].shape[0] for stage in sorted(stages))
+    hidden = next((tensor.shape[0] for name, tensor in weights.items() if name.endswith(".hidden.weight")), ModelConfig().hidden)
+    fine = weights["neck.smooth.0.weight"].shape[0] if "neck.smooth.0.weight" in weights else ModelConfig().fine
+    stem = weights["trunk.stem.0.weight"].shape[0]
+    return ModelConfig(tasks=tuple(card.tasks), stem=stem, widths=widths, blocks=tuple(stages[stage] for stage in sorted(stages)), fine=fine, hidden=hidden)
+
+
+def exported_weights(model: PolyFace) -> dict[str, Tensor]:
+    """What a user of the network needs: everything but the centres of the people it was trained on."""
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if not name.startswith("people.")}
+
+
+def to_onnx(model: PolyFace, size: int) -> bytes:
+    """The network as an ONNX file: crops uint8 [N, S, S, 3] in, an output for each task, named as the task."""
+    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("n", min=1, max=4096)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            Named(model),
+            (example,),
+            dynamo=True,
+            input_names=["crops"],
+            output_names=[task.name for task in model.tasks],
+            dynamic_shapes={"crops": {0: batch}},
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+def compare(model: PolyFace, content: bytes, size: int) -> None:
+    """Torch against onnxruntime, batch of one and of three, noise and smooth pictures. Raises RunError naming the output that drifts."""
+    session = runtime.session(content)
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    smooth = np.clip(128 + 100 * np.sin(np.linspace(0, 6, size))[None, :, None, None] * random.uniform(0.2, 1, (3, 1, size, 3)), 0, 255).astype(np.uint8)
+    for crops in (noise, smooth, noise[:1]):
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(crops))
+        for task, found in zip(model.tasks, session.run([task.name for task in model.tasks], {"crops": crops}), strict=True):
+            wanted = expected[task.name].float().numpy()
+            drift = float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1.0))
+            if not drift < LARGEST_DRIFT:
+                raise RunError(f"onnxruntime and torch differ by {drift:.2g} in {task.name}")
+
+
+def commit() -> str:
+    """The commit of the checkout this code runs from; empty outside one."""
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def _with_card(content: bytes, card: cards.Card) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {CARD_IN_ONNX: msgspec.json.encode(card).decode()})
+    return model.SerializeToString()

@@ -1,0 +1,125 @@
+"""From the trunk's maps to each kind's output. A head is chosen by the kind of a task, never by its name."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polyface.models.backbones import convolution
+from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
+
+IDENTITY_TOKENS = 4
+
+
+def is_dense(task: Task) -> bool:
+    """Whether a task's head reads the fine map of the neck."""
+    return isinstance(task, Points | Regions)
+
+
+def head_of(task: Task, widths: tuple[int, ...], fine: int, hidden: int) -> nn.Module:
+    """The head of a task: dense ones are called with (the stem's map, the fine map), the others with the last two maps of the trunk."""
+    last_two = widths[-2:]
+    if isinstance(task, Embedding):
+        return EmbeddingHead(last_two, task.dimension)
+    if isinstance(task, Points):
+        return PointsHead(fine, task.count)
+    if isinstance(task, Regions):
+        return RegionsHead(widths[0], fine, len(task.vocabulary))
+    if isinstance(task, Category | Traits | Scale | Angles):
+        return VectorHead(last_two, hidden, task.shape(0))
+    raise TypeError(f"no head for the kind {type(task).__name__}")
+
+
+class TokenPool(nn.Module):
+    """Learned looks at a map: each token is the mean of the map [B, C, H, W] under its own softmax over positions, -> [B, tokens * C]. Any map size will do."""
+
+    def __init__(self, width: int, tokens: int):
+        super().__init__()
+        self.look = nn.Conv2d(width, tokens, 1)
+        nn.init.normal_(self.look.weight, std=0.01)
+        nn.init.zeros_(self.look.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.look(x).flatten(2).float().softmax(-1)
+        return (weights @ x.flatten(2).float().transpose(1, 2)).flatten(1)
+
+
+class VectorHead(nn.Module):
+    """Two looks at the last map, one at the map before, a hidden layer, logits of any shape."""
+
+    def __init__(self, widths: tuple[int, ...], hidden: int, shape: tuple[int, ...]):
+        super().__init__()
+        self.shape = shape
+        self.middle, self.last = TokenPool(widths[0], 1), TokenPool(widths[1], 2)
+        self.hidden = nn.Linear(widths[0] + 2 * widths[1], hidden)
+        self.norm, self.dropout = nn.LayerNorm(hidden), nn.Dropout(0.2)
+        self.logits = nn.Linear(hidden, int(torch.tensor(shape).prod()))
+
+    def forward(self, middle: Tensor, last: Tensor) -> Tensor:
+        pooled = torch.cat([self.middle(middle), self.last(last)], dim=1)
+        return self.logits(self.dropout(torch.relu(self.norm(self.hidden(pooled))))).float().unflatten(1, self.shape)
+
+
+class EmbeddingHead(nn.Module):
+    """Several looks at the last map -> a vector of unit length."""
+
+    def __init__(self, widths: tuple[int, ...], dimension: int):
+        super().__init__()
+        self.looks = TokenPool(widths[1], IDENTITY_TOKENS)
+        self.vector = nn.Linear(IDENTITY_TOKENS * widths[1], dimension, bias=False)
+        self.norm = nn.BatchNorm1d(dimension, affine=False)
+
+    def forward(self, middle: Tensor, last: Tensor) -> Tensor:
+        vector = self.vector(self.looks(last)).float()
+        norm = self.norm
+        vector = F.batch_norm(vector, norm.running_mean, norm.running_var) if len(vector) == 1 and self.training else norm(vector)
+        return F.normalize(vector, dim=-1)
+
+
+class Neck(nn.Module):
+    """A feature pyramid's top-down path (Lin et al. 2017), down to the map at a quarter of the crop's side."""
+
+    def __init__(self, widths: tuple[int, ...], fine: int):
+        super().__init__()
+        self.across = nn.ModuleList(nn.Conv2d(width, fine, 1) for width in widths[1:])
+        self.smooth = nn.Sequential(convolution(fine, fine), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        x = self.across[-1](maps[-1])
+        for across, finer in zip(reversed(self.across[:-1]), reversed(maps[1:-1]), strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest") + across(finer)
+        return self.smooth(x)
+
+
+class PointsHead(nn.Module):
+    """A map of each point whose mean position is the point (integral regression, Sun et al. 2018), and its spread. -> [B, P, 3] in crop pixels."""
+
+    stride = 4
+
+    def __init__(self, fine: int, count: int):
+        super().__init__()
+        self.body = nn.Sequential(convolution(fine, fine), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
+        self.heat = nn.Conv2d(fine, count, 1)
+        self.spread = nn.Conv2d(fine, count, 1)
+
+    def forward(self, stem: Tensor, fine: Tensor) -> Tensor:
+        x = self.body(fine)
+        heat = self.heat(x).flatten(2).float().softmax(-1)
+        height, width = fine.shape[-2:]
+        across = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * self.stride
+        down = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * self.stride
+        places = torch.stack([across.repeat(height), down.repeat_interleave(width)], dim=-1)
+        spread = (heat * F.softplus(self.spread(x).flatten(2).float())).sum(-1, keepdim=True) + 0.1
+        return torch.cat([heat @ places, spread], dim=-1)
+
+
+class RegionsHead(nn.Module):
+    """Logits at half the crop's side from the fine map and the stem's."""
+
+    def __init__(self, stem: int, fine: int, classes: int):
+        super().__init__()
+        self.larger = nn.Sequential(nn.Conv2d(fine, 4 * stem, 1), nn.PixelShuffle(2))
+        self.body = nn.Sequential(convolution(2 * stem, 32), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
+        self.logits = nn.Conv2d(32, classes, 1)
+
+    def forward(self, stem: Tensor, fine: Tensor) -> Tensor:
+        return self.logits(self.body(torch.cat([stem, self.larger(fine)], dim=1))).float()

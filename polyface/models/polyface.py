@@ -1,0 +1,81 @@
+"""The network: one trunk, one crop, one pass, a head for each task."""
+
+from collections.abc import Mapping
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from polyface import tasks
+from polyface.models.backbones import ResidualTrunk
+from polyface.models.heads import Neck, head_of, is_dense
+from polyface.models.margins import People
+from polyface.tasks.kinds import Embedding, Task
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Widths of the network. stem and widths: channels of the maps at 1/2, 1/4, 1/8 ... of the crop's side; blocks: residual blocks of each stage."""
+
+    tasks: tuple[str, ...] = tuple(task.name for task in tasks.TASKS)
+    stem: int = 24
+    widths: tuple[int, ...] = (64, 128, 256, 384)
+    blocks: tuple[int, ...] = (1, 2, 2, 1)
+    fine: int = 64
+    hidden: int = 128
+
+
+def build(config: ModelConfig, people: Mapping[str, int]) -> "PolyFace":
+    """A network for the tasks of a config; people: {space of people: how many}, whose centres train with it and are not exported."""
+    return PolyFace(config, dict(people))
+
+
+class PolyFace(nn.Module):
+    """model(crops uint8 [B, S, S, 3]) -> {task name: output}, as the kinds say.
+
+    With rows {task name: int64 [n]} each head runs on its rows only: training asks a head nothing about pictures that no one labelled for it.
+    """
+
+    def __init__(self, config: ModelConfig, people: dict[str, int]):
+        super().__init__()
+        self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.tasks)
+        self.trunk = ResidualTrunk(config.stem, config.widths, config.blocks)
+        self.neck = Neck(self.trunk.widths, config.fine) if any(is_dense(task) for task in self.tasks) else None
+        self.heads = nn.ModuleDict({task.name: head_of(task, self.trunk.widths, config.fine, config.hidden) for task in self.tasks})
+        dimension = next((task.dimension for task in self.tasks if isinstance(task, Embedding)), 0)
+        self.people = People(people if dimension else {}, dimension)
+
+    def forward(self, crops: Tensor, rows: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        maps = self.features(crops)
+        asked = [task for task in self.tasks if rows is None or task.name in rows]
+        fine, place = self._fine(maps, asked, rows)
+        outputs = {}
+        for task in asked:
+            chosen = None if rows is None else rows[task.name]
+            if is_dense(task):
+                inputs = (_take(maps[0], chosen), _take(fine, None if chosen is None else place[chosen]))
+            else:
+                inputs = (_take(maps[-2], chosen), _take(maps[-1], chosen))
+            outputs[task.name] = self.heads[task.name](*inputs)
+        return outputs
+
+    def features(self, crops: Tensor) -> list[Tensor]:
+        """The trunk's maps, fine to coarse."""
+        pixels = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
+        return self.trunk(pixels.contiguous(memory_format=torch.channels_last) if self.training else pixels)
+
+    def _fine(self, maps: list[Tensor], asked: list[Task], rows: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """The neck's map of the rows that any dense task asks for, and where each row of the batch is in it."""
+        dense = [task for task in asked if is_dense(task)]
+        nowhere = torch.zeros(0, dtype=torch.int64)
+        if self.neck is None or not dense:
+            return maps[0], nowhere
+        if rows is None:
+            return self.neck(maps), nowhere
+        union = torch.cat([rows[task.name] for task in dense]).unique()
+        place = torch.zeros(len(maps[0]), dtype=torch.int64, device=union.device)
+        place[union] = torch.arange(len(union), device=union.device)
+        return self.neck([each[union] for each in maps]), place
+
+
+def _take(x: Tensor, rows: Tensor | None) -> Tensor:
+    return x if rows is None else x[rows]

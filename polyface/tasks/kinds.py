@@ -1,0 +1,360 @@
+"""The seven kinds of question. A task is an instance of a kind: a name, a question in words, a vocabulary.
+
+Everything that differs between tasks is here and nowhere else. A kind knows what a label of one row looks like (`unknown`, `encode` from a data set's words, `to_crop`,
+`mirror`), how rows make a batch (`stack`, `labelled`), what the network puts out (`shape`, `mirror_output`) and what answer that is (`decode`). The loss of each kind is
+in `models/losses.py`, its scores in `tasks/scoring.py`.
+
+A row is a dict of arrays, as DESIGN.md's table has them without the leading [B]. `encode` gives it in the picture's frame; `to_crop` moves it into the crop.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from polyface.errors import InputError
+from polyface.images import geometry
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words, nearest
+
+Row = dict[str, np.ndarray]
+Label = object  # a value in a data set's words; what it may be is said by each kind's encode
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all kinds share. Kinds whose labels have no place in the picture keep to_crop and mirror as they are here."""
+
+    name: str
+    question: str
+
+    def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:
+        """The row after the picture went through a matrix into a crop of size x size."""
+        return row
+
+    def mirror(self, row: Row, size: int) -> Row:
+        """The row of the mirrored crop."""
+        return row
+
+    def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
+        """Outputs [B, ...] for crops -> outputs for the mirrored crops, of a network that sees no difference."""
+        return output
+
+    def stack(self, rows: Sequence[Row]) -> Row:
+        """Rows -> arrays with a leading [B]."""
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+@dataclass(frozen=True)
+class Category(Task):
+    """One of a few classes. Row: share f32 [V], sets bool [V, C], scope bool [C]; V words with shares that sum to 1 (people who voted), usually one."""
+
+    vocabulary: tuple[str, ...] = ()
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (len(self.vocabulary),)
+
+    def unknown(self, size: int) -> Row:
+        everything = np.ones(len(self.vocabulary), bool)
+        return {"share": np.ones(1, np.float32), "sets": everything[None], "scope": everything}
+
+    def encode(self, words: Words, label: Label) -> Row:
+        """A word, or votes {word: count}."""
+        votes = label if isinstance(label, Mapping) else {label: 1.0}
+        counts = np.array([float(count) for count in votes.values()], np.float32)
+        if not len(counts) or not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() <= 0:
+            raise InputError(f"{label!r} holds no vote")
+        table = words.table[[words.index(word) for word in votes]]
+        return {"share": counts / counts.sum(), "sets": table, "scope": words.scope}
+
+    def stack(self, rows: Sequence[Row]) -> Row:
+        most = max(len(row["share"]) for row in rows)
+        return {
+            "share": np.stack([np.pad(row["share"], (0, most - len(row["share"]))) for row in rows]),
+            "sets": np.stack([np.concatenate([row["sets"], np.tile(row["scope"], (most - len(row["share"]), 1))]) for row in rows]),
+            "scope": np.stack([row["scope"] for row in rows]),
+        }
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        """bool [B]: the rows that say anything."""
+        return ((labels["sets"] != labels["scope"][:, None]).any(-1) & (labels["share"] > 0)).any(-1)
+
+    def decode(self, output: np.ndarray) -> dict:
+        """Logits [C] -> the best answer and the probability of each."""
+        shares = softmax(output)
+        return {
+            "answer": self.vocabulary[int(shares.argmax())],
+            "probabilities": {word: round(float(share), 4) for word, share in zip(self.vocabulary, shares, strict=True)},
+        }
+
+
+@dataclass(frozen=True)
+class Scale(Task):
+    """A whole number from 0 to top. Row: lo, hi, sigma f32 [], ends included; sigma > 0: Gaussian shares about lo = hi."""
+
+    top: int = 116
+    unit: str = "years"
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (self.top + 1,)
+
+    def unknown(self, size: int) -> Row:
+        return _range_row(0.0, self.top, 0.0)
+
+    def encode(self, words: Ranges, label: Label) -> Row:
+        """A number, a range (low, high), or a word that means one."""
+        low, high = words.range_of(label)
+        if not (0 <= low and high <= self.top):
+            raise InputError(f"{label!r} {self.unit} is outside 0 to {self.top}")
+        return _range_row(low, high, words.sigma if low == high else 0.0)
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        return (labels["lo"] > 0) | (labels["hi"] < self.top)
+
+    def decode(self, output: np.ndarray) -> dict:
+        """Logits over numbers -> the median of their distribution, in the unit, interpolated inside a year."""
+        return {self.unit: round(float(median(softmax(output)[None])[0]), 1)}
+
+
+@dataclass(frozen=True)
+class Traits(Task):
+    """Many yes-or-no questions. Row: values int8 [A] of 0, 1, -1 where unknown."""
+
+    vocabulary: tuple[str, ...] = ()
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (len(self.vocabulary),)
+
+    def unknown(self, size: int) -> Row:
+        return {"values": np.full(len(self.vocabulary), -1, np.int8)}
+
+    def encode(self, words: TraitNames, label: Label) -> Row:
+        """{the set's name: True or False}, any part of its names."""
+        row = self.unknown(0)
+        if not isinstance(label, Mapping):
+            raise InputError(f"{label!r} is no table of traits")
+        for name, value in label.items():
+            if name not in words.meanings:
+                raise InputError(f"no trait {name!r} here{nearest(name, words.meanings)}")
+            row["values"][self.vocabulary.index(words.meanings[name])] = bool(value)
+        return row
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        return (labels["values"] >= 0).any(-1)
+
+    def decode(self, output: np.ndarray) -> dict:
+        return {name: round(float(share), 4) for name, share in zip(self.vocabulary, sigmoid(output), strict=True)}
+
+
+@dataclass(frozen=True)
+class Points(Task):
+    """Points of the face. Row: xy f32 [P, 2] in pixels, seen bool [P], map f32 [P, P]: row i says which mean of our points the i-th labelled point is."""
+
+    count: int = 68
+    mirrored: tuple[int, ...] = tuple(int(index) for index in geometry.MIRRORED_68)
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (self.count, 3)
+
+    def unknown(self, size: int) -> Row:
+        return {
+            "xy": np.zeros((self.count, 2), np.float32),
+            "seen": np.zeros(self.count, bool),
+            "map": np.zeros((self.count, self.count), np.float32),
+        }
+
+    def encode(self, words: PointMap, label: Label) -> Row:
+        """xy [n, 2] in the picture's pixels, NaN where a point is not known."""
+        points, row = np.asarray(label, np.float64), self.unknown(0)
+        if points.shape != (len(words.weights), 2):
+            raise InputError(f"{len(words.weights)} points expected, found an array of shape {points.shape}")
+        number = len(points)
+        row["seen"][:number] = np.isfinite(points).all(-1)
+        row["xy"][:number] = np.nan_to_num(points)
+        row["map"][:number] = words.weights
+        return row
+
+    def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:
+        """Points the crop does not hold are not seen in it."""
+        xy = geometry.apply(matrix, row["xy"]).astype(np.float32)
+        return {**row, "xy": xy, "seen": row["seen"] & ((xy >= 0) & (xy <= size)).all(-1)}
+
+    def mirror(self, row: Row, size: int) -> Row:
+        """Positions mirror; the map's columns swap sides, so that each labelled point stays where it is in its list."""
+        xy = row["xy"].copy()
+        xy[:, 0] = size - xy[:, 0]
+        return {**row, "xy": xy, "map": row["map"][:, list(self.mirrored)]}
+
+    def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
+        mirrored = output[:, list(self.mirrored)].copy()
+        mirrored[..., 0] = size - mirrored[..., 0]
+        return mirrored
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        return labels["seen"].any(-1)
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """xy float [P, 2] in crop pixels."""
+        return output[:, :2].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Regions(Task):
+    """A class for each pixel. Row: words uint8 [S, S], 255 unlabelled; table bool [W, C]: what each word leaves possible; U is the union of its rows."""
+
+    vocabulary: tuple[str, ...] = ()
+    mirrored: tuple[int, ...] = ()
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (len(self.vocabulary), size // 2, size // 2)
+
+    def unknown(self, size: int) -> Row:
+        return {"words": np.full((size, size), 255, np.uint8), "table": np.ones((1, len(self.vocabulary)), bool)}
+
+    def encode(self, words: Words, label: Label) -> Row:
+        """A mask uint8 [H, W] of word indices, 255 where unlabelled, or a function that opens one."""
+        mask = np.asarray(label() if isinstance(label, Callable) else label)  # type: ignore[arg-type]
+        if mask.ndim != 2 or mask.dtype != np.uint8:
+            raise InputError(f"a mask is uint8 [H, W], found {mask.dtype} {mask.shape}")
+        strangers = np.setdiff1d(np.unique(mask), [*range(len(words.names)), 255])
+        if len(strangers):
+            raise InputError(f"the mask holds {int(strangers[0])}, beyond the {len(words.names)} words of its set")
+        return {"words": mask, "table": words.table}
+
+    def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:
+        return {**row, "words": geometry.warp(row["words"], matrix, (size, size), border=255, nearest=True)}
+
+    def mirror(self, row: Row, size: int) -> Row:
+        return {"words": np.ascontiguousarray(row["words"][:, ::-1]), "table": row["table"][:, list(self.mirrored)]}
+
+    def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
+        return output[:, list(self.mirrored), :, ::-1]
+
+    def stack(self, rows: Sequence[Row]) -> Row:
+        most = max(len(row["table"]) for row in rows)
+        return {
+            "words": np.stack([row["words"] for row in rows]),
+            "table": np.stack([np.pad(row["table"], ((0, most - len(row["table"])), (0, 0))) for row in rows]),
+        }
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        return (labels["words"] != 255).any((1, 2))
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """Logits [C, h, w] -> class map uint8 [2h, 2w] of the crop."""
+        height, width = output.shape[1] * 2, output.shape[2] * 2
+        larger = cv2.resize(np.ascontiguousarray(output.transpose(1, 2, 0)), (width, height), interpolation=cv2.INTER_LINEAR)
+        return larger.argmax(-1).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Angles(Task):
+    """Degrees about three axes, yaw, pitch, roll. Row: lo, hi, sigma f32 [3]; the picture's frame in labels and answers, the crop's in the network."""
+
+    axes: tuple[str, ...] = ("yaw", "pitch", "roll")
+    limit: int = 99
+    step: int = 3
+
+    @property
+    def bins(self) -> int:
+        return 2 * self.limit // self.step
+
+    @property
+    def centres(self) -> np.ndarray:
+        """The angle each bin stands for, float [bins]."""
+        return -self.limit + self.step * (np.arange(self.bins) + 0.5)
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (len(self.axes), self.bins)
+
+    def unknown(self, size: int) -> Row:
+        return _range_row([-self.limit] * 3, [self.limit] * 3, [0.0] * 3)
+
+    def encode(self, words: Ranges, label: Label) -> Row:
+        """{axis: a number, a range or a word}, any of the axes, in degrees."""
+        row = self.unknown(0)
+        if not isinstance(label, Mapping):
+            raise InputError(f"{label!r} is no table of angles")
+        for axis, value in label.items():
+            if axis not in self.axes:
+                raise InputError(f"no axis {axis!r}{nearest(axis, self.axes)}")
+            low, high = (float(np.clip(end, -self.limit, self.limit)) for end in words.range_of(value))
+            at = self.axes.index(axis)
+            row["lo"][at], row["hi"][at], row["sigma"][at] = low, high, words.sigma if low == high else 0.0
+        return row
+
+    def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:
+        """The warp's rotation adds to roll."""
+        turned = {name: row[name].copy() for name in row}
+        if row["lo"][2] > -self.limit or row["hi"][2] < self.limit:
+            for end in ("lo", "hi"):
+                turned[end][2] = np.clip(row[end][2] + geometry.rotation_of(matrix), -self.limit, self.limit)
+        return turned
+
+    def mirror(self, row: Row, size: int) -> Row:
+        sign = np.array([-1, 1, -1], np.float32)
+        low, high = row["lo"] * sign, row["hi"] * sign
+        return {**row, "lo": np.minimum(low, high), "hi": np.maximum(low, high)}
+
+    def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
+        mirrored = output.copy()
+        for axis in (0, 2):
+            mirrored[:, axis] = output[:, axis, ::-1]
+        return mirrored
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        return ((labels["lo"] > -self.limit) | (labels["hi"] < self.limit)).any(-1)
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """Logits [3, bins] -> the median of each axis, degrees in the crop's frame."""
+        return -self.limit + self.step * median(softmax(output)) + self.step * 0.5
+
+
+@dataclass(frozen=True)
+class Embedding(Task):
+    """Who. Row: person int64 [], an index among the people of the row's own data set, -1 unknown."""
+
+    dimension: int = 512
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        return (self.dimension,)
+
+    def unknown(self, size: int) -> Row:
+        return {"person": np.array(-1, np.int64)}
+
+    def encode(self, words: People, label: Label) -> Row:
+        """The person's index; `datasets/crops.py` turns keys into indices."""
+        return {"person": np.array(label, np.int64)}
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        return labels["person"] >= 0
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """float32 [dimension] of unit length."""
+        return output.astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    raised = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float64), -60, 60)))
+
+
+def median(shares: np.ndarray) -> np.ndarray:
+    """Where distributions [N, K] over 0..K-1 have half their mass, float [N]; each whole number k is spread evenly over k-0.5 to k+0.5."""
+    below = np.cumsum(shares, axis=-1)
+    at = (below < 0.5).sum(-1)
+    at = np.minimum(at, shares.shape[-1] - 1)
+    rows = np.arange(len(shares))
+    before = below[rows, at] - shares[rows, at]
+    return at - 0.5 + (0.5 - before) / np.maximum(shares[rows, at], 1e-12)
+
+
+def _range_row(low: object, high: object, sigma: object) -> Row:
+    return {name: np.array(value, np.float32) for name, value in (("lo", low), ("hi", high), ("sigma", sigma))}
+
+

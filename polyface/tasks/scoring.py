@@ -1,0 +1,347 @@
+"""Answers of a network beside labels of a data set -> scores, by the kind of question.
+
+`truth_of` reads a label in the set's own words, `row_of` keeps of one answer the little that its score needs, `scores_of` makes the scores of all rows. A network is
+scored in the set's words: the probability of a word is the sum over what it leaves possible, within what the set can say at all, so that a model is never blamed for
+being finer than the labels. Each score has its 95 % interval (rows of one person are drawn together), what a uniform guess gets (chance), and what the best answer gets
+that never looks at the picture (constant), chosen for the very rows it is scored on.
+
+Embeddings are scored by pairs, see `evaluation/pairs.py`.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from polyface.errors import RequestError
+from polyface.images import geometry
+from polyface.labels import PointMap, Ranges, TraitNames, Words, word_probabilities
+from polyface.metrics import ages, angles, baselines, classification, intervals, landmarks, regions, traits
+from polyface.metrics.classification import PerClass
+from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
+
+
+@dataclass(frozen=True)
+class Part:
+    """One class, attribute or region inside a score: its own value, and how many rows (of regions: pixels) are of it."""
+
+    value: float
+    positives: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """value with its interval (NaN: not known) over n faces (pairs); chance and constant are None where a metric has none. parts: the value of each class."""
+
+    task: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    chance: float | None = None
+    constant: float | None = None
+    note: str = ""
+    parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
+
+
+def truth_of(task: Task, meaning: object, label: object) -> np.ndarray:
+    """A label as its score reads it, in the picture's frame. Raises InputError for a label that the set's words do not know.
+
+    Category: int64 [], the word, -1 where votes are tied. Scale: float [2], first and last. Traits: int8 [A]. Points: float [n, 2], NaN unknown. Regions: uint8 [H, W]
+    of words. Angles: float [axes, 2]. Embedding: nothing.
+    """
+    match task:
+        case Category():
+            votes = label if isinstance(label, Mapping) else {label: 1}
+            most = [word for word, count in votes.items() if count == max(votes.values())]
+            return np.array(meaning.index(most[0]) if len(most) == 1 else -1, np.int64)  # type: ignore[attr-defined]
+        case Scale():
+            row = task.encode(meaning, label)  # type: ignore[arg-type]
+            return np.array([row["lo"], row["hi"]], np.float64)
+        case Traits():
+            return task.encode(meaning, label)["values"]  # type: ignore[arg-type]
+        case Points():
+            task.encode(meaning, label)  # type: ignore[arg-type]
+            return np.asarray(label, np.float64)
+        case Regions():
+            return task.encode(meaning, label)["words"]  # type: ignore[arg-type]
+        case Angles():
+            row = task.encode(meaning, label)  # type: ignore[arg-type]
+            return np.stack([row["lo"], row["hi"]], -1).astype(np.float64)
+        case Embedding():
+            return np.zeros(0)
+    raise TypeError(f"no score is known for the kind {type(task).__name__}")
+
+
+def row_of(task: Task, meaning: object, output: np.ndarray, truth: np.ndarray, matrix: np.ndarray) -> Row:
+    """What is kept of one answer: output as the network gives it, matrix from the picture to the crop. Raises InputError for a mask that is not of its picture's size."""
+    match task:
+        case Points():
+            return {"xy": task.decode(output), "truth": truth, "matrix": matrix}
+        case Angles():
+            return {"output": output, "truth": truth, "rotation": np.array(geometry.rotation_of(matrix))}
+        case Regions():
+            return _region_counts(task, meaning, output, truth, matrix)  # type: ignore[arg-type]
+    return {"output": output, "truth": truth}
+
+
+def scores_of(task: Task, meaning: object, rows: Sequence[Row], subjects: Sequence[Hashable | None], missed: Sequence[Hashable | None] = ()) -> list[Score]:
+    """The scores of a task. subjects: the person of each row, None unknown; missed: those of labelled faces that were not found, which count as failures of points."""
+    if not rows:
+        return []
+    kept = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    groups = intervals.groups_of([*subjects, *missed])
+    match task, meaning:
+        case Category(), Words():
+            return category_scores(task, meaning, kept["output"], kept["truth"], groups[: len(rows)])
+        case Scale(), Ranges():
+            return scale_scores(task, meaning, kept["output"], kept["truth"], groups[: len(rows)])
+        case Traits(), TraitNames():
+            return trait_scores(task, kept["output"], kept["truth"], groups[: len(rows)])
+        case Points(), PointMap():
+            return point_scores(task, meaning, kept["xy"], kept["truth"], kept["matrix"], groups)
+        case Regions(), Words():
+            return region_scores(task, meaning, kept["counts"], kept["oracle"], kept["inside"], groups[: len(rows)])
+        case Angles(), Ranges():
+            return angle_scores(task, meaning, kept["output"], kept["truth"], kept["rotation"], groups[: len(rows)])
+    raise TypeError(f"no score is known for the kind {type(task).__name__} with {type(meaning).__name__}")
+
+
+def category_scores(task: Category, words: Words, logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> list[Score]:
+    """logits [N, C], truth int [N] a word or -1: accuracy, balanced accuracy, macro-F1 over the set's words."""
+    chosen = word_probabilities(softmax(logits), words).argmax(-1)
+    note = "" if len(words.names) == len(task.vocabulary) else f"in the {len(words.names)} words of the set"
+    return _class_scores(task.name, words.names, truth, chosen, groups, note=note)
+
+
+def scale_scores(task: Scale, words: Ranges, logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> list[Score]:
+    """logits [N, K], truth float [N, 2] first and last. Numbers: MAE and CS(5) of the median. Ranges that are words: accuracy by the mass in each. Others: no score."""
+    shares = softmax(logits)
+    word = _words_of_ranges(words, truth)
+    numbers = (truth[:, 0] == truth[:, 1]) & (word < 0)
+    scores = _number_scores(task, truth[numbers, 0], median(shares[numbers]), groups[numbers]) if numbers.any() else []
+    if (word >= 0).any():
+        chosen = ages.group_choice(shares, np.array(list(words.meanings.values())))
+        scores += _class_scores(task.name, tuple(words.meanings), word, chosen, groups, "group ")
+    return scores
+
+
+def trait_scores(task: Traits, logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> list[Score]:
+    """logits [N, A], truth int8 [N, A] with -1 unknown: means over the attributes that the set names, plain and balanced."""
+    named: np.ndarray = np.any(truth >= 0, axis=0)
+    names = [name for name, known in zip(task.vocabulary, named, strict=True) if known]
+    rows = (truth >= 0).any(1)
+    labels, logits, groups = truth[rows][:, named], logits[rows][:, named], groups[rows]
+    if not names:
+        return []
+    counts = traits.trait_counts(labels, sigmoid(logits)).astype(np.float32)
+    positives = (labels == 1).sum(0)
+    note = "" if len(names) == len(task.vocabulary) else f"of {len(names)}: {', '.join(names)}" if len(names) <= 3 else f"of {len(names)}"
+    scores = []
+    for metric, statistic, constant in (
+        ("mean accuracy", traits.accuracy_of_counts, baselines.constant_trait_accuracy(labels).value),
+        ("mean balanced accuracy", traits.balanced_accuracy_of_counts, 0.5),
+    ):
+        found = statistic(counts.sum(0))
+        interval = intervals.bootstrap_of_sums(counts, _value_of(statistic), groups)
+        scores.append(Score(task.name, metric, found.value, interval.low, interval.high, len(labels), 0.5, constant, note, _parts(names, found.each, positives)))
+    return scores
+
+
+def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarray, matrices: np.ndarray, groups: np.ndarray) -> list[Score]:
+    """xy [N, P, 2] in crop pixels, truth [N, n, 2] in the picture's, matrices [N, 2, 3] between them; groups [N + M]: those of M missed faces are last.
+
+    The constant answer is the mean face of these rows in the crop, which knows of a picture only how it was aligned.
+    """
+    sizes, size_name, alpha = _normaliser(truth)
+    seen = np.isfinite(truth).all(-1)
+    usable = np.isfinite(sizes) & (sizes > 0) & seen.any(1)
+    back = np.stack([geometry.invert(matrix) for matrix in matrices])
+    in_crop = np.stack([geometry.apply(matrix, points) for matrix, points in zip(matrices, truth, strict=True)])
+    known = (seen & usable[:, None])[..., None]
+    mean_face = np.where(known, in_crop, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    predicted = np.stack([geometry.apply(inverse, words.weights @ points) for inverse, points in zip(back, xy, strict=True)])
+    blind = np.stack([geometry.apply(inverse, mean_face) for inverse in back])
+    found, blindly = (landmarks.nme(truth[usable], points[usable], sizes[usable], seen=seen[usable]) for points in (predicted, blind))
+    misses = len(groups) - len(truth)
+    errors, blind_errors = (np.concatenate([each, np.full(misses, np.inf)]) for each in (found, blindly))
+    everyone = np.concatenate([groups[: len(truth)][usable], groups[len(truth) :]])
+    note = "; ".join(
+        [f"{truth.shape[1]} points over the {size_name}"]
+        + ([f"{misses} of {len(errors)} faces not found"] if misses else [])
+        + ([f"{(~usable).sum()} faces without a size left out"] if not usable.all() else [])
+    )
+
+    def score(metric: str, each: np.ndarray, of: np.ndarray, constant: float) -> Score:
+        mean = intervals.mean_score(each, of)
+        return Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, None, constant, note)
+
+    def shortfall(of: np.ndarray) -> np.ndarray:
+        return np.maximum(0.0, 1.0 - of / alpha)
+
+    scores = [score("NME", found, everyone[: len(found)], float(blindly.mean()) if len(blindly) else np.nan)]
+    if misses:
+        ours, theirs = (np.minimum(each, np.where(np.isfinite(each), np.inf, landmarks.MISS)) for each in (errors, blind_errors))
+        scores.append(score(f"NME, a miss as {landmarks.MISS:.0%}", ours, everyone, float(theirs.mean())))
+    middle = intervals.score(lambda rows: landmarks.point_scores(errors[rows], alpha).median, everyone)
+    constant = landmarks.point_scores(blind_errors, alpha)
+    scores.append(Score(task.name, "median NME", middle.value, middle.low, middle.high, middle.n, None, constant.median, note))
+    scores.append(score(f"FR@{alpha:.0%}", (errors > alpha).astype(float), everyone, constant.failure_rate))
+    scores.append(score(f"AUC@{alpha:.0%}", shortfall(errors), everyone, constant.auc))
+    return scores
+
+
+def region_scores(task: Regions, words: Words, counts: np.ndarray, oracle: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> list[Score]:
+    """counts, oracle int [N, W, W]: confusions of each picture, pixels of the original; inside [N, W]: pixels of each word inside the crop.
+
+    F1 over words without background, from pooled counts. The constant answer fills the crop with one word. The oracle is the true mask through the same crop and grid.
+    """
+    background = _background(task, words)
+    pooled, hidden = counts.sum(0), inside.sum(0)
+
+    def filled(word: int) -> float:
+        blind = np.zeros_like(pooled)
+        blind[:, word] += hidden
+        blind[:, background] += pooled.sum(1) - hidden
+        return regions.region_f1(blind, background).value
+
+    constant = float(np.nanmax([filled(word) for word in range(len(words.names))]))
+    scores = []
+    for end, each in (("", counts), (", oracle", oracle)):
+        found = regions.region_f1(each.sum(0), background)
+        interval = intervals.bootstrap_of_sums(each, lambda sums: regions.region_f1(sums, background).value, groups)
+        absent = [words.names[word] for word in found.absent]
+        note = "pooled pixels of the original pictures" + (f"; in no picture: {', '.join(absent)}" if absent else "")
+        parts = _parts(words.names, found.each, pooled.sum(1))
+        scores.append(Score(task.name, f"F1 of {len(words.names) - 1} classes{end}", found.value, interval.low, interval.high, len(each), None, constant, note, parts))
+    return scores
+
+
+def angle_scores(task: Angles, words: Ranges, logits: np.ndarray, truth: np.ndarray, rotations: np.ndarray, groups: np.ndarray) -> list[Score]:
+    """logits [N, axes, bins] in the crop's frame, truth [N, axes, 2] in the picture's, rotations [N] degrees that the crop was turned by.
+
+    Numbers: mean absolute error of each axis. Words: accuracy, by where the median falls. The constant answer is one angle in the crop.
+    """
+    turned = task.decode(logits.reshape(-1, task.bins)).reshape(len(logits), len(task.axes))
+    rotation = np.stack([rotations if axis == "roll" else np.zeros(len(logits)) for axis in task.axes], -1)
+    predicted = (turned - rotation + 180) % 360 - 180
+    scores = []
+    for at, axis in enumerate(task.axes):
+        word = _words_of_ranges(words, truth[:, at], task.limit)
+        numbers = (truth[:, at, 0] == truth[:, at, 1]) & (word < 0)
+        if numbers.any():
+            true = truth[numbers, at, 0]
+            mean = intervals.mean_score(angles.angle_errors(true, predicted[numbers, at]), groups[numbers])
+            constant = baselines.constant_mean_absolute_error(true + rotation[numbers, at])
+            scores.append(Score(task.name, f"MAE {axis}", mean.value, mean.low, mean.high, mean.n, None, constant))
+        if (word >= 0).any():
+            chosen = _words_by_boundaries(words, predicted[:, at])
+            note = "by the words' own boundaries, not by thresholds chosen on training"
+            scores += _class_scores(task.name, tuple(words.meanings), word, chosen, groups, f"{axis} word ", note)
+    return scores
+
+
+# What the kinds share
+
+
+def _class_scores(task: str, names: Sequence[str], truth: np.ndarray, chosen: np.ndarray, groups: np.ndarray, what: str = "", note: str = "") -> list[Score]:
+    """truth int [N], -1 unlabelled. `what` goes in front of the metrics' names."""
+    known = truth >= 0
+    truth, chosen, groups, count = truth[known], chosen[known], groups[known], len(names)
+    if not len(truth):
+        return []
+    accuracy = intervals.mean_score((truth == chosen).astype(float), groups)
+    scores = [Score(task, f"{what}accuracy", accuracy.value, accuracy.low, accuracy.high, accuracy.n, 1 / count, baselines.constant_accuracy(truth), note)]
+    confusions = np.zeros((len(truth), count, count), np.float32)
+    confusions[np.arange(len(truth)), truth, chosen] = 1
+    pooled = classification.confusion(truth, chosen, count)
+    blind = classification.confusion(truth, np.full(len(truth), np.bincount(truth).argmax()), count)
+    for metric, each_of, chance in (("balanced accuracy", _recalls, 1 / count), ("macro-F1", _f1s, None)):
+        found = each_of(pooled)
+        interval = intervals.bootstrap_of_sums(confusions, _value_of(each_of), groups)
+        constant = each_of(blind).value
+        parts = _parts(names, found.each, pooled.sum(1))
+        scores.append(Score(task, f"{what}{metric}", found.value, interval.low, interval.high, len(truth), chance, constant, note, parts))
+    return scores
+
+
+def _recalls(counts: np.ndarray) -> PerClass:
+    return classification.mean_over_present(classification.share(np.diag(counts), counts.sum(1)))
+
+
+def _f1s(counts: np.ndarray) -> PerClass:
+    return classification.mean_over_present(classification.f1_of_confusion(counts))
+
+
+def _value_of(statistic: Callable[[np.ndarray], PerClass]) -> Callable[[np.ndarray], float]:
+    return lambda sums: statistic(sums).value
+
+
+def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, groups: np.ndarray) -> list[Score]:
+    errors = ages.absolute_errors(true, said)
+    guesses = np.abs(true[:, None] - np.arange(task.top + 1))  # [N, K]: what each constant is off by, each time
+    scores = []
+    for metric, each, chance, constant in (
+        ("MAE", errors, guesses.mean(), baselines.constant_mean_absolute_error(true)),
+        ("CS(5)", (errors <= 5).astype(float), (guesses <= 5).mean(), (guesses <= 5).mean(0).max()),
+    ):
+        mean = intervals.mean_score(each, groups)
+        scores.append(Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, float(chance), float(constant), "of the median"))
+    return scores
+
+
+def _words_of_ranges(words: Ranges, truth: np.ndarray, limit: float = np.inf) -> np.ndarray:
+    """Which word a range [N, 2] is, as `encode` rounds it to float32 and clips it to the limit: int64 [N], -1 for none."""
+    bounds = np.clip(np.array(list(words.meanings.values()), np.float32).reshape(-1, 2), -limit, limit)
+    place = {tuple(bound): index for index, bound in reversed(list(enumerate(bounds.tolist())))}
+    return np.array([place.get(tuple(bound), -1) for bound in truth.tolist()], np.int64)
+
+
+def _words_by_boundaries(words: Ranges, values: np.ndarray) -> np.ndarray:
+    """The word whose range each value [N] falls in; between two ranges they meet midway."""
+    bounds = np.array(list(words.meanings.values()), np.float64)
+    order = np.argsort(bounds[:, 0])
+    return order[angles.words_of_angles(values, (bounds[order[:-1], 1] + bounds[order[1:], 0]) / 2)]
+
+
+def _normaliser(truth: np.ndarray) -> tuple[np.ndarray, str, float]:
+    """The size that errors are a share of [N], its name, and the error from which on a face counts as failed."""
+    if truth.shape[1] == 68:
+        return landmarks.outer_eye_distance(truth), "distance of the outer eye corners", 0.08
+    if truth.shape[1] == 5:
+        return landmarks.eye_distance(truth), "distance of the eyes", 0.1
+    low, high = (np.array([end(points[np.isfinite(points).all(-1)], axis=0, initial=start) for points in truth]) for end, start in ((np.min, np.inf), (np.max, -np.inf)))
+    return landmarks.box_size(np.hstack([low, high])), "side of the points' box", 0.1
+
+
+def _region_counts(task: Regions, words: Words, output: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> Row:
+    """Confusions of one picture with its prediction and with the oracle, int64 [W, W], and the pixels of each word inside the crop, int64 [W]."""
+    size, count, background = output.shape[-1] * 2, len(words.names), _background(task, words)
+    height, width = mask.shape
+    back = geometry.invert(matrix)
+
+    def pasted(crop: np.ndarray, outside: int) -> np.ndarray:
+        return geometry.warp(crop, back, (width, height), border=outside, nearest=True)
+
+    said = np.stack([np.logaddexp.reduce(output[possible], axis=0) for possible in words.table])
+    seen = geometry.warp(mask, matrix, (size, size), border=regions.UNLABELLED, nearest=True)
+    shares = (seen == np.arange(count)[:, None, None]).reshape(count, size // 2, 2, size // 2, 2).mean((2, 4)).astype(np.float32)
+    within = pasted(np.ones((size, size), np.uint8), 0) == 1
+    labelled = mask[within & (mask != regions.UNLABELLED)]
+    return {
+        "counts": regions.region_confusion(mask, pasted(task.decode(said), background), count),
+        "oracle": regions.region_confusion(mask, pasted(task.decode(shares), background), count),
+        "inside": np.bincount(labelled, minlength=count),
+    }
+
+
+def _background(task: Regions, words: Words) -> int:
+    """The word that holds the first class, background."""
+    if not words.table[:, 0].any():
+        raise RequestError(f"the masks have no word for {task.vocabulary[0]}: what lies outside the crop cannot be scored")
+    return int(words.table[:, 0].argmax())
+
+
+def _parts(names: Sequence[str], values: np.ndarray, positives: np.ndarray) -> dict[str, Part]:
+    return {name: Part(float(value), int(count)) for name, value, count in zip(names, values, positives, strict=True)}

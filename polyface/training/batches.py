@@ -1,0 +1,152 @@
+"""Batches: every step draws from every set, one warp carries a picture and its labels to the crop, and all of it is a pure function of (seed, step, row).
+
+Any worker, any resume and any number of processes therefore make the same batch.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from polyface.datasets.crops import Example, cut, open_picture, rows_of
+from polyface.errors import InputError
+from polyface.images import align, geometry
+from polyface.tasks.kinds import Row, Task
+from polyface.training.config import Augment
+from polyface.training.examples import Source
+
+AHEAD = 4  # batches kept ready; more only costs memory
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images uint8 [B, S, S, 3] RGB; labels {task name: arrays [B, ...]}; dataset int64 [B], an index into the sources; keys name the rows in errors."""
+
+    images: np.ndarray
+    labels: dict[str, Row]
+    dataset: np.ndarray
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Sources and how many rows of each batch every one gives."""
+
+    sources: tuple[Source, ...]
+    tasks: tuple[Task, ...]
+    counts: tuple[int, ...]
+    crop: align.Crop
+    augment: Augment
+    seed: int
+
+
+def mix(sources: Sequence[Source], tasks: Sequence[Task], batch: int, crop: align.Crop, augment: Augment, seed: int) -> Mix:
+    """Rows are shared out by weight, at least one for each source, the largest remainders first."""
+    weights = np.array([source.weight for source in sources])
+    exact = weights / weights.sum() * batch
+    counts = np.maximum(np.floor(exact).astype(int), 1)
+    while counts.sum() < batch:
+        counts[np.argmax(exact - counts)] += 1
+    while counts.sum() > batch:
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    return Mix(tuple(sources), tuple(tasks), tuple(int(count) for count in counts), crop, augment, seed)
+
+
+def draw_batch(mixed: Mix, step: int, size: int) -> Batch:
+    """The batch of a step, its crops in size x size pixels."""
+    chosen = [(index, draw_example(mixed, index, step * count + place)) for index, count in enumerate(mixed.counts) for place in range(count)]
+    crop = mixed.crop.scaled(size)
+    rows = [_row(mixed, index, example, crop, (mixed.seed, step, row)) for row, (index, example) in enumerate(chosen)]
+    return collate(rows, mixed.tasks, [index for index, _ in chosen], [f"{mixed.sources[index].dataset.name}/{example.record.key}" for index, example in chosen])
+
+
+def draw_example(mixed: Mix, index: int, position: int) -> Example:
+    """The example at a position of a source's endless sequence: every pass over the set is a new order."""
+    items = mixed.sources[index].examples.items
+    return items[_order(mixed.seed, index, position // len(items), len(items))[position % len(items)]]
+
+
+def collate(rows: Sequence[tuple[np.ndarray, dict[str, Row]]], tasks: Sequence[Task], dataset: Sequence[int], keys: Sequence[str]) -> Batch:
+    labels = {task.name: task.stack([row[task.name] for _, row in rows]) for task in tasks}
+    return Batch(np.stack([image for image, _ in rows]), labels, np.array(dataset, np.int64), tuple(keys))
+
+
+def ahead(mixed: Mix, steps: range, size_of_step, threads: int) -> Iterator[Batch]:
+    """The batches of some steps, prepared in the background, in order."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+        waiting: deque = deque()
+        for step in steps:
+            waiting.append(pool.submit(draw_batch, mixed, step, size_of_step(step)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def plain_row(source: Source, example: Example, tasks: Sequence[Task], crop: align.Crop) -> tuple[np.ndarray, dict[str, Row]]:
+    """The crop and labels of an example as they are, for validation."""
+    matrix = align.from_points(example.points, crop)
+    return cut(open_picture(example.record), matrix, crop.size), rows_of(example, source.dataset, tasks, matrix, crop.size, source.people)
+
+
+def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tuple[int, int, int]) -> tuple[np.ndarray, dict[str, Row]]:
+    random, augment = np.random.default_rng(place), mixed.augment
+    wobble = geometry.about(
+        crop.eyes,
+        float(np.exp(random.normal(0, augment.scale))),
+        float(random.normal(0, augment.degrees)),
+        tuple(random.normal(0, augment.shift * crop.size / mixed.crop.size, 2)),
+    )
+    matrix = geometry.compose(wobble, align.from_points(example.points, crop))
+    source = mixed.sources[index]
+    try:
+        image = cut(open_picture(example.record), matrix, crop.size)
+        rows = rows_of(example, source.dataset, mixed.tasks, matrix, crop.size, source.people)
+    except InputError:  # a picture that broke after it was listed: a grey crop that says nothing
+        grey = np.full((crop.size, crop.size, 3), geometry.GREY[0], np.uint8)
+        return grey, {task.name: task.unknown(crop.size) for task in mixed.tasks}
+    if random.random() < augment.flip:
+        image = np.ascontiguousarray(image[:, ::-1])
+        rows = {task.name: task.mirror(rows[task.name], crop.size) for task in mixed.tasks}
+    return _vary(image, random, augment), rows
+
+
+def _vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np.ndarray:
+    """Light, colour, sharpness, blank borders and a blank rectangle; the labels stay."""
+    size = len(image)
+    if random.random() < augment.blur:
+        if random.random() < 0.5:
+            small = int(size * random.uniform(0.25, 0.7))
+            image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR)
+        else:
+            image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 1.8))
+    grey = random.random() < augment.grey
+    strength = random.uniform(-augment.colour, augment.colour, 4)
+    if grey:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    levels = np.arange(256) / 255.0
+    curve = (levels ** np.exp(strength[0] * 1.5) - 0.5) * (1 + strength[1]) + 0.5 + strength[2] * 0.4
+    tints = 1 + (0 if grey else 0.3) * augment.colour * random.normal(0, 1, 3)
+    table = np.clip(curve[:, None] * tints * 255, 0, 255).astype(np.uint8)
+    image = cv2.LUT(image, np.ascontiguousarray(table[:, None, :].transpose(1, 0, 2)))
+    if random.random() < augment.blank:
+        low, high = random.uniform(0, 0.2, 2) * size, size - random.uniform(0, 0.2, 2) * size
+        kept = np.full_like(image, geometry.GREY[0])
+        window = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+        kept[window] = image[window]
+        image = kept
+    if random.random() < augment.erase:
+        sides = (random.uniform(0.12, 0.35, 2) * size).astype(int)
+        x, y = (int(random.uniform(0, size - side)) for side in sides)
+        image = image.copy()
+        image[y : y + sides[1], x : x + sides[0]] = random.integers(0, 256, 3)
+    return image
+
+
+@lru_cache(maxsize=256)
+def _order(seed: int, index: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, index, epoch)).permutation(count)

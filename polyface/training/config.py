@@ -1,0 +1,193 @@
+"""Recipes: what to train, on what, how. TOML in, a complete typed Config out; unknown keys are refused with the nearest known one."""
+
+import tomllib
+import types
+import typing
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from polyface.errors import RequestError
+from polyface.labels import nearest
+from polyface.models.polyface import ModelConfig
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Data(_Strict):
+    """A data set of the mix: a listed name, or the path of a user's .py or manifest .toml; rows of each batch are shared out by weight."""
+
+    set: str
+    weight: Positive = 1.0
+    tasks: tuple[str, ...] | None = None
+    """The answers to use; all that the set has by default."""
+
+
+class CropConfig(_Strict):
+    """The crop every task reads: side in pixels, eye distance, and where the point between the eyes is."""
+
+    size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 128
+    eye_distance: Positive = 30.0
+    eyes: tuple[float, float] = (64.0, 60.0)
+
+
+class Small(_Strict):
+    """The first share of the steps sees the same view in fewer pixels, which is cheaper and costs little (Touvron et al. 2019)."""
+
+    size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 96
+    share: Share = 0.0
+
+
+class Augment(_Strict):
+    """Strength of what varies a training picture; the shift matches the 9 % of the eye distance by which a detector's points are off."""
+
+    degrees: float = 6.0
+    scale: float = 0.08
+    shift: float = 3.0
+    """Standard deviations: degrees, log of the scale, pixels of the crop."""
+    flip: Share = 0.5
+    colour: float = 0.25
+    grey: Share = 0.05
+    blur: Share = 0.15
+    """Share of pictures shrunk and enlarged again, or blurred."""
+    blank: Share = 0.15
+    """Share of pictures whose borders are blanked, as of pictures cut to the face."""
+    erase: Share = 0.2
+    """Share of pictures with a grey rectangle in them (Zhong et al. 2020); masks and points under it stay."""
+
+
+class Optimiser(_Strict):
+    """AdamW with linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights."""
+
+    rate: Positive = 2e-3
+    weight_decay: float = 0.05
+    warmup: Share = 0.03
+    clip: Positive = 5.0
+    ema: Share = 0.999
+
+
+class Identity(_Strict):
+    """CosFace over the people of one set."""
+
+    scale: Positive = 32.0
+    margin: float = 0.25
+
+
+class Config(_Strict):
+    """A recipe, complete."""
+
+    name: str
+    data: tuple[Data, ...]
+    steps: Count
+    batch: Count = 96
+    seed: int = 1
+    crop: CropConfig = CropConfig()
+    model: ModelConfig = ModelConfig()
+    small: Small = Small()
+    augment: Augment = Augment()
+    optimiser: Optimiser = Optimiser()
+    identity: Identity = Identity()
+    losses: dict[str, float] = {}
+    """Weight of each task's loss; 1 where nothing is said."""
+    strangers: tuple[str, ...] = ()
+    """Sets whose people carry no identity label in training, and whose test photographs leave it."""
+    drawings: bool = False
+    """Trained on drawings: every answer says so."""
+    validate_every: Count = 500
+    validation_rows: Count = 2000
+    """At most so many pictures of each set's validation split."""
+    threads: Count = 1
+    """Threads that prepare batches."""
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ValueError("a recipe names at least one data set")
+        if len(self.data) > self.batch:
+            raise ValueError(f"{len(self.data)} data sets do not fit into a batch of {self.batch}")
+
+
+def load(recipe: str, settings: list[str] | None = None) -> Config:
+    """The Config of a recipe that comes with the package, by name, or of a TOML file, by path; settings are "key.key=value" in TOML's notation.
+
+    Raises RequestError naming the file and the key.
+    """
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        known = sorted(entry.name.removesuffix(".toml") for entry in resources.files("polyface.recipes").iterdir() if entry.name.endswith(".toml"))
+        if recipe not in known:
+            raise RequestError(f"no recipe {recipe!r}{nearest(recipe, known)}")
+        text, name = resources.files("polyface.recipes").joinpath(f"{recipe}.toml").read_text(), f"recipe {recipe}"
+    else:
+        try:
+            text, name = path.read_text(), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(f"{recipe}: cannot be read ({error})") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{name}: not TOML ({error})") from error
+    for setting in settings or []:
+        _set(table, setting)
+    return from_table(table, name)
+
+
+def from_table(table: dict, name: str) -> Config:
+    try:
+        return msgspec.convert(table, Config)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RequestError(f"{name}: {_explain(str(error))}") from error
+
+
+def to_toml(config: Config) -> str:
+    """The recipe with every default written."""
+    import msgspec.toml
+
+    return msgspec.toml.encode(_without_none(msgspec.to_builtins(config))).decode()
+
+
+def _set(table: dict, setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise RequestError(f"--set {setting}: expected key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RequestError(f"--set {setting}: {parent} is no table")
+    table[last] = parsed
+
+
+def _explain(message: str) -> str:
+    """msgspec's line, with the nearest known key where a key is unknown."""
+    if "unknown field `" in message:
+        unknown = message.split("`")[1]
+        message += nearest(unknown, sorted(_field_names(Config)))
+    return message
+
+
+def _field_names(struct: type) -> set[str]:
+    names = set()
+    for field in msgspec.structs.fields(struct):
+        names.add(field.name)
+        for inner in (field.type, *typing.get_args(field.type)):
+            if isinstance(inner, type) and not isinstance(inner, types.GenericAlias) and issubclass(inner, msgspec.Struct):
+                names |= _field_names(inner)
+    return names
+
+
+def _without_none(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_none(each) for key, each in value.items() if each is not None}
+    return [_without_none(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,144 @@
+"""What a recipe trains on and validates with: the examples of its sets, without whom and what must stay out."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from polyface import datasets, tasks
+from polyface.datasets import copies, pack
+from polyface.datasets.base import Dataset, Record
+from polyface.datasets.crops import Examples, Faces, examples, read_faces
+from polyface.errors import InputError, RequestError
+from polyface.images.read import Root
+from polyface.labels import People
+from polyface.training.config import Config, Data
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted."""
+
+    examples: Examples
+    weight: float
+    space: str = ""
+    people: dict[str, int] = field(default_factory=dict, repr=False)
+    left_out: Counter = field(default_factory=Counter)
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.examples.dataset
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """Thumbnails of every test picture at hand, photograph names and people of the sets that a recipe calls strangers."""
+
+    thumbnails: np.ndarray = field(repr=False)
+    photographs: frozenset[str] = field(repr=False)
+    people: frozenset[str] = field(repr=False)
+
+
+def training_sources(config: Config, data: Path) -> tuple[Source, ...]:
+    """The train split of each set of the mix: near-copies of any test picture and photographs of strangers left out, strangers without identity."""
+    tests = withheld(config, data)
+    sources = [_training_source(entry, data, tests, config) for entry in config.data]
+    everyone: dict[str, set[str]] = {}
+    for source in sources:
+        everyone.setdefault(source.space, set()).update(_people_of(source.examples))
+    indices = {space: {key: index for index, key in enumerate(sorted(keys))} for space, keys in everyone.items()}
+    return tuple(replace(source, people=indices[source.space]) for source in sources)
+
+
+def validation_sources(config: Config, data: Path) -> tuple[Source, ...]:
+    """The validation split of each set that has one, at most `validation_rows` pictures of each, evenly through the list."""
+    sources = []
+    for entry in config.data:
+        dataset = _narrowed(datasets.named(entry.set), entry)
+        if "validation" not in dataset.splits:
+            continue
+        root = datasets.find_root(data, dataset.name)
+        try:
+            found = examples(dataset, root, "validation", read_faces(data, dataset.name).found, training=True)
+        except (InputError, RequestError):
+            continue  # nothing of that split is here
+        step = -(-len(found.items) // config.validation_rows)
+        sources.append(Source(replace(found, items=found.items[::step]), entry.weight))
+    return tuple(sources)
+
+
+def withheld(config: Config, data: Path) -> Withheld:
+    thumbnails, photographs, people = [], set(), set()
+    for dataset in datasets.DATASETS:
+        if "test" not in dataset.splits:
+            continue
+        try:
+            records = dataset.records(datasets.find_root(data, dataset.name), "test").records
+        except (InputError, RequestError):
+            continue  # not at hand, so nothing to keep away from
+        faces = read_faces(data, dataset.name)
+        thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
+        if dataset.name in config.strangers:
+            photographs |= {copies.photograph_name(record) for record in records}
+            people |= {copies.person_name(record.subject) for record in records if record.subject}
+    return Withheld(copies.normalised(thumbnails), frozenset(photographs), frozenset(people))
+
+
+def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -> Source:
+    dataset = _narrowed(datasets.named(entry.set), entry)
+    root = datasets.find_root(data, dataset.name)
+    faces, folder = read_faces(data, dataset.name), pack_folder(data, dataset.name)
+    listed = pack.read_pack(folder, dataset) if folder.exists() else examples(dataset, root, "train", faces.found, training=True)
+    twins = _twins(listed, faces, tests.thumbnails)
+    left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
+    kept = []
+    for example in listed.items:
+        record = example.record
+        if record.key in twins:
+            left_out["near-copy of a test picture"] += 1
+        elif copies.photograph_name(record) in tests.photographs:
+            left_out["photograph of a test list"] += 1
+        elif record.subject and copies.person_name(record.subject) in tests.people and tasks.identity.name in record.labels:
+            left_out["identity of a test person"] += 1
+            kept.append(replace(example, record=_without_identity(record)))
+        else:
+            kept.append(example)
+    meaning = dataset.answers.get(tasks.identity.name)
+    space = (meaning.space or dataset.name) if isinstance(meaning, People) else dataset.name
+    return Source(replace(listed, items=tuple(kept)), entry.weight, space, left_out=left_out)
+
+
+def pack_folder(data: Path, name: str) -> Path:
+    return data / ".polyface" / f"{name}.train.pack"
+
+
+def pack_set(dataset: Dataset, root: Root, data: Path, progress=None) -> tuple[InputError, ...]:
+    """Pack a set's train split under DATA/.polyface, where training looks first."""
+    return pack.write_pack(examples(dataset, root, "train", read_faces(data, dataset.name).found, training=True), pack_folder(data, dataset.name), progress)
+
+
+def _narrowed(dataset: Dataset, entry: Data) -> Dataset:
+    """The set with the answers that the recipe asks it for."""
+    if entry.tasks is None:
+        return dataset
+    for name in entry.tasks:
+        if name not in dataset.answers:
+            raise RequestError(f"{dataset.name} does not answer {tasks.named(name).name}; it answers {', '.join(dataset.answers)}")
+    return replace(dataset, answers={name: dataset.answers[name] for name in entry.tasks})
+
+
+def _twins(listed: Examples, faces: Faces, tests: np.ndarray) -> set[str]:
+    keys = [example.record.key for example in listed.items if example.record.key in faces.thumbnails]
+    best, _ = copies.near_copies(copies.normalised([faces.thumbnails[key] for key in keys]), tests)
+    return {key for key, correlation in zip(keys, best, strict=True) if correlation > copies.NEAR}
+
+
+def _without_identity(record: Record) -> Record:
+    return replace(record, labels={name: label for name, label in record.labels.items() if name != tasks.identity.name})
+
+
+def _people_of(listed: Examples) -> set[str]:
+    if tasks.identity.name not in listed.dataset.answers:
+        return set()
+    return {str(example.record.labels[tasks.identity.name]) for example in listed.items if tasks.identity.name in example.record.labels}

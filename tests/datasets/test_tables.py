@@ -1,0 +1,84 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyface import tasks
+from polyface.datasets.base import Record
+from polyface.datasets.tables import Rows, as_text, check_label, csv_rows, find, lines, number, text, whole
+from polyface.errors import InputError
+from polyface.images.read import Source
+from polyface.labels import Ranges
+
+
+def test_rows_count_as_an_editor_counts_them():
+    assert [row for row, _ in csv_rows("a,b\n1,2\n\n3,4\n", "t.csv", "ab")] == [2, 4]
+    assert [row for row, _ in lines("x 1\n\n y 2\n")] == [1, 3]
+
+
+def test_a_short_row_has_empty_cells_and_spaces_are_stripped():
+    assert csv_rows(" a ,b\n 1\n", "t.csv", "ab") == [(2, {"a": "1", "b": ""})]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tiny):
+    root = tiny.root({"t.csv": b"\xef\xbb\xbffile,x\n1,2\n"})
+    assert csv_rows(text(root, "t.csv"), "t.csv", ["file"])[0][1]["file"] == "1"
+
+
+def test_a_file_that_is_no_text_is_refused_by_name():
+    with pytest.raises(InputError, match=r"t.csv: no UTF-8 text, at byte 2"):
+        as_text(b"ab\xff", "t.csv")
+
+
+def test_an_empty_csv_lacks_its_columns():
+    with pytest.raises(InputError, match=r"t.csv: no column 'a'"):
+        csv_rows("", "t.csv", "a")
+
+
+@given(st.text())
+def test_any_text_gives_rows_of_all_columns_or_one_line(content):
+    try:
+        rows = csv_rows("a,b\n" + content, "t.csv", "ab")
+    except InputError as error:
+        assert str(error).startswith("t.csv, row ")
+    else:
+        assert all(set(cells) == {"a", "b"} and row >= 2 for row, cells in rows)
+
+
+@given(st.text(max_size=12))
+def test_numbers_are_finite_or_refused(word):
+    for read in (number, whole):
+        try:
+            assert abs(read(word)) < float("inf")
+        except InputError as error:
+            assert "number" in str(error)
+
+
+def test_a_problem_names_where_it_was_and_the_rest_goes_on(tiny):
+    root, rows = tiny.root({"a.jpg": b""}), Rows({tasks.age.name: Ranges()})
+    for row, years in enumerate((3, 240, 5), 1):
+        with rows.row(f"t.csv, row {row}"):
+            rows.add(Record(str(row), Source(root, "a.jpg"), {tasks.age.name: years}))
+    with rows.row("t.csv, row 4"):
+        rows.add(Record("1", Source(root, "a.jpg"), {}))
+    listing = rows.listing()
+    assert [record.key for record in listing.records] == ["1", "3"]
+    assert [str(problem) for problem in listing.problems] == ["t.csv, row 2: age: 240 years is outside 0 to 116", "t.csv, row 4: 1 is listed a second time"]
+
+
+def test_other_errors_than_refusals_are_not_swallowed():
+    with pytest.raises(ZeroDivisionError), Rows({}).row("t.csv, row 1"):
+        raise ZeroDivisionError
+
+
+def test_the_least_deep_file_of_a_name_is_found(tiny):
+    root = tiny.root({"a/b/list.txt": "", "z/list.txt": "", "z/mylist.txt": ""})
+    assert find(root, "list.txt") == "z/list.txt"
+    with pytest.raises(InputError, match=r"none.txt is missing"):
+        find(root, "none.txt")
+
+
+def test_a_mask_is_not_opened_to_check_it():
+    def mask():
+        raise AssertionError("opened")
+
+    check_label(tasks.parsing.name, None, mask)

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from polyface.errors import InputError
+from polyface.evaluation.protocols.verification import read_pairs, score_pairs
+from polyface.metrics.intervals import group_draws
+
+TWO_FOLDS = "2\t1\nAnn\t1\t4\nBen\t2\tCy_Dee\t13\nEve\t1\t2\nAnn\t1\tBen\t10000\n"
+
+
+def test_pairs_are_read_with_their_folds_and_file_names():
+    pairs = read_pairs(TWO_FOLDS, "pairs.txt")
+    assert pairs.left == ("Ann/Ann_0001.jpg", "Ben/Ben_0002.jpg", "Eve/Eve_0001.jpg", "Ann/Ann_0001.jpg")
+    assert pairs.right == ("Ann/Ann_0004.jpg", "Cy_Dee/Cy_Dee_0013.jpg", "Eve/Eve_0002.jpg", "Ben/Ben_10000.jpg")
+    assert pairs.same.tolist() == [True, False, True, False]
+    assert pairs.fold.tolist() == [0, 0, 1, 1]
+
+
+def test_a_header_of_one_number_is_one_fold():
+    pairs = read_pairs("2\nAnn\t1\t2\nBen\t1\t2\nAnn\t1\tBen\t1\nAnn\t1\tCy\t1", "pairsDevTest.txt")
+    assert pairs.same.tolist() == [True, True, False, False]
+    assert pairs.fold.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t, lambda t: t + "\n \n", lambda t: t.replace("\t", " ")])
+def test_line_ends_marks_and_spaces_of_other_systems_are_read_alike(change):
+    assert read_pairs(change(TWO_FOLDS), "pairs.txt").left == read_pairs(TWO_FOLDS, "pairs.txt").left
+
+
+def test_photographs_are_found_among_those_there_are():
+    left, right = read_pairs(TWO_FOLDS, "pairs.txt").rows(["Ben/Ben_0002.jpg", "Ann/Ann_0001.jpg"])
+    assert left.tolist() == [1, 0, -1, 1]
+    assert right.tolist() == [-1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"pairs\.txt:1: '' is no header"),
+        ("<!DOCTYPE html>\n<html>", r"pairs\.txt:1: '<!DOCTYPE html>' is no header"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0", r"pairs\.txt:1: .* is no header"),
+        ("10\t300\nAnn\t1\t2\n", r"pairs\.txt: 10 x 2 x 300 pairs announced, 1 lines follow"),
+        ("999999\t999999\n", r"pairs announced, 0 lines follow"),
+        ("1\t1\nAnn\t1\tBen\t2\nAnn\t1\tBen\t2", r"pairs\.txt:2: .* one person"),
+        ("1\t1\nAnn\t1\t2\nAnn\t1\t2", r"pairs\.txt:3: .* two people"),
+        ("1\t1\nAnn\t1\ttwo\nAnn\t1\tBen\t2", r"pairs\.txt:2: 'two' is no number"),
+        ("1\t1\nAnn\t0\t2\nAnn\t1\tBen\t2", r"pairs\.txt:2: '0' is no number"),
+        ("1\t1\nAnn\t1\t1\nAnn\t1\tBen\t2", r"pairs\.txt:2: a photograph is paired with itself"),
+        ("1\t1\nAnn\t1\t2\nAnn\t1\tAnn\t2", r"pairs\.txt:3: a pair of two people names Ann twice"),
+        ("1\t1\n..\t1\t2\nAnn\t1\tBen\t2", r"pairs\.txt:2: '\.\.' cannot be the name of a folder"),
+        ("1\t1\nAnn\t1\t2\nAnn\t1\t../Ben\t2", r"pairs\.txt:3: '\.\./Ben' cannot be"),
+    ],
+)
+def test_a_broken_list_is_refused_naming_file_and_line(text, message):
+    with pytest.raises(InputError, match=message):
+        read_pairs(text, "pairs.txt")
+
+
+@given(st.one_of(st.text(), st.text(alphabet="0123456789\t\n\r Aé²_/.")))
+def test_any_text_is_read_or_refused(text):
+    try:
+        pairs = read_pairs(text, "pairs.txt")
+    except InputError as error:
+        assert str(error).startswith("pairs.txt:")
+    else:
+        assert len(pairs.left) == len(pairs.right) == len(pairs.same) == len(pairs.fold) > 0
+
+
+def people_and_pairs(noise, people=40, seed=0):
+    """Two photographs of each person, as unit vectors about a direction of their own; 10 folds of (4 + 4) pairs."""
+    random = np.random.default_rng(seed)
+    who = np.repeat(np.arange(people), 2)
+    embeddings = random.normal(size=(people, 32))[who] + noise * random.normal(size=(2 * people, 32))
+    first = np.arange(people) * 2
+    left, right = np.concatenate([first, first]), np.concatenate([first + 1, np.roll(first, -1) + 1])
+    same, fold = np.repeat([True, False], people), np.tile(np.arange(people) % 10, 2)
+    return embeddings, left, right, same, fold, who
+
+
+def test_embeddings_that_know_people_score_high_with_an_interval_about_the_score():
+    result = score_pairs(*people_and_pairs(noise=1.0), fars=(0.1, 0.01), draws=200)
+    assert result.people == 40
+    for score in (result.accuracy, result.auc):
+        assert score.chance == 0.5 and score.n == 80
+        assert 0.85 < score.low <= score.value <= score.high <= 1
+    assert result.accuracy.value == result.lfw.mean
+    assert result.eer.low <= result.eer.value <= result.eer.high < 0.15
+    (at_tenth, interval), (at_hundredth, none) = result.tar
+    assert at_tenth.point.far <= 0.1 and interval.low <= at_tenth.point.tar <= interval.high
+    assert at_hundredth.point is None and np.isnan(none.low) and "needs 100" in at_hundredth.reason
+
+
+def test_the_length_of_an_embedding_does_not_matter():
+    embeddings, *rest = people_and_pairs(noise=1.5)
+    scaled = embeddings * np.random.default_rng(0).uniform(0.1, 10, (len(embeddings), 1))
+    assert score_pairs(scaled, *rest, draws=20).auc == score_pairs(embeddings, *rest, draws=20).auc
+
+
+def test_collapsed_embeddings_score_as_a_coin():
+    embeddings, *rest = people_and_pairs(noise=1.0)
+    constant = np.tile(np.random.default_rng(0).normal(size=32).astype(np.float32), (len(embeddings), 1))
+    result = score_pairs(constant, *rest, fars=(0.1,), draws=20)
+    assert (result.accuracy.value, result.insightface.mean, result.auc.value, result.eer.value) == (0.5, 0.5, 0.5, 0.5)
+    assert (result.tar[0][0].point.tar, result.d_prime) == (0, 0)
+
+
+def test_one_fold_has_rates_but_no_accuracy():
+    embeddings, left, right, same, fold, who = people_and_pairs(noise=1.0)
+    result = score_pairs(embeddings, left, right, same, np.zeros_like(fold), who, draws=20)
+    assert result.lfw is None and result.insightface is None and np.isnan([result.accuracy.value, result.accuracy.low]).all()
+    assert result.auc.value > 0.9
+
+
+def test_people_who_return_in_many_pairs_widen_the_interval():
+    """Five people in all pairs of 50 photographs: drawing pairs would promise far too much."""
+    random, who = np.random.default_rng(0), np.repeat(np.arange(5), 10)
+    embeddings = random.normal(size=(5, 4))[who] + 1.0 * random.normal(size=(50, 4))
+    left, right = np.triu_indices(50, 1)
+    same, fold = who[left] == who[right], np.arange(len(left)) % 10
+    by_person, by_pair = (score_pairs(embeddings, left, right, same, fold, people, draws=200).auc for people in (who, None))
+    assert by_person.value == by_pair.value
+    assert by_person.high - by_person.low > 2 * (by_pair.high - by_pair.low)
+
+
+def test_the_interval_is_that_of_people_drawn_by_hand():
+    embeddings, left, right, same, fold, who = people_and_pairs(noise=2.0, people=12)
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    aucs = []
+    for times in group_draws(12, 50):
+        scores, truth = [], []
+        for a, b in zip(left, right, strict=True):
+            copies = times[who[a]] if who[a] == who[b] else times[who[a]] * times[who[b]]
+            scores += [unit[a] @ unit[b]] * copies
+            truth += [who[a] == who[b]] * copies
+        if len(set(truth)) == 2:
+            aucs.append(roc_auc_score(truth, scores))
+    found = score_pairs(embeddings, left, right, same, fold, who, draws=50).auc
+    np.testing.assert_allclose([found.low, found.high], np.quantile(aucs, [0.025, 0.975]), atol=1e-9)
+
+
+def test_only_a_few_pairs_are_scored_and_none_is_no_score():
+    embeddings = np.eye(3)
+    few = score_pairs(embeddings, np.array([0]), np.array([1]), np.array([False]), np.array([0]), np.array([0, 1, 2]), draws=20)
+    assert np.isnan(few.auc.value) and few.tar[0][0].point is None
+    empty = np.zeros(0, int)
+    none = score_pairs(embeddings, empty, empty, empty.astype(bool), empty, np.arange(3), draws=20)
+    assert np.isnan(none.auc.value) and none.auc.n == 0
+
+
+def test_what_cannot_be_scored_is_refused_by_row():
+    embeddings, left, right, same, fold, who = people_and_pairs(noise=1.0)
+
+    def refused(message, embeddings=embeddings, left=left, same=same):
+        with pytest.raises(InputError, match=message):
+            score_pairs(embeddings, left, right, same, fold, who, draws=2)
+
+    broken = embeddings.copy()
+    broken[7, 3] = np.nan
+    refused("embeddings: row 7 is not finite", embeddings=broken)
+    refused("embeddings: row 0 is not finite", embeddings=np.full_like(embeddings, np.nan))
+    refused("embeddings: row 2 has length 0", embeddings=np.where(np.arange(80)[:, None] == 2, 0, embeddings))
+    refused("left: row 0 holds -1", left=np.where(left == 0, -1, left))
+    refused("pair 0 is labelled as two people", same=~same)

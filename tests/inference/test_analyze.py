@@ -1,0 +1,239 @@
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import polyface
+from polyface import tasks
+from polyface.errors import InputError, RequestError
+from polyface.images import align, geometry
+from polyface.images.detect import Face, load_detector
+from polyface.inference import analyze as analysis
+from polyface.inference import card as cards
+from polyface.inference import engine as engines
+
+RED, GREY = (230, 20, 20), (90, 90, 90)
+
+
+class OnRed:
+    """Finds red discs: the disc lies between the eyes of a face of ArcFace's proportions, turned by `degrees`; the box is off by a share of its width."""
+
+    name, sha256 = "red", ""
+
+    def __init__(self, points: bool = True, off: float = 0.0, degrees: float = 0.0):
+        self.points, self.off, self.degrees = points, off, degrees
+
+    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        return [[self._face(radius, centre) for radius, centre in _discs(image)] for image in images]
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        return self.detect_many([image])[0]
+
+    def _face(self, radius: float, centre: np.ndarray) -> Face:
+        template = (align.Crop().template - np.array(align.Crop().eyes)) / align.Crop().eye_distance * radius * 3.4
+        box = align.box_of_points(template + centre)
+        box += (box[2] - box[0]) * self.off
+        points = geometry.apply(geometry.about((0, 0), degrees=self.degrees), template) + centre
+        return Face(tuple(box), points if self.points else None, 0.987654)
+
+
+def _discs(image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    red = ((image[..., 0] > 128) & (image[..., 1] < 60)).astype(np.uint8)
+    _, _, stats, centres = cv2.connectedComponentsWithStats(red)
+    return [(float(np.sqrt(stat[4] / np.pi)), centre + 0.5) for stat, centre in zip(stats[1:], centres[1:], strict=True)]
+
+
+def picture(*discs: tuple[int, int], size: tuple[int, int] = (300, 200), radius: int = 8) -> np.ndarray:
+    """uint8 RGB with red discs about (x, y) on grey."""
+    image = np.full((size[1], size[0], 3), GREY, np.uint8)
+    for x, y in discs:
+        cv2.circle(image, (x, y), radius, RED, -1)
+    return image
+
+
+@pytest.fixture
+def engine(model: Path) -> engines.Engine:
+    return engines.load(model, threads=1)
+
+
+@pytest.fixture
+def analyzer(engine: engines.Engine) -> analysis.Analyzer:
+    return analysis.Analyzer(engine, OnRed())
+
+
+def write(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return path
+
+
+def test_a_face_answers_by_the_names_of_the_tasks(analyzer: analysis.Analyzer) -> None:
+    (face,) = analyzer.analyze(picture((150, 100)))
+    assert face.age == {"years": 30.0}
+    assert face.gender["answer"] == "male"  # the point between the eyes is red, so the crop is where it should be
+    assert face.expression["answer"] == "surprise"
+    assert face.attributes["5_o_Clock_Shadow"] == face.attributes["Arched_Eyebrows"] == 1.0
+    assert face.score == 0.9877
+    assert face.detector == "red"
+    with pytest.raises(AttributeError, match="no answer 'agee'; did you mean 'age'"):
+        _ = face.agee
+
+
+def test_points_are_in_the_pixels_of_the_picture(analyzer: analysis.Analyzer) -> None:
+    (face,) = analyzer.analyze(picture((140, 90)))
+    five = geometry.five_of_68() @ np.array(face.landmarks)
+    np.testing.assert_allclose(five[:2].mean(0), (140.5, 90.5), atol=0.5)  # cv2 draws about the centre of a pixel
+    assert np.array(face.landmarks).shape == (68, 2)
+
+
+@pytest.mark.parametrize("degrees", [-60.0, 0.0, 25.0])
+def test_the_roll_is_that_of_the_picture(engine: engines.Engine, degrees: float) -> None:
+    (face,) = analysis.Analyzer(engine, OnRed(degrees=degrees)).analyze(picture((150, 100)))
+    assert face.pose["yaw"] == pytest.approx(10.5, abs=0.1)
+    assert face.pose["pitch"] == pytest.approx(-10.5, abs=0.1)
+    assert face.pose["roll"] == pytest.approx(4.5 + degrees, abs=0.2)
+
+
+def test_a_class_map_lies_where_the_face_is(analyzer: analysis.Analyzer) -> None:
+    (face,) = analyzer.analyze(picture((60, 60)))
+    classes = face.parsing.in_picture()
+    assert classes.shape == (200, 300)
+    assert set(np.unique(classes)) == {0, 1}  # the stripe of skin that the network sees, and nothing beyond its crop
+    assert classes[60, 60] == 1
+    assert not classes[:, 200:].any()
+
+
+def test_a_box_without_points_gets_a_second_look(engine: engines.Engine) -> None:
+    image = picture((150, 100))
+    off = OnRed(points=False, off=0.15)
+    (face,) = analysis.Analyzer(engine, off).analyze(image)
+    assert face.gender["answer"] == "male"
+    without_points = replace(engine, tasks=tuple(task for task in engine.tasks if not isinstance(task, tasks.Points)))
+    (face,) = analysis.Analyzer(without_points, off).analyze(image)
+    assert face.gender["answer"] == "female"  # one look, a little beside the face
+
+
+def test_points_that_fall_together_leave_the_crop_to_the_box(engine: engines.Engine) -> None:
+    class Collapsed(OnRed):
+        def _face(self, radius: float, centre: np.ndarray) -> Face:
+            return replace(super()._face(radius, centre), points=np.tile(centre, (5, 1)))
+
+    (face,) = analysis.Analyzer(engine, Collapsed()).analyze(picture((150, 100)))
+    assert face.gender["answer"] == "male"
+
+
+def test_an_embedding_is_given_only_when_asked_for_by_name(analyzer: analysis.Analyzer) -> None:
+    (face,) = analyzer.analyze(picture((150, 100)))
+    assert "identity" not in face.answers and "embedding" not in face.to_json()
+    (face,) = analyzer.analyze(picture((150, 100)), ["identity"])
+    assert list(face.answers) == ["identity"]
+    vector = np.frombuffer(base64.b64decode(face.identity["embedding"]), "<f4")
+    np.testing.assert_allclose(vector, np.full(512, 1 / np.sqrt(512)), rtol=1e-6)
+
+
+def test_an_answer_as_json_has_the_keys_of_the_design_in_order(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", picture((150, 100)))
+    (face,) = analyzer.analyze(path)
+    line = json.loads(face.to_json())
+    answered = ["age", "gender", "race", "expression", "attributes", "landmarks", "pose"]
+    assert list(line) == ["image", "face", "detector", "notes", "box", "score", *answered, "model"]
+    assert line["image"] == str(path) and line["face"] == 0 and line["notes"] == []
+    assert line["model"] == analyzer.engine.label
+    assert all(round(side, 2) == side for side in [*line["box"], *np.ravel(line["landmarks"])])
+
+
+def test_a_network_trained_on_drawings_says_so_on_every_answer(model: Path) -> None:
+    card = json.loads((model / "card.json").read_bytes()) | {"trained_on_drawings": True}
+    (model / "card.json").write_text(json.dumps(card))
+    faces = analysis.Analyzer(engines.load(model, threads=1), OnRed()).analyze(picture((60, 60), (220, 100)))
+    assert [face.to_dict()["notes"] for face in faces] == [["trained on drawings"]] * 2
+
+
+def test_many_pictures_come_in_order_whatever_is_on_them(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    paths, counts = [], []
+    for number in range(analysis.GROUP_PICTURES * 2 + 5):
+        count = number % 3
+        paths.append(write(tmp_path / f"{number:02d}.png", picture(*[(60 + 90 * at, 60 + number) for at in range(count)])))
+        counts.append(count)
+    paths[4].write_bytes(b"")
+    counts[4] = 0
+    answers = list(analyzer.analyze_many(paths))
+    assert [found.image for found in answers] == list(map(str, paths))
+    assert [len(found.faces) for found in answers] == counts
+    assert [found.image for found in answers if found.error is not None] == [str(paths[4])]
+    assert answers[0].to_dicts() == [{"image": str(paths[0]), "faces": 0}]
+    assert answers[4].to_dicts() == [{"image": str(paths[4]), "error": f"{paths[4]}: empty"}]
+    for number, found in enumerate(answers):
+        for face in found.faces:
+            five = geometry.five_of_68() @ np.array(face.landmarks)
+            assert five[:2].mean(0)[1] == pytest.approx(60.5 + number, abs=1.0)  # each answer is about its own picture
+
+
+def test_pictures_are_read_no_further_ahead_than_a_group_or_two(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    path, taken = write(tmp_path / "a.png", picture((60, 60))), []
+
+    def endless():
+        while True:
+            taken.append(path)
+            yield path
+
+    answers = analyzer.analyze_many(endless(), ["age"])
+    for _ in range(3):
+        next(answers)
+    answers.close()
+    assert len(taken) <= analysis.GROUP_PICTURES * 2
+
+
+def test_a_picture_the_detector_chokes_on_does_not_take_others_with_it(engine: engines.Engine, tmp_path: Path) -> None:
+    class Fragile(OnRed):
+        def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+            if any(image.shape[1] == 77 for image in images):
+                raise cv2.error("(-215) assertion")
+            return super().detect_many(images)
+
+    paths = [write(tmp_path / name, picture((60, 60), size=(width, 150))) for name, width in (("a.png", 150), ("b.png", 77), ("c.png", 150))]
+    answers = list(analysis.Analyzer(engine, Fragile()).analyze_many(paths))
+    assert [len(found.faces) for found in answers] == [1, 0, 1]
+    assert answers[1].error is not None and answers[1].error.startswith(f"{paths[1]}: ")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (2000, 3), (3, 2000)])
+def test_a_picture_of_any_shape_is_looked_at(engine: engines.Engine, size: tuple[int, int]) -> None:
+    assert analysis.Analyzer(engine, load_detector()).analyze(picture(size=size)) == []
+
+
+def test_a_broken_picture_is_refused_by_name(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_text("<html>not found</html>")
+    with pytest.raises(InputError, match=r"page\.jpg: a web page"):
+        analyzer.analyze(tmp_path / "page.jpg")
+    with pytest.raises(InputError, match="no such file"):
+        analyzer.analyze(tmp_path / "nothing.jpg")
+
+
+@pytest.mark.parametrize("array", [np.zeros((5, 5)), np.zeros((5, 5, 4), np.uint8), np.zeros((0, 5, 3), np.uint8)])
+def test_an_array_that_is_no_picture_is_refused(analyzer: analysis.Analyzer, array: np.ndarray) -> None:
+    with pytest.raises(RequestError, match="a picture is an array uint8 RGB"):
+        analyzer.analyze(array)
+
+
+def test_load_from_python_is_the_same_code(model: Path) -> None:
+    analyzer = polyface.load(model, threads=1)
+    assert isinstance(analyzer, polyface.Analyzer)
+    assert analyzer.detector.name == "opencv-cascade"
+
+
+def test_every_kind_has_an_answer_and_its_words(engine: engines.Engine, write_network: Callable) -> None:
+    outputs = engine.run(np.zeros((1, 64, 64, 3), np.uint8))
+    matrix = np.array([[1.0, 0, 0], [0, 1, 0]])
+    said = {task.name: analysis.in_words(task, analysis.answer_of(task, outputs[task.name][0], matrix, (64, 64))) for task in engine.tasks}
+    assert {type(task).__name__ for task in engine.tasks} == set(cards.KINDS)
+    assert said["age"] == "30 years"
+    assert said["expression"] == "surprise 100%"
+    assert said["attributes"] == "5_o_Clock_Shadow, Arched_Eyebrows"
+    assert said["pose"] == "yaw 10, pitch -10, roll 4"
+    assert said["landmarks"] is said["parsing"] is said["identity"] is None

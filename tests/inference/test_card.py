@@ -1,0 +1,84 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyface import tasks
+from polyface.errors import RequestError
+from polyface.images.align import Crop
+from polyface.inference import card as cards
+
+
+def test_every_task_comes_back_from_its_card_as_it_was(card: cards.Card, tmp_path: Path) -> None:
+    cards.write_card(tmp_path / "card.json", card)
+    again = cards.read_card(tmp_path / "card.json")
+    assert again == card
+    assert cards.tasks_of_card(again) == tasks.TASKS
+
+
+def test_the_crop_comes_back_from_its_card_as_it_was(card: cards.Card) -> None:
+    crop = Crop(96, 24.5, (48.0, 45.25))
+    changed = json.loads(cards.json_of_card(card)) | {"crop": {"size": 96, "eye_distance": 24.5, "eyes": [48.0, 45.25]}}
+    assert cards.crop_of_card(cards.card_of_json(json.dumps(changed).encode(), "card.json")) == crop
+    assert cards.entry_of_crop(crop) == cards.CropEntry(size=96, eye_distance=24.5, eyes=(48.0, 45.25))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tree: tree.update(licnce="MIT"), "unknown key 'licnce'; did you mean 'licence'?"),
+        (lambda tree: tree["data"][0].update(imags=1), "unknown key 'imags' in data[0]; did you mean 'images'?"),
+        (lambda tree: tree["data"][0].update(images="3"), "expected 'int', got 'str' in data[0].images"),
+        (lambda tree: tree["crop"].pop("size"), "missing required field 'size' in crop"),
+        (lambda tree: tree["tasks"]["gender"].update(vocablary=[]), "the task 'gender' has an unknown key 'vocablary'; did you mean 'vocabulary'?"),
+        (lambda tree: tree["tasks"]["gender"].update(vocabulary=[]), "the task 'gender' has no answers"),
+        (lambda tree: tree["tasks"]["gender"].update(vocabulary=["male", 3]), "the task 'gender': expected 'str', got 'int' in vocabulary[1]"),
+        (lambda tree: tree["tasks"]["gender"].update(kind="Categry"), "unknown kind 'Categry'; did you mean 'Category'?"),
+        (lambda tree: tree["tasks"]["gender"].pop("kind"), "unknown kind 'None'"),
+        (lambda tree: tree["tasks"]["pose"].update(step=0), "the task 'pose' has no answers"),
+        (lambda tree: tree.update(task_notes={"pos": "from points"}), "a note on 'pos', which is no task of this model; did you mean 'pose'?"),
+        (lambda tree: tree.update(polyface=2), "a card of format 2; this polyface reads format 1"),
+        (lambda tree: tree.pop("polyface"), "no card of a polyface model"),
+    ],
+)
+def test_what_is_wrong_with_a_card_is_said_in_one_line(card: cards.Card, change: Callable, said: str) -> None:
+    tree = json.loads(cards.json_of_card(card))
+    change(tree)
+    with pytest.raises(RequestError) as refused:
+        cards.card_of_json(json.dumps(tree).encode(), "some/card.json")
+    assert str(refused.value).startswith("some/card.json: ")
+    assert said in str(refused.value)
+
+
+def test_a_card_that_could_not_be_read_again_is_not_written(card: cards.Card, tmp_path: Path) -> None:
+    score = cards.Score(task="age", dataset="drawn", split="test", metric="MAE", value=float("nan"), n=3)
+    spoilt = cards.Card(**{name: getattr(card, name) for name in card.__struct_fields__} | {"scores": (score,)})
+    with pytest.raises(RequestError, match=r"scores\[0\]\.value"):
+        cards.write_card(tmp_path / "card.json", spoilt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_terms_are_one_line_that_names_the_data(card: cards.Card) -> None:
+    assert card.terms == "Apache-2.0 (trained on drawn)"
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda tree: st.lists(tree) | st.dictionaries(st.text(), tree))
+
+
+@given(st.binary(max_size=200) | JSON.map(lambda tree: json.dumps(tree).encode()))
+def test_whatever_is_no_card_is_refused_by_name(content: bytes) -> None:
+    with pytest.raises(RequestError, match=r"^here: "):
+        cards.card_of_json(content, "here")
+
+
+@given(key=st.sampled_from(["name", "crop", "tasks", "data", "scores", "limits", "detector", "speed"]), value=JSON)
+def test_a_card_with_one_value_replaced_is_read_or_refused_by_name(key: str, value: object) -> None:
+    tree: dict = {"polyface": 1, "name": "n", "created": "c", "crop": {"size": 64, "eye_distance": 15, "eyes": [32, 30]}, "tasks": {}}
+    try:
+        card = cards.card_of_json(json.dumps(tree | {key: value}).encode(), "here")
+        assert json.loads(cards.json_of_card(card))[key] == value
+    except RequestError as refused:
+        assert str(refused).startswith("here: ")

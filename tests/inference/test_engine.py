@@ -1,0 +1,139 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from polyface import files, tasks
+from polyface.errors import RequestError
+from polyface.inference import card as cards
+from polyface.inference import engine as engines
+
+
+@pytest.fixture
+def engine(model: Path) -> engines.Engine:
+    return engines.load(model, threads=1)
+
+
+def test_every_task_is_answered_in_the_shape_of_its_kind(engine: engines.Engine) -> None:
+    outputs = engine.run(np.zeros((3, 64, 64, 3), np.uint8))
+    assert {name: output.shape for name, output in outputs.items()} == {task.name: (3, *task.shape(64)) for task in tasks.TASKS}
+    assert all(output.dtype == np.float32 for output in outputs.values())
+
+
+def test_chunks_give_what_single_crops_give(engine: engines.Engine) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (engines.CHUNK * 2 + 3, 64, 64, 3), np.uint8)
+    together = engine.run(crops, ["gender", "landmarks"])
+    for row in (0, engines.CHUNK - 1, engines.CHUNK, len(crops) - 1):
+        alone = engine.run(crops[row : row + 1], ["gender", "landmarks"])
+        for name in together:
+            np.testing.assert_allclose(together[name][row], alone[name][0], rtol=1e-4, atol=1e-3)
+
+
+def test_the_network_is_asked_for_the_named_tasks_only(engine: engines.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Listening:
+        def run(self, names: list[str], feed: dict) -> list[np.ndarray]:
+            asked.append(list(names))
+            return engine.session.run(names, feed)
+
+    listening = engines.Engine(engine.card, engine.tasks, engine.crop, engine.label, Listening())
+    assert list(listening.run(np.zeros((1, 64, 64, 3), np.uint8), ["pose", "age"])) == ["age", "pose"]
+    assert asked == [["age", "pose"]]
+
+
+def test_no_crops_give_no_answers_of_the_right_shape(engine: engines.Engine) -> None:
+    outputs = engine.run(np.zeros((0, 64, 64, 3), np.uint8), ["age"])
+    assert outputs["age"].shape == (0, 117)
+
+
+@pytest.mark.parametrize("crops", [np.zeros((1, 128, 128, 3), np.uint8), np.zeros((1, 64, 64, 3), np.float32), np.zeros((64, 64, 3), np.uint8)])
+def test_crops_of_another_shape_or_type_are_refused(engine: engines.Engine, crops: np.ndarray) -> None:
+    with pytest.raises(RequestError, match=r"takes crops uint8 \[N, 64, 64, 3\]"):
+        engine.run(crops)
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_known_one(engine: engines.Engine) -> None:
+    with pytest.raises(RequestError, match="no task 'gendr'; did you mean 'gender'"):
+        engine.run(np.zeros((1, 64, 64, 3), np.uint8), ["gendr"])
+
+
+def test_the_label_says_which_file_answered(engine: engines.Engine, model: Path) -> None:
+    assert engine.label == f"tiny@{files.sha256_of_file(model / 'model.onnx')[:12]}"
+
+
+def test_one_file_with_its_card_inside_is_a_model(tmp_path: Path, card: cards.Card, write_network: Callable) -> None:
+    assert engines.load(write_network(tmp_path / "alone.onnx", card), threads=1).tasks == tasks.TASKS
+
+
+def test_one_file_without_card_is_refused(tmp_path: Path, write_network: Callable) -> None:
+    with pytest.raises(RequestError, match=r"alone\.onnx: carries no card"):
+        engines.load(write_network(tmp_path / "alone.onnx"), threads=1)
+
+
+def test_the_int8_network_serves_where_it_is_the_only_one(model: Path) -> None:
+    (model / "model.onnx").rename(model / "model.int8.onnx")
+    assert engines.load(model, threads=1).tasks == tasks.TASKS
+
+
+def test_a_promised_output_that_is_missing_is_named(model: Path, write_network: Callable) -> None:
+    write_network(model / "model.onnx", names=["gender", "landmarks"])
+    with pytest.raises(RequestError, match=r"model\.onnx: the card promises 'identity', which the network does not put out"):
+        engines.load(model, threads=1)
+
+
+def test_an_output_of_another_shape_is_named(model: Path, card: cards.Card) -> None:
+    tree = json.loads((model / "card.json").read_bytes())
+    tree["tasks"]["race"]["vocabulary"].append("Martian")
+    (model / "card.json").write_text(json.dumps(tree))
+    with pytest.raises(RequestError, match=r"'race' is of shape \[7\] per face, the card promises \[8\]"):
+        engines.load(model, threads=1)
+
+
+def test_a_crop_of_another_size_is_named(model: Path) -> None:
+    tree = json.loads((model / "card.json").read_bytes())
+    tree["crop"]["size"] = 128
+    (model / "card.json").write_text(json.dumps(tree))
+    with pytest.raises(RequestError, match=r"'crops' is of shape \[64, 64, 3\]"):
+        engines.load(model, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "card.json").unlink(), "holds no card.json"),
+        (lambda folder: (folder / "model.onnx").unlink(), "no network in it"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"no network"), "model.onnx: not an ONNX model"),
+        (lambda folder: (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:2000]), "model.onnx: not an ONNX model"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b""), "model.onnx: empty"),
+        (lambda folder: (folder / "card.json").write_text("{"), "card.json: no JSON"),
+    ],
+)
+def test_a_spoilt_model_directory_is_refused_by_name(model: Path, spoil: Callable, said: str) -> None:
+    spoil(model)
+    with pytest.raises(RequestError) as refused:
+        engines.load(model, threads=1)
+    assert said in str(refused.value)
+    assert str(model) in str(refused.value)
+
+
+def test_a_run_folder_points_to_the_model_in_it(model: Path) -> None:
+    with pytest.raises(RequestError, match=f"did you mean {model}"):
+        engines.load(model.parent)
+
+
+def test_without_weights_it_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polyface_weights", None)
+    with pytest.raises(RequestError, match=r"pip install \./weights"):
+        engines.load()
+
+
+def test_installed_weights_are_found(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = ModuleType("polyface_weights")
+    package.directory = lambda: model  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "polyface_weights", package)
+    assert engines.load(threads=1).card.name == "tiny"

@@ -1,0 +1,226 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from polyface import __version__, cli, tasks
+from polyface.errors import InputError, RequestError, RunError
+from polyface.images.align import Crop
+from polyface.inference import card as cards
+
+COMMANDS = ["demo", "analyze", "info", "train", "evaluate", "export", "datasets", "synth"]
+
+
+def polyface(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "polyface", *map(str, arguments)], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers the same of every face: all logits 0, all points in one place."""
+    folder = tmp_path_factory.mktemp("model")
+    crop = Crop()
+    score = cards.Score(task="age", dataset="drawn", split="test", metric="MAE", value=7.25, n=40, chance=20.0)
+    card = cards.Card(
+        name="flat",
+        created="2026-11-24",
+        crop=cards.entry_of_crop(crop),
+        tasks={task.name: cards.entry_of_task(task) for task in tasks.TASKS},
+        data=(cards.Data(name="drawn", images=3, terms="none"),),
+        scores=(score,),
+        limits=("children",),
+        licence="for research only",
+        trained_on_drawings=True,
+    )
+    cards.write_card(folder / "card.json", card)
+    nodes, constants = [helper.make_node("Shape", ["crops"], ["n"], start=0, end=1)], []
+    for task in tasks.TASKS:
+        constants.append(numpy_helper.from_array(np.array(task.shape(crop.size), np.int64), f"{task.name}_sides"))
+        nodes.append(helper.make_node("Concat", ["n", f"{task.name}_sides"], [f"{task.name}_shape"], axis=0))
+        nodes.append(helper.make_node("ConstantOfShape", [f"{task.name}_shape"], [task.name]))
+    outputs = [helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["n", *task.shape(crop.size)]) for task in tasks.TASKS]
+    graph = helper.make_graph(nodes, "flat", [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", 128, 128, 3])], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder with a portrait, a picture without a face, and a broken one."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    portrait = pytest.importorskip("skimage.data").astronaut()
+    assert cv2.imwrite(str(folder / "astronaut.jpg"), cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
+    assert cv2.imwrite(str(folder / "grey.png"), np.full((80, 100, 3), 128, np.uint8))
+    (folder / "page.jpg").write_text("<html>")
+    return folder
+
+
+def test_help_lists_every_command() -> None:
+    done = polyface("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "datasets list", "datasets test", "datasets align", "datasets pack", "synth preview", "synth write"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run([*command.split(), "--help"]) == 0
+    assert f"polyface {command}" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_analyze_answers_on_real_photographs_from_end_to_end(model: Path, photographs: Path) -> None:
+    done = polyface("analyze", photographs, "--model", model)
+    assert done.returncode == InputError.exit_status
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["astronaut.jpg", "grey.png", "page.jpg"]
+    face, without, broken = lines
+    x0, y0, x1, y1 = face["box"]
+    assert x0 < 224 < x1 and y0 < 115 < y1  # her nose
+    assert face["detector"] == "opencv-cascade"
+    assert face["notes"] == ["trained on drawings"]
+    assert "parsing" not in face and "identity" not in face
+    assert len(face["landmarks"]) == 68 and len(face["attributes"]) == 40
+    assert without == {"image": str(photographs / "grey.png"), "faces": 0}
+    assert list(broken) == ["image", "error"]
+    said = done.stderr.splitlines()
+    assert said[0].startswith("polyface: model flat@") and "for research only" in said[0]
+    assert sum("page.jpg: a web page" in line for line in said) == 1
+    assert said[-1] == "polyface: 1 face on 3 pictures"
+
+
+def test_out_takes_answers_and_masks_and_stdout_the_table(model: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (photographs / "page.jpg").unlink()
+    out = tmp_path / "out"
+    assert cli.run(["analyze", str(photographs), "--model", str(model), "--out", str(out)]) == 0
+    lines = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert len(lines) == 2
+    assert list(lines[0])[-1] == "model"
+    mask = cv2.imread(str(out / lines[0]["parsing"]["png"]), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (512, 512) and mask.dtype == np.uint8
+    assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "astronaut.0.parsing.png"]
+    table = capsys.readouterr().out
+    assert "astronaut.jpg" in table and "no face" in table and "{" not in table
+
+
+def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(model: Path, photographs: Path, tmp_path: Path) -> None:
+    (photographs / "other").mkdir()
+    (photographs / "other" / "astronaut.jpg").write_bytes((photographs / "astronaut.jpg").read_bytes())
+    assert cli.run(["analyze", f"{photographs}/**/*.jpg", "--model", str(model), "--tasks", "parsing", "--out", str(tmp_path / "out")]) == 1
+    masks = [json.loads(line).get("parsing") for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    names = {mask["png"] for mask in masks if mask}
+    assert names == {"astronaut.0.parsing.png", "astronaut-2.0.parsing.png"}
+    assert all((tmp_path / "out" / name).is_file() for name in names)
+
+
+def test_annotated_pictures_are_written_beside_the_answers(model: Path, photographs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("polyface.images.draw")
+    assert cli.run(["analyze", str(photographs / "astronaut.jpg"), "--model", str(model), "--pictures", "--out", str(tmp_path / "out")]) == 0
+    drawn = cv2.imread(str(tmp_path / "out" / "astronaut.jpg"))
+    plain = cv2.imread(str(photographs / "astronaut.jpg"))
+    assert drawn is not None and (drawn.shape != plain.shape or np.abs(drawn.astype(int) - plain).max() > 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["analyz"], 'Unknown command "analyz". Did you mean "analyze"?'),
+        (["analyze"], "PATHS requires an argument"),
+        (["analyze", "a.jpg", "--taks", "age"], "Did you mean --tasks?"),
+        (["analyze", "nothing.jpg"], "no picture to look at"),
+        (["analyze", "a.jpg", "--tasks", "agee"], "no task 'agee'; did you mean 'age'?"),
+        (["analyze", "a.jpg", "--tasks", ","], "',' names nothing"),
+        (["analyze", "a.jpg", "--tasks", "parsing"], "give --out DIR"),
+        (["analyze", "a.jpg", "--pictures"], "--pictures needs --out DIR"),
+        (["analyze", "a.jpg", "--detector", "nowhere.onnx"], "nowhere.onnx: "),
+        (["synth", "preview", "--out", "a.xyz", "--people", "1", "--photos", "1"], "a.xyz: pictures are written as .jpg or .png"),
+        (["synth", "preview", "--people", "0"], "must be at least 1"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_status_2(arguments: list[str], said: str, model: Path, capsys: pytest.CaptureFixture) -> None:
+    given = [*arguments, "--model", str(model)] if arguments[0] == "analyze" and len(arguments) > 1 else arguments
+    assert cli.run(given) == RequestError.exit_status
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert said in output.err.splitlines()[-1]
+    assert all(line.startswith("polyface: ") for line in output.err.splitlines())
+
+
+def test_info_prints_the_card(model: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["info", str(model)]) == 0
+    words = capsys.readouterr().out
+    assert all(said in words for said in ("flat@", "for research only", "trained on drawings", "How old does the person look?", "7.25", "children"))
+
+
+def test_info_as_json_is_the_card(model: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["info", str(model), "--json"]) == 0
+    assert cards.card_of_json(capsys.readouterr().out.encode(), "stdout") == cards.read_card(model / "card.json")
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> list[str]:
+    """The arguments of a command that fails so."""
+    module = ModuleType("polyface.demo")
+
+    def demo(out: Path, minutes: float) -> None:
+        raise error
+
+    module.demo = demo  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "polyface.demo", module)
+    return ["demo"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (InputError("a.jpg: empty"), 1, "polyface: a.jpg: empty"),
+        (RequestError("no\nsuch thing"), 2, "polyface: no such thing"),
+        (RunError("disk full"), 3, "polyface: disk full"),
+        (KeyboardInterrupt(), 130, "polyface: interrupted"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "polyface: this needs torch: pip install 'polyface[train]'"),
+        (ZeroDivisionError("by\nzero"), 3, "polyface: ZeroDivisionError: by zero (POLYFACE_DEBUG=1 shows where)"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_its_status(error: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.delenv("POLYFACE_DEBUG", raising=False)
+    assert cli.run(failing(monkeypatch, error)) == status
+    assert capsys.readouterr().err.splitlines() == [said]
+
+
+def test_debugging_shows_where_an_unexpected_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYFACE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.run(failing(monkeypatch, ZeroDivisionError()))
+
+
+def test_a_reader_that_leaves_is_no_error(model: Path, photographs: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "polyface", "info", str(model), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.wait() == cli.BROKEN_PIPE
+        assert process.stderr.read() == ""
+
+
+def test_drawn_people_are_previewed(tmp_path: Path) -> None:
+    assert cli.run(["synth", "preview", "--out", str(tmp_path / "drawn.png"), "--people", "1", "--photos", "2"]) == 0
+    assert cv2.imread(str(tmp_path / "drawn.png")).shape == (192, 384, 3)
+
+
+def test_the_data_sets_are_listed_with_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "utkface").mkdir()
+    assert cli.run(["datasets", "list", "--data", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert " yes " in lines["utkface"] and " yes " not in lines["fairface"]
