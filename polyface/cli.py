@@ -1,5 +1,6 @@
 """The command line: parse, call, print. What a command does is in the rooms; they are imported where they are used, so that --help is there at once."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -143,9 +144,12 @@ def train(
     resume: Annotated[Path | None, Parameter(help="Continue the run of this folder.")] = None,
 ) -> None:
     """Train a network by a recipe, on data sets that each answer some of the questions."""
+    from polyface import terminal
     from polyface.training import run
 
-    print(run.train(recipe, data, out, list(settings), resume))
+    with terminal.progress("steps") as report:
+        folder = run.train(recipe, data, out, list(settings), resume, report)
+    print(folder)
 
 
 @app.command(sort_key=5)
@@ -155,17 +159,22 @@ def evaluate(
     *,
     data: Data = None,
     sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
-    detector: DetectorFile = None,
     json: Json = None,
-) -> None:
+) -> int:
     """Score a model on the test splits, each task with its field's metric, beside chance and the best constant answer."""
-    from polyface import files, runtime, terminal
-    from polyface.evaluation import evaluate
+    from polyface import files, terminal
+    from polyface.evaluation.evaluate import evaluate
+    from polyface.inference import engine
 
-    report = evaluate.evaluate(model, data, _names(sets), detector, runtime.processors())
-    terminal.table(report.rows())
+    network = engine.load(model)
+    with terminal.progress("scoring") as report:
+        found = evaluate(network, data, _names(sets), lambda name, done, total: report(done, total, name), network.sha256)
+    terminal.table(found.rows())
+    for name, why in found.skipped.items():
+        terminal.say(f"{name} is not scored: {why}")
     if json is not None:
-        files.write_atomically(json, report.to_json())
+        files.write_atomically(json, found.to_json())
+    return 1 if any(part.refused for part in found.sets) else 0
 
 
 @app.command(sort_key=6)
@@ -213,7 +222,7 @@ def datasets_test(
     problems = contract.check(dataset, find_root(data, dataset.name))
     for problem in problems:
         print(problem)
-    terminal.say(f"{dataset.name} " + (f"breaks the contract in {len(problems)} places" if problems else "keeps the contract"))
+    terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract"))
     return 1 if problems else 0
 
 
@@ -231,8 +240,8 @@ def datasets_align(
     folder, finder = data_folder(data), load_detector(detector)
     for dataset in [named(name) for name in names]:
         root = find_root(data, dataset.name)
-        with terminal.progress(dataset.name) as advance:
-            counts = crops.align_set(dataset, root, folder, finder, _since_last(advance))
+        with terminal.progress(dataset.name) as report:
+            counts = crops.align_set(dataset, root, folder, finder, report)
         print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
 
 
@@ -248,8 +257,9 @@ def datasets_pack(
 
     folder, troubled = data_folder(data), False
     for dataset in [named(name) for name in names]:
-        with terminal.progress(dataset.name) as advance:
-            problems = examples.pack_set(dataset, find_root(data, dataset.name), folder, advance)
+        with terminal.progress(dataset.name) as report:
+            done = itertools.count(1)
+            problems = examples.pack_set(dataset, find_root(data, dataset.name), folder, lambda _, total, done=done, report=report: report(next(done), total))
         for problem in problems:
             terminal.say(str(problem))
         troubled = troubled or bool(problems)
@@ -304,18 +314,6 @@ def _names(listed: str | None) -> list[str] | None:
     if not names:
         raise RequestError(f"{listed!r} names nothing")
     return names
-
-
-def _since_last(advance: Any) -> Any:
-    """For those who report how many are done so far, rather than since they last did."""
-    so_far = 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal so_far
-        advance(done - so_far, total)
-        so_far = done
-
-    return report
 
 
 def _is_there(name: str, data: Path) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-Advance = Callable[..., None]
-"""advance(done, total=None): so many more things are done, of so many in all where that is known by now."""
+Report = Callable[..., None]
+"""report(done, total=None, more=""): so many things are done by now, of so many in all; more words say which, or how it goes."""
 
 
 def say(words: str) -> None:
@@ -16,10 +16,10 @@ def say(words: str) -> None:
 
 
 @contextmanager
-def progress(words: str, total: int | None = None) -> Iterator[Advance]:
+def progress(words: str, total: int | None = None) -> Iterator[Report]:
     """A bar on stderr while the block runs, if that is a terminal; the block calls what it is given as things get done."""
     if not sys.stderr.isatty():
-        yield lambda done, total=None: None
+        yield lambda done, total=None, more="": None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -27,7 +27,7 @@ def progress(words: str, total: int | None = None) -> Iterator[Advance]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words, total=total)
-        yield lambda done, total=None: bar.update(task, advance=done, total=total)
+        yield lambda done, total=None, more="": bar.update(task, completed=done, total=total, description=f"{words} {more}".strip())
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None, title: str = "", file: TextIO | None = None) -> None:

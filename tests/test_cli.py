@@ -101,7 +101,7 @@ def test_analyze_answers_on_real_photographs_from_end_to_end(model: Path, photog
     said = done.stderr.splitlines()
     assert said[0].startswith("polyface: model flat@") and "for research only" in said[0]
     assert sum("page.jpg: a web page" in line for line in said) == 1
-    assert said[-1] == "polyface: 1 face on 3 pictures"
+    assert said[-1] == "polyface: 1 face on 2 pictures; 1 refused"
 
 
 def test_out_takes_answers_and_masks_and_stdout_the_table(model: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

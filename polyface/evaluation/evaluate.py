@@ -8,7 +8,6 @@ One thread opens, decodes and cuts pictures while the network looks at those bef
 """
 
 import dataclasses
-import importlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from polyface.datasets.crops import Example, Found, align_record, cut, open_pict
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
 from polyface.evaluation.report import Report, SetReport, commit
-from polyface.files import sha256_of_file, sha256_of_lines
+from polyface.files import sha256_of_lines
 from polyface.images import align
 from polyface.images.read import Root
 from polyface.tasks import scoring
@@ -43,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Network(Protocol):
-    """What is scored: any function from crops to outputs. `inference.engine.Engine` is one."""
+    """What is scored: any function from crops to outputs. `inference.engine.Engine`, an ONNX file that was opened, is one."""
 
     @property
     def tasks(self) -> tuple[Task, ...]: ...
@@ -54,22 +53,12 @@ class Network(Protocol):
     def run(self, crops: np.ndarray, tasks: Iterable[str] | None = None) -> dict[str, np.ndarray]: ...
 
 
-def evaluate(
-    model: Path | None, data: Path | None, sets: Sequence[str] | None = None, threads: int | None = None, report: Progress | None = None
-) -> Report:
-    """Score a model directory, an .onnx file of ours or (None) the installed weights on the test split of the named sets, or of all that are at hand.
+def evaluate(network: Network, data: Path | None, sets: Sequence[str] | None = None, report: Progress | None = None, sha256: str = "") -> Report:
+    """Score a network on the test split of the named sets, or of all at hand that answer any of its tasks; sha256 is that of its ONNX file, and goes into the report.
 
-    Raises RequestError before anything is scored where the model, a named set or the data are not there.
+    Raises RequestError before anything is scored where a named set is not there or answers nothing that is asked, and where no set could be scored.
     """
-    from polyface.inference import engine as engines
-
-    engine = engines.load(model, threads)
     runtime.threads_for_opencv(1)  # the network has the processors, the thread that cuts pictures one of them
-    return evaluate_network(engine, data, sets, report, sha256_of_file(_network_file(model, engines.NETWORKS)))
-
-
-def evaluate_network(network: Network, data: Path | None, sets: Sequence[str] | None = None, report: Progress | None = None, sha256: str = "") -> Report:
-    """As `evaluate`, of anything that answers crops; sha256 says which."""
     folder = datasets.data_folder(data)
     asked = tuple(task for task in network.tasks if _speaks_ours(task))
     skipped = {f"task {task.name}": "no data set answers it in this vocabulary" for task in network.tasks if task not in asked}
@@ -238,12 +227,8 @@ def _keep(seen: _Seen, dataset: Dataset, asked: Sequence[Task], face: _Face, out
         if task.name in mirrored:
             seen.keep(task, face.record, {"output": outputs[task.name], "mirrored": mirrored[task.name]})
         elif task.name in face.truths:
-            try:
-                row = scoring.row_of(task, dataset.answers[task.name], outputs[task.name], face.truths[task.name], face.matrix)
-            except InputError as error:
-                seen.refused.append(f"{face.record.source}, {task.name}: {error}")
-            else:
-                seen.keep(task, face.record, row)
+            row = scoring.row_of(task, dataset.answers[task.name], outputs[task.name], face.truths[task.name], face.matrix)
+            seen.keep(task, face.record, row)
 
 
 def _ahead(each: _Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[_Face | InputError]]:
@@ -267,17 +252,17 @@ def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align
     record = example.record
     matrix = align.from_points(example.points, crop)
     try:
-        pixels = cut(open_picture(record), matrix, crop.size)
+        picture = open_picture(record)
     except InputError as error:
         return error
     truths = {}
     for task in asked:
         if task.name in record.labels:
             try:
-                truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name])
+                truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name], picture.shape[:2])
             except InputError as error:
                 return InputError(f"{record.source}, {task.name}: {error}")
-    return _Face(record, pixels, matrix, truths)
+    return _Face(record, cut(picture, matrix, crop.size), matrix, truths)
 
 
 def _scores_of_pass(dataset: Dataset, each: _Pass, seen: _Seen, pairs: Pairs | None) -> list[Score]:
@@ -293,9 +278,3 @@ def _scores_of_pass(dataset: Dataset, each: _Pass, seen: _Seen, pairs: Pairs | N
         missed = [record.subject for record in each.missed if task.name in record.labels]
         scores += scoring.scores_of(task, dataset.answers[task.name], rows, subjects, missed)
     return [dataclasses.replace(score, metric=score.metric + each.name) for score in scores]
-
-
-def _network_file(model: Path | None, names: Sequence[str]) -> Path:
-    """The .onnx file of a model that was opened a moment ago."""
-    place = Path(importlib.import_module("polyface_weights").directory()) if model is None else Path(model)
-    return place if place.is_file() else next(place / name for name in names if (place / name).is_file())

@@ -200,8 +200,9 @@ class YuNet:
         return canvas
 
     def _run(self, canvas: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes [N, 4], points [N, 5, 2] and scores [N] above the threshold, in continuous pixels of the canvas (measured by mirroring:
-        no half pixel is missing).
+        """Boxes [N, 4], points [N, 5, 2] and scores [N] above the threshold, in continuous pixels of the canvas.
+
+        Mirrored pictures put the points' bias between 0 (small faces) and -0.5 (large ones), -0.3 in the mean: no convention to correct, and 0.3 % of an eye distance.
         """
         blob = cv2.dnn.blobFromImage(canvas, swapRB=True)  # BGR, 0 to 255
         outputs = dict(zip(self.outputs, self.session.run(self.outputs, {self.input: blob}), strict=True))

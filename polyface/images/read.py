@@ -331,7 +331,7 @@ def _palette_as_grey(data: bytes) -> bytes:
     """The same PNG with its colour type 3 (palette) written as 0 (grey): libpng then gives the indices, with its own filters, depths and
     interlacing.
     """
-    chunks = [(kind, content) for kind, content in png_chunks(data) if kind in (b"IHDR", b"IDAT", b"IEND")]
-    chunks[0] = (b"IHDR", data[16:25] + b"\0" + data[26:29])
+    pixels = [(kind, content) for kind, content in png_chunks(data) if kind in (b"IDAT", b"IEND")]
+    chunks = [(b"IHDR", data[16:25] + b"\0" + data[26:29]), *pixels]
     written = [struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks]
     return PNG + b"".join(written)

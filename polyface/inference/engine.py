@@ -28,13 +28,18 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Engine:
-    """A network that answers. `label` is its name and the beginning of its file's sha256, as every answer carries it."""
+    """A network that answers. sha256 is that of its ONNX file."""
 
     card: Card
     tasks: tuple[Task, ...]
     crop: Crop
-    label: str
+    sha256: str
     session: Any = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """What every answer carries: the name, and the beginning of the hash."""
+        return f"{self.card.name}@{self.sha256[:12]}"
 
     def chosen(self, names: Iterable[str]) -> tuple[Task, ...]:
         """The tasks of these names, in the card's order. Raises RequestError for one the model does not answer."""
@@ -86,7 +91,7 @@ def load(path: Path | None = None, threads: int | None = None) -> Engine:
         if inside is None:
             raise RequestError(f"{network}: carries no card, so it is no model of polyface")
         card = card_of_json(inside.encode(), f"{network}: its card")
-    engine = Engine(card, tasks_of_card(card), crop_of_card(card), f"{card.name}@{files.sha256_of_file(network)[:12]}", session)
+    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session)
     _check(engine, network)
     return engine
 

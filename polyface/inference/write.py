@@ -35,21 +35,24 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
     if not found:
         raise RequestError("no picture to look at")
     runtime.threads_for_opencv(runtime.processors())
+    common = os.path.commonpath([path.absolute().parent for path in found])
     rows: list[dict[str, Any]] = []
-    faces, troubled = 0, bool(refused)
-    with _Lines(out) as lines, terminal.progress("pictures", len(found)) as advance:
+    faces, broken = 0, 0
+    with _Lines(out) as lines, terminal.progress("pictures", len(found)) as report:
         names: Counter[str] = Counter()
-        for answers in analyzer.analyze_many(found, [task.name for task in chosen]):
+        for done, answers in enumerate(analyzer.analyze_many(found, [task.name for task in chosen]), 1):
             if answers.error is not None:
                 terminal.say(answers.error)
-            faces, troubled = faces + len(answers.faces), troubled or answers.error is not None
+            faces, broken = faces + len(answers.faces), broken + (answers.error is not None)
             lines.write(_written(answers, out, _unique(Path(answers.image).stem, names), pictures))
             if len(rows) < TABLE_ROWS:
-                rows += _rows(answers, chosen)
-            advance(1)
+                rows += _rows(answers, _short(answers.image, common), chosen)
+            report(done)
     _show(rows, chosen, out)
-    terminal.say(f"{_count(faces, 'face')} on {_count(len(found), 'picture')}" + (f"; answers in {out / ANSWERS}" if out is not None else ""))
-    return InputError.exit_status if troubled else 0
+    said = f"{_count(faces, 'face')} on {_count(len(found) - broken, 'picture')}"
+    said += f"; {broken + len(refused)} refused" if broken or refused else ""
+    terminal.say(said + (f"; answers in {out / ANSWERS}" if out is not None else ""))
+    return InputError.exit_status if broken or refused else 0
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
@@ -143,10 +146,15 @@ class _Lines:
             os.replace(self.partial, self.path)
 
 
-def _rows(answers: ImageAnswers, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+def _short(image: str, common: str) -> str:
+    """What tells a picture from others, for a table: its path below the folder that holds them all."""
+    return os.path.relpath(os.path.abspath(image), common)
+
+
+def _rows(answers: ImageAnswers, image: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     if answers.error is not None or not answers.faces:
-        return [{"image": answers.image, "face": None, "": "refused" if answers.error is not None else "no face"}]
-    return [{"image": answers.image, "face": face.index, **_answers_in_words(face, tasks)} for face in answers.faces]
+        return [{"image": image, "face": "refused" if answers.error is not None else "no face"}]
+    return [{"image": image, "face": face.index, **_answers_in_words(face, tasks)} for face in answers.faces]
 
 
 def _answers_in_words(face: Face, tasks: Sequence[Task]) -> dict[str, str]:
@@ -159,7 +167,7 @@ def _show(rows: list[dict[str, Any]], tasks: Sequence[Task], out: Path | None) -
     file = sys.stdout if out is not None or sys.stdout.isatty() else sys.stderr
     if file is sys.stderr and not sys.stderr.isatty():
         return
-    columns = ["image", "face", *(task.name for task in tasks), ""]
+    columns = ["image", "face", *(task.name for task in tasks)]
     terminal.table(rows[:TABLE_ROWS], [column for column in columns if any(row.get(column) is not None for row in rows)], file=file)
     if len(rows) >= TABLE_ROWS:
         terminal.say(f"the table shows the first {TABLE_ROWS} lines")

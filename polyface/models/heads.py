@@ -70,8 +70,8 @@ class EmbeddingHead(nn.Module):
 
     def forward(self, middle: Tensor, last: Tensor) -> Tensor:
         vector = self.vector(self.looks(last)).float()
-        norm = self.norm
-        vector = F.batch_norm(vector, norm.running_mean, norm.running_var) if len(vector) == 1 and self.training else norm(vector)
+        alone = self.training and len(vector) == 1  # a batch of one has no statistics of its own
+        vector = F.batch_norm(vector, self.norm.running_mean, self.norm.running_var) if alone else self.norm(vector)
         return F.normalize(vector, dim=-1)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from polyface.errors import RequestError
+from polyface.errors import InputError, RequestError
 from polyface.images import geometry
 from polyface.labels import PointMap, Ranges, TraitNames, Words, word_probabilities
 from polyface.metrics import ages, angles, baselines, classification, intervals, landmarks, regions, traits
@@ -45,8 +45,8 @@ class Score:
     parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
 
 
-def truth_of(task: Task, meaning: object, label: object) -> np.ndarray:
-    """A label as its score reads it, in the picture's frame. Raises InputError for a label that the set's words do not know.
+def truth_of(task: Task, meaning: object, label: object, shape: tuple[int, int]) -> np.ndarray:
+    """A label as its score reads it, for a picture of `shape` (height, width). Raises InputError for what the set's words do not know, and a mask of another size.
 
     Category: int64 [], the word, -1 where votes are tied. Scale: float [2], first and last. Traits: int8 [A]. Points: float [n, 2], NaN unknown. Regions: uint8 [H, W]
     of words. Angles: float [axes, 2]. Embedding: nothing.
@@ -65,7 +65,10 @@ def truth_of(task: Task, meaning: object, label: object) -> np.ndarray:
             task.encode(meaning, label)  # type: ignore[arg-type]
             return np.asarray(label, np.float64)
         case Regions():
-            return task.encode(meaning, label)["words"]  # type: ignore[arg-type]
+            mask = task.encode(meaning, label)["words"]  # type: ignore[arg-type]
+            if mask.shape != shape:
+                raise InputError(f"a mask of {mask.shape[1]} x {mask.shape[0]} for a picture of {shape[1]} x {shape[0]}")
+            return mask
         case Angles():
             row = task.encode(meaning, label)  # type: ignore[arg-type]
             return np.stack([row["lo"], row["hi"]], -1).astype(np.float64)
@@ -75,7 +78,7 @@ def truth_of(task: Task, meaning: object, label: object) -> np.ndarray:
 
 
 def row_of(task: Task, meaning: object, output: np.ndarray, truth: np.ndarray, matrix: np.ndarray) -> Row:
-    """What is kept of one answer: output as the network gives it, matrix from the picture to the crop. Raises InputError for a mask that is not of its picture's size."""
+    """What is kept of one answer: output as the network gives it, matrix from the picture to the crop."""
     match task:
         case Points():
             return {"xy": task.decode(output), "truth": truth, "matrix": matrix}
@@ -167,6 +170,8 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
     misses = len(groups) - len(truth)
     errors, blind_errors = (np.concatenate([each, np.full(misses, np.inf)]) for each in (found, blindly))
     everyone = np.concatenate([groups[: len(truth)][usable], groups[len(truth) :]])
+    if not len(everyone):
+        return []
     note = "; ".join(
         [f"{truth.shape[1]} points over the {size_name}"]
         + ([f"{misses} of {len(errors)} faces not found"] if misses else [])
@@ -177,18 +182,14 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
         mean = intervals.mean_score(each, of)
         return Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, None, constant, note)
 
-    def shortfall(of: np.ndarray) -> np.ndarray:
-        return np.maximum(0.0, 1.0 - of / alpha)
-
+    capped, blind_capped = (np.where(np.isfinite(each), each, landmarks.MISS) for each in (errors, blind_errors))
     scores = [score("NME", found, everyone[: len(found)], float(blindly.mean()) if len(blindly) else np.nan)]
     if misses:
-        ours, theirs = (np.minimum(each, np.where(np.isfinite(each), np.inf, landmarks.MISS)) for each in (errors, blind_errors))
-        scores.append(score(f"NME, a miss as {landmarks.MISS:.0%}", ours, everyone, float(theirs.mean())))
-    middle = intervals.score(lambda rows: landmarks.point_scores(errors[rows], alpha).median, everyone)
-    constant = landmarks.point_scores(blind_errors, alpha)
-    scores.append(Score(task.name, "median NME", middle.value, middle.low, middle.high, middle.n, None, constant.median, note))
-    scores.append(score(f"FR@{alpha:.0%}", (errors > alpha).astype(float), everyone, constant.failure_rate))
-    scores.append(score(f"AUC@{alpha:.0%}", shortfall(errors), everyone, constant.auc))
+        scores.append(score(f"NME, a miss as {landmarks.MISS:.0%}", capped, everyone, float(blind_capped.mean())))
+    middle = intervals.score(lambda rows: float(np.median(capped[rows])), everyone)
+    scores.append(Score(task.name, "median NME", middle.value, middle.low, middle.high, middle.n, None, float(np.median(blind_capped)), note))
+    scores.append(score(f"FR@{alpha:.0%}", (errors > alpha).astype(float), everyone, landmarks.failure_rate(blind_errors, alpha)))
+    scores.append(score(f"AUC@{alpha:.0%}", np.maximum(0.0, 1.0 - errors / alpha), everyone, landmarks.auc(blind_errors, alpha)))
     return scores
 
 

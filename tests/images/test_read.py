@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polyface.errors import InputError, RequestError
@@ -210,6 +210,8 @@ changes = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_s
 
 
 @settings(deadline=None, max_examples=400)
+@example(seed=SEEDS[-1], changes=[(54, 1)], kept=0, whole=True, noise=b"", reduce=1)  # nothing after the header
+@example(seed=SEEDS[-1], changes=[(8, 255)], kept=0, whole=True, noise=b"", reduce=1)  # a header of two gigabytes
 @given(seed=st.sampled_from(SEEDS), changes=changes, kept=st.floats(0, 1), whole=st.booleans(), noise=st.binary(max_size=60), reduce=st.sampled_from([1, 2, 8]))
 def test_damaged_bytes_give_a_picture_within_the_limit_or_one_refusal(seed, changes, kept, whole, noise, reduce):
     data = bytearray(seed)

@@ -41,7 +41,7 @@ def test_the_network_is_asked_for_the_named_tasks_only(engine: engines.Engine, m
             asked.append(list(names))
             return engine.session.run(names, feed)
 
-    listening = engines.Engine(engine.card, engine.tasks, engine.crop, engine.label, Listening())
+    listening = engines.Engine(engine.card, engine.tasks, engine.crop, engine.sha256, Listening())
     assert list(listening.run(np.zeros((1, 64, 64, 3), np.uint8), ["pose", "age"])) == ["age", "pose"]
     assert asked == [["age", "pose"]]
 
