@@ -50,6 +50,13 @@ class Words:
     names: tuple[str, ...]
     table: np.ndarray = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if len(self.table) != len(self.names):
+            raise RequestError(f"{len(self.names)} words, but a table of {len(self.table)} rows")
+        for word, possible in zip(self.names, self.table, strict=True):
+            if not possible.any():
+                raise RequestError(f"the word {word!r} leaves no answer possible")
+
     @property
     def scope(self) -> np.ndarray:
         """U, bool [C]: the union of what the words can say."""
@@ -67,10 +74,7 @@ def words(vocabulary: Sequence[str], meanings: Mapping[str, str | Iterable[str]]
     """Words of a data set from {its word: our answer, or the answers it leaves possible}. Raises RequestError for an empty set or an unknown answer."""
     table = np.zeros((len(meanings), len(vocabulary)), bool)
     for row, (word, meaning) in enumerate(meanings.items()):
-        answers = [meaning] if isinstance(meaning, str) else list(meaning)
-        if not answers:
-            raise RequestError(f"the word {word!r} leaves no answer possible")
-        for answer in answers:
+        for answer in [meaning] if isinstance(meaning, str) else meaning:
             if answer not in vocabulary:
                 raise RequestError(f"the word {word!r} means {answer!r}, which is not in the vocabulary{nearest(answer, vocabulary)}")
             table[row, list(vocabulary).index(answer)] = True
@@ -98,8 +102,8 @@ class Ranges:
             if label not in self.meanings:
                 raise InputError(f"no word {label!r} here{nearest(label, self.meanings)}")
             return self.meanings[label]
-        low, high = label if isinstance(label, tuple | list) else (label, label)
         try:
+            low, high = label if isinstance(label, tuple | list) else (label, label)
             low, high = float(low), float(high)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise InputError(f"{label!r} is no number") from None

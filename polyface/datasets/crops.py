@@ -96,8 +96,13 @@ def cut(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return geometry.warp(image, matrix, (size, size))
 
 
-def rows_of(example: Example, dataset: Dataset, wanted: Sequence[Task], matrix: np.ndarray, size: int, people: Mapping[str, int]) -> dict[str, Row]:
-    """The rows of labels of one example in its crop, unknown for what its set does not say. Raises InputError naming file and task."""
+def rows_of(
+    example: Example, dataset: Dataset, wanted: Sequence[Task], shape: tuple[int, ...], matrix: np.ndarray, size: int, people: Mapping[str, int]
+) -> dict[str, Row]:
+    """The rows of labels of one example, whose picture is of a shape (height, width), in its crop; unknown for what its set does not say.
+
+    Raises InputError naming file and task, also for a mask of another size than the picture.
+    """
     rows = {}
     for task in wanted:
         label = example.record.labels.get(task.name) if task.name in dataset.answers else None
@@ -107,10 +112,19 @@ def rows_of(example: Example, dataset: Dataset, wanted: Sequence[Task], matrix: 
             rows[task.name] = task.unknown(size)
             continue
         try:
-            rows[task.name] = task.to_crop(task.encode(dataset.answers[task.name], label), matrix, size)
+            row = task.encode(dataset.answers[task.name], label)
+            if isinstance(task, tasks.Regions):
+                check_mask(row["words"], shape)
+            rows[task.name] = task.to_crop(row, matrix, size)
         except InputError as error:
             raise InputError(f"{example.record.source}, {task.name}: {error}") from error
     return rows
+
+
+def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises InputError for a mask of another size than its picture, which is of a shape (height, width)."""
+    if mask.shape != shape[:2]:
+        raise InputError(f"a mask of {mask.shape[1]} x {mask.shape[0]} for a picture of {shape[1]} x {shape[0]}")
 
 
 # What a detector found, once for each set

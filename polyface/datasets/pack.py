@@ -8,6 +8,7 @@ can use becomes a wide crop (twice the crop's scale, half as much again around, 
 import json
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Record
-from polyface.datasets.crops import Example, Examples
+from polyface.datasets.crops import Example, Examples, check_mask
 from polyface.errors import InputError, RunError
 from polyface.images import align, geometry, read
+from polyface.labels import Ranges
 
 WIDE = align.Crop(size=384, eye_distance=60.0, eyes=(192.0, 180.0))
 LARGE = 400  # a picture of at most so many pixels along its longer side is cheap to decode as it is
@@ -45,9 +47,9 @@ class Slices:
 def write_pack(examples: Examples, folder: Path, progress=None) -> tuple[InputError, ...]:
     """Write the examples of a split into a folder that appears whole or not at all. Returns the pictures that were refused, each with its reason."""
     partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []
     try:
+        partial.mkdir(parents=True, exist_ok=True)
         with open(partial / "bytes", "wb") as file:
             for example in examples.items:
                 try:
@@ -61,6 +63,8 @@ def write_pack(examples: Examples, folder: Path, progress=None) -> tuple[InputEr
                     progress(1, len(examples.items))
             file.flush()
             os.fsync(file.fileno())
+        if not rows:
+            raise problems[0] if problems else InputError(f"{folder}: nothing to pack")
         _write_table(rows, partial / "records.parquet")
     except OSError as error:
         raise RunError(f"{partial}: cannot be written ({error.strerror or error})") from error
@@ -94,24 +98,33 @@ def _shrink(example: Example, dataset: Dataset) -> tuple[Example, bytes, dict[st
     data = record.source.read()
     image = read.decode(data, str(record.source))
     matrix = align.from_points(example.points, WIDE)
-    masks = {name: np.asarray(label()) for name, label in record.labels.items() if callable(label)}
+    masks = {name: _mask_of(label, image, str(record.source)) for name, label in record.labels.items() if isinstance(tasks.named(name), tasks.Regions)}
     if max(image.shape[:2]) > LARGE and geometry.scale_of(matrix) < 1:
         size = (WIDE.size, WIDE.size)
         encoded = cv2.imencode(".jpg", cv2.cvtColor(geometry.warp(image, matrix, size), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
         data = encoded.tobytes()
         masks = {name: geometry.warp(mask, matrix, size, border=255, nearest=True) for name, mask in masks.items()}
-        labels = {name: _label_through(name, label, matrix) for name, label in record.labels.items()}
+        labels = {name: _label_through(name, label, dataset, matrix) for name, label in record.labels.items()}
         example = replace(example, record=replace(record, labels=labels), points=geometry.apply(matrix, example.points))
     return example, data, {name: cv2.imencode(".png", mask)[1].tobytes() for name, mask in masks.items()}
 
 
-def _label_through(name: str, label: object, matrix: np.ndarray) -> object:
-    """A label after its picture went through a matrix: only points move here (masks are warped, and a turned head's roll turns with the picture)."""
-    task = tasks.named(name)
+def _mask_of(label: object, image: np.ndarray, name: str) -> np.ndarray:
+    mask = np.asarray(label() if callable(label) else label)
+    try:
+        check_mask(mask, image.shape)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    return mask
+
+
+def _label_through(name: str, label: object, dataset: Dataset, matrix: np.ndarray) -> object:
+    """A label after its picture went through a matrix: points move, and a head's roll turns with the picture. Masks are warped elsewhere."""
+    task, meaning = tasks.named(name), dataset.answers.get(name)
     if isinstance(task, tasks.Points):
         return geometry.apply(matrix, np.asarray(label))
-    if isinstance(task, tasks.Angles) and isinstance(label, dict) and isinstance(label.get("roll"), int | float):
-        return {**label, "roll": label["roll"] + geometry.rotation_of(matrix)}
+    if isinstance(task, tasks.Angles) and isinstance(label, Mapping) and isinstance(meaning, Ranges) and "roll" in label:
+        return {**label, "roll": tuple(end + geometry.rotation_of(matrix) for end in meaning.range_of(label["roll"]))}
     return label
 
 

@@ -124,8 +124,10 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
         try:
             pairs = dataset.pairs(root)
         except InputError as error:
-            refused.append(str(error))
             answered = tuple(task for task in answered if not isinstance(task, Embedding))
+            if not answered:
+                raise
+            refused.append(str(error))
     passes, note = _passes(dataset, _needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
     scores: list[Score] = []
     for each in passes:
@@ -143,7 +145,7 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
         sha256=sha256_of_lines(keys),
         aligned=dict(Counter(example.how for example in passes[0].examples)),
         missed=tuple(record.key for record in passes[0].missed),
-        absent=listing.absent,
+        absent=len(listing.absent),
         refused=tuple(refused),
         note=note,
         seconds=round(time.monotonic() - started, 1),

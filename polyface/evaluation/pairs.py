@@ -6,14 +6,13 @@ import numpy as np
 
 from polyface.datasets.base import Pairs
 from polyface.evaluation.protocols.verification import VerificationResult, score_pairs
-from polyface.metrics.intervals import Interval, groups_of
+from polyface.metrics import intervals
+from polyface.metrics.intervals import Interval
 from polyface.tasks.kinds import Embedding
 from polyface.tasks.scoring import Score
 
 
-def pair_scores(
-    task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs
-) -> list[Score]:
+def pair_scores(task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs) -> list[Score]:
     """vectors, mirrored float [N, D]: embeddings of crops and of the mirrored crops; keys and subjects of these rows.
 
     First by the one crop, as all other tasks are scored; then, named `flip`, by the sum of both embeddings, which is what the field reports. Pairs of which a face is
@@ -24,7 +23,7 @@ def pair_scores(
     there = (left >= 0) & (right >= 0)
     if not there.any():
         return []
-    people = None if None in subjects else groups_of(subjects)
+    people = None if None in subjects else intervals.groups_of(subjects)
     note = "" if there.all() else f"{(~there).sum()} of {len(there)} pairs left out, a face of each is missing"
     scores = []
     for end, embeddings in (("", vectors), (", flip", np.asarray(vectors, np.float64) + mirrored)):
@@ -54,5 +53,5 @@ def _of_result(task: str, result: VerificationResult, n: int, end: str, note: st
     return scores
 
 
-def _interval(score: object) -> Interval:
-    return Interval(score.low, score.high)  # type: ignore[attr-defined]
+def _interval(score: intervals.Score) -> Interval:
+    return Interval(score.low, score.high)

@@ -17,7 +17,7 @@ class SetReport:
     """The scores on one data set, and on what exactly they were measured.
 
     images: labelled faces of the split, sha256: of the list of their keys; aligned: {how a face's five points were known: count}; missed: keys of faces that no detection
-    fits; absent: files that are listed but not there; refused: a line for each row or picture that could not be used; note: a sentence that must stand beside the scores.
+    fits; absent: how many listed files are not there; refused: a line for each row or picture that could not be used; note: a sentence that must stand beside the scores.
     """
 
     name: str
@@ -28,7 +28,7 @@ class SetReport:
     sha256: str
     aligned: Mapping[str, int]
     missed: tuple[str, ...]
-    absent: tuple[str, ...]
+    absent: int
     refused: tuple[str, ...]
     note: str
     seconds: float

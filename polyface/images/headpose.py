@@ -44,12 +44,12 @@ def angles_of_68(points: np.ndarray) -> tuple[float, float, float]:
 
 
 def angles_of_rotation(rotation: np.ndarray) -> tuple[float, float, float]:
-    """Yaw, pitch, roll of a head turned by a rotation [3, 3] in OpenCV's camera (x right, y down, z away): roll about z after pitch about x after yaw about y.
+    """Yaw, pitch, roll of a head turned by a rotation [3, 3] in OpenCV's camera (x right, y down, z away): roll about z after yaw about y after pitch about x, as in 300W-LP.
 
-    The nose of a head at rest points along (0, 0, -1).
+    The nose of a head at rest points along (0, 0, -1), its ears along (1, 0, 0). Roll comes last, so that turning a picture changes roll and nothing else.
     """
-    nose, crown = rotation @ np.array([0.0, 0.0, -1.0]), rotation @ np.array([0.0, -1.0, 0.0])
-    yaw = np.degrees(np.arctan2(nose[0], -nose[2]))
-    pitch = np.degrees(np.arcsin(np.clip(-nose[1], -1, 1)))
-    roll = np.degrees(np.arctan2(crown[0], -crown[1]))
-    return float(yaw), float(pitch), float(roll)
+    nose, ears = rotation @ np.array([0.0, 0.0, -1.0]), rotation @ np.array([1.0, 0.0, 0.0])
+    roll = np.arctan2(ears[1], ears[0])
+    across, down = np.cos(roll) * nose[0] + np.sin(roll) * nose[1], np.cos(roll) * nose[1] - np.sin(roll) * nose[0]
+    yaw, pitch = np.arctan2(across, -nose[2]), np.arcsin(np.clip(-down, -1, 1))
+    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))

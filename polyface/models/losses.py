@@ -38,12 +38,13 @@ SMOOTHNESS = 0.01
 def scale(task: Scale, logits: Tensor, labels: Labels) -> Tensor:
     """Surprise of the interval lo..hi; a number of stated precision is Gaussian shares over the numbers.
 
-    A little smoothness (squared second differences of the logits) ties neighbouring years, which few pictures show each.
+    A number that is not whole leaves the one it rounds to possible. A little smoothness (squared second differences of the logits) ties neighbouring years, which few
+    pictures show each.
     """
     numbers = torch.arange(task.top + 1, device=logits.device, dtype=torch.float32)
     curvature = logits.float().diff(n=2, dim=-1).square().mean(-1)
     labelled = (labels["lo"] > 0) | (labels["hi"] < task.top)
-    return interval_surprise(logits, labels, numbers, half=0.0) + SMOOTHNESS * curvature * labelled
+    return interval_surprise(logits, labels, numbers, half=0.5) + SMOOTHNESS * curvature * labelled
 
 
 def angles(task: Angles, logits: Tensor, labels: Labels) -> Tensor:

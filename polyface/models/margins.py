@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polyface.errors import RequestError
+
 
 def cosface(cosines: Tensor, person: Tensor, scale: float = 64.0, margin: float = 0.35) -> Tensor:
     """CosFace (Wang et al. 2018, eq. 4): s(cos - m) for the person, s cos for the others. cosines [B, n], person int64 [B] -> [B]."""
@@ -17,7 +19,10 @@ class People(nn.Module):
 
     def __init__(self, spaces: dict[str, int], dimension: int):
         super().__init__()
-        self.centres = nn.ParameterDict({name: nn.Parameter(torch.randn(count, dimension) * 0.01) for name, count in spaces.items()})
+        try:
+            self.centres = nn.ParameterDict({name: nn.Parameter(torch.randn(count, dimension) * 0.01) for name, count in spaces.items()})
+        except KeyError as error:  # torch's rules for the names of parameters
+            raise RequestError(f"a data set of people, or their space, cannot be called so: {error.args[0]}") from error
 
     def forward(self, embedding: Tensor, space: str) -> Tensor:
         return F.normalize(embedding.float(), dim=-1) @ F.normalize(self.centres[space].float(), dim=-1).T

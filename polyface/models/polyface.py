@@ -23,6 +23,10 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     fine: int = 64
     hidden: int = 128
 
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.blocks) or len(self.widths) < 2:
+            raise ValueError(f"widths and blocks name each stage, two at least: found {len(self.widths)} and {len(self.blocks)}")
+
 
 def build(config: ModelConfig, people: Mapping[str, int]) -> "PolyFace":
     """A network for the tasks of a config; people: {space of people: how many}, whose centres train with it and are not exported."""

@@ -60,8 +60,13 @@ class Category(Task):
 
     def encode(self, words: Words, label: Label) -> Row:
         """A word, or votes {word: count}."""
-        votes = label if isinstance(label, Mapping) else {label: 1.0}
-        counts = np.array([float(count) for count in votes.values()], np.float32)
+        if not isinstance(label, str | Mapping):
+            raise InputError(f"{label!r} is neither a word nor a table of votes")
+        votes = {label: 1.0} if isinstance(label, str) else label
+        try:
+            counts = np.array([float(count) for count in votes.values()], np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"{label!r} holds a vote that is no number") from None
         if not len(counts) or not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() <= 0:
             raise InputError(f"{label!r} holds no vote")
         table = words.table[[words.index(word) for word in votes]]

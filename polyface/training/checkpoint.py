@@ -41,8 +41,8 @@ def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, opti
         for file in partial.iterdir():
             with open(file, "rb") as written:
                 os.fsync(written.fileno())
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
+        if folder.exists():  # else a run was killed between the two renames, and old is the only checkpoint there is
+            shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
         os.replace(partial, folder)
         shutil.rmtree(old, ignore_errors=True)

@@ -70,7 +70,9 @@ def validation_sources(config: Config, data: Path) -> tuple[Source, ...]:
 
 def withheld(config: Config, data: Path) -> Withheld:
     thumbnails, photographs, people = [], set(), set()
-    for dataset in datasets.DATASETS:
+    strangers = [datasets.named(name) for name in config.strangers]  # refuses a misspelt one
+    own = [datasets.named(entry.set) for entry in config.data]
+    for dataset in {dataset.name: dataset for dataset in (*datasets.DATASETS, *strangers, *own)}.values():
         if "test" not in dataset.splits:
             continue
         try:
@@ -79,7 +81,7 @@ def withheld(config: Config, data: Path) -> Withheld:
             continue  # not at hand, so nothing to keep away from
         faces = read_faces(data, dataset.name)
         thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
-        if dataset.name in config.strangers:
+        if dataset.name in [stranger.name for stranger in strangers]:
             photographs |= {copies.photograph_name(record) for record in records}
             people |= {copies.person_name(record.subject) for record in records if record.subject}
     return Withheld(copies.normalised(thumbnails), frozenset(photographs), frozenset(people))

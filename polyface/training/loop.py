@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from polyface.errors import RunError
+from polyface.files import write_atomically
 from polyface.training import checkpoint
 from polyface.training.config import Optimiser
 
@@ -145,9 +146,8 @@ class _Log:
     """FOLDER/log.jsonl, one object a line; lines beyond the checkpoint that a run resumes from are dropped first."""
 
     def __init__(self, path: Path, step: int):
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step] if path.exists() else []
-        path.write_text("".join(line + "\n" for line in kept))
+        write_atomically(path, "".join(line + "\n" for line in kept))
         self.path = path
 
     def write(self, **entry: object) -> None:

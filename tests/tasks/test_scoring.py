@@ -238,6 +238,16 @@ def test_what_lies_outside_the_crop_is_background() -> None:
     assert skin == scoring.Part(pytest.approx(2 * 128**2 / (128**2 + 200**2)), 200**2)
 
 
+def test_background_need_not_be_the_first_word_of_a_set() -> None:
+    backwards = words(tasks.parsing.vocabulary, {name: name for name in reversed(tasks.parsing.vocabulary)})
+    truth, matrix = mask(), geometry.about((0, 0), 1.0)
+    turned = region_scores(backwards, grid(truth, matrix) * 30, [18 - truth], matrix)
+    plain = region_scores(PARSING, grid(truth, matrix) * 30, [truth], matrix)
+    for metric, score in plain.items():
+        assert turned[metric].value == pytest.approx(score.value)
+        assert turned[metric].constant == pytest.approx(score.constant)
+
+
 def test_pixels_that_nobody_labelled_are_not_scored() -> None:
     truth = mask()
     half = truth.copy()

@@ -1,0 +1,115 @@
+"""Does the network ever wait for data? Pictures per second of the loader alone, of compute alone, and of the training loop, in one run; and memory, which must stay flat.
+
+    python benchmarks/train.py [--recipe demo] [--data DIR] [--steps 60] [--set key=value ...]
+
+Without --data the sets of `polyface demo` are drawn first. The aim: the loop reaches 95 % of compute alone. Crops are of the recipe's full size throughout. Rates of
+another run or machine are not comparable; ratios are.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from polyface import demo, terminal
+from polyface.runtime import processors
+from polyface.training import batches, config, loop
+from polyface.training.run import FacePlan
+
+KEPT = 8
+"""Batches that compute alone goes round: enough to be no cache's favourite."""
+
+
+def main() -> None:
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as scratch:
+        data = arguments.data
+        if data is None:
+            data = Path(scratch) / "data"
+            demo.draw_sets(data, demo.DRAWN)
+        torch.set_num_threads(processors())
+        settings = [*arguments.set, f"steps={arguments.steps}", f"validate_every={arguments.steps}", "validation_rows=1", "small.share=0"]
+        measure(FacePlan(config.load(arguments.recipe, settings), data), Path(scratch) / "run")
+
+
+def measure(plan: FacePlan, folder: Path) -> None:
+    """Prints the table. The loop is timed between its first and last step, so that neither its start nor its checkpoint counts."""
+    steps, batch = plan.steps, plan.config.batch
+    loader = _rate(lambda: sum(1 for _ in plan.batches(range(steps))), steps * batch)
+    compute = _rate_of_compute(plan, [batches.draw_batch(plan.mix, step, plan.crop.size) for step in range(min(KEPT, steps))])
+    clock = _Clock()
+    loop.run(plan, folder, clock)
+    whole = (steps - 1) * batch / (clock.times[-1] - clock.times[0])
+    terminal.table(
+        [
+            {"what": "loader alone", "pictures per second": round(loader), "of compute alone": f"{loader / compute:.0%}"},
+            {"what": "compute alone", "pictures per second": round(compute), "of compute alone": "100%"},
+            {"what": "the loop", "pictures per second": round(whole), "of compute alone": f"{whole / compute:.0%}"},
+        ]
+    )
+    quarter = len(clock.memory) // 4
+    print(f"memory: {clock.memory[quarter]} MB after a quarter of the loop, {clock.memory[-1]} MB at its end")
+    print(f"{batch} pictures a step of {plan.crop.size} pixels, {steps} steps, {processors()} processors, {plan.config.threads} threads that prepare batches")
+
+
+def _rate_of_compute(plan: FacePlan, kept: list[batches.Batch]) -> float:
+    """Steps of the loop itself, on batches that are there already."""
+    ready = _Ready(plan, kept)
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        loop.run(ready, Path(folder), clock)  # type: ignore[arg-type]
+    return (plan.steps - 1) * plan.config.batch / (clock.times[-1] - clock.times[0])
+
+
+class _Ready:
+    """A plan whose batches cost nothing; all else is the plan's own."""
+
+    def __init__(self, plan: FacePlan, kept: list[batches.Batch]):
+        self._plan, self._kept = plan, kept
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._plan, name)
+
+    def batches(self, steps: range) -> list[batches.Batch]:
+        return [self._kept[step % len(self._kept)] for step in steps]
+
+
+class _Clock:
+    """A report of the loop: when each step ended, and the resident memory then, in MB."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.memory: list[int] = []
+
+    def __call__(self, step: int, steps: int, words: str) -> None:
+        self.times.append(time.perf_counter())
+        self.memory.append(_resident())
+
+
+def _rate(work: Callable[[], object], pictures: int) -> float:
+    started = time.perf_counter()
+    work()
+    return pictures / (time.perf_counter() - started)
+
+
+def _resident() -> int:
+    """The resident memory of this process in MB; 0 where there is no /proc."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000 if status.exists() else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Loader alone, compute alone, and the training loop.")
+    parser.add_argument("--recipe", default=demo.RECIPE)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Exit statuses and one-line messages."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyface.errors import InputError, PolyfaceError, RequestError, RunError, reason
+
+
+@pytest.mark.parametrize(("kind", "status"), [(InputError, 1), (RequestError, 2), (RunError, 3), (PolyfaceError, 3)])
+def test_each_error_has_the_exit_status_of_the_command_line(kind: type[PolyfaceError], status: int) -> None:
+    assert kind("x").exit_status == status and issubclass(kind, PolyfaceError)
+
+
+@given(st.text())
+def test_whatever_an_error_is_made_of_it_is_one_line(text: str) -> None:
+    for line in (str(InputError(text)), reason(ValueError(text)), reason(InputError(text))):
+        assert len(line.splitlines()) <= 1
+
+
+def test_a_foreign_exception_is_named_by_its_type_and_ours_is_not() -> None:
+    assert reason(ValueError("a\n b")) == "ValueError: a b"
+    assert reason(KeyError()) == "KeyError"
+    assert reason(InputError("a.jpg: is  cut\nshort")) == "a.jpg: is cut short"

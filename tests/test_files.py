@@ -1,0 +1,55 @@
+"""Files appear whole or not at all."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from polyface import files
+from polyface.errors import RunError
+
+
+def test_a_file_is_written_and_replaced_whole_in_a_folder_that_need_not_exist(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    files.write_atomically(path, "ä\n")
+    assert path.read_bytes() == "ä\n".encode()
+    files.write_atomically(path, b"second")
+    assert path.read_bytes() == b"second" and os.listdir(path.parent) == ["a.json"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(RunError, match=r"a\.json: cannot be written \(No space left on device\)"):
+        files.write_atomically(path, "new")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(RunError, match=r"f/a\.json: cannot be written"):
+        files.write_atomically(tmp_path / "f" / "a.json", "x")
+
+
+def test_a_written_file_can_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_atomically(tmp_path / "a", "x")
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+        assert os.umask(0o027) == 0o027  # and the mask is as it was
+    finally:
+        os.umask(before)
+
+
+def test_hashes_are_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a\nb\n")
+    assert files.sha256_of_file(tmp_path / "a") == hashlib.sha256(b"a\nb\n").hexdigest() == files.sha256_of_lines(["a", "b"])
+    assert files.sha256_of_lines(["b", "a"]) != files.sha256_of_lines(["a", "b"])

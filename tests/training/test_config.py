@@ -1,0 +1,108 @@
+"""Recipes: strict, complete, and written back as they were read."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyface import datasets, tasks
+from polyface.errors import RequestError
+from polyface.training.config import Config, from_table, load, to_toml
+
+SHORT = 'name = "short"\nsteps = 3\ndata = [{ set = "utkface", weight = 2.0 }, { set = "pins" }]\n'
+BUNDLED = sorted(entry.name.removesuffix(".toml") for entry in resources.files("polyface.recipes").iterdir() if entry.name.endswith(".toml"))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    (tmp_path / "short.toml").write_text(SHORT)
+    return str(tmp_path / "short.toml")
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_recipe_of_the_package_loads_and_names_sets_and_tasks_that_there_are(name: str) -> None:
+    config = load(name)
+    assert {entry.set for entry in config.data} | set(config.strangers) <= {dataset.name for dataset in datasets.DATASETS}
+    assert set(config.losses) | set(config.model.tasks) <= {task.name for task in tasks.TASKS}
+
+
+def test_there_are_recipes() -> None:
+    assert BUNDLED
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_config_written_out_is_the_same_config_with_every_default(name: str) -> None:
+    config = load(name)
+    written = tomllib.loads(to_toml(config))
+    assert from_table(written, "written") == config
+    assert written["optimiser"]["rate"] == config.optimiser.rate and written["model"]["widths"] == list(config.model.widths)
+
+
+@given(
+    st.builds(
+        lambda name, steps, batch, eyes, losses, chosen: Config(
+            name=name, steps=steps, batch=batch, losses=losses, data=load_data(chosen), crop=from_table({**MINIMAL, "crop": {"eyes": eyes}}, "x").crop
+        ),
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10), st.integers(1, 10**6), st.integers(1, 512), st.tuples(st.floats(0, 128), st.floats(0, 128)),
+        st.dictionaries(st.sampled_from(["age", "my task", "ä.b"]), st.floats(-1e6, 1e6)), st.one_of(st.none(), st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5), max_size=3)),
+    )
+)  # fmt: skip
+def test_any_config_survives_toml(config: Config) -> None:
+    assert from_table(tomllib.loads(to_toml(config)), "written") == config
+
+
+MINIMAL = {"name": "x", "steps": 1, "data": [{"set": "utkface"}]}
+
+
+def load_data(chosen: list[str] | None) -> tuple:
+    return from_table({**MINIMAL, "data": [{"set": "utkface", **({} if chosen is None else {"tasks": chosen})}]}, "x").data
+
+
+def test_settings_change_plain_and_nested_keys_in_tomls_notation(recipe: str) -> None:
+    config = load(recipe, ["steps=7", "optimiser.rate = 0.01", "losses.age=0.5", "strangers=['lfw']", "name=plain words", "crop.eyes=[60, 50]", "drawings=true"])
+    assert (config.steps, config.optimiser.rate, config.losses, config.strangers, config.name) == (7, 0.01, {"age": 0.5}, ("lfw",), "plain words")
+    assert config.crop.eyes == (60.0, 50.0) and config.drawings and config.optimiser.warmup == Config(**MINIMAL).optimiser.warmup  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (SHORT.replace("steps", "stepz"), "unknown field `stepz`.*did you mean 'steps'"),
+        (SHORT + "[optimiser]\nrates = 1.0\n", r"unknown field `rates` - at `\$\.optimiser`.*did you mean 'rate'"),
+        (SHORT.replace("weight", "wieght"), r"unknown field `wieght` - at `\$\.data\[.*did you mean 'weight'"),
+        (SHORT + "[model]\nwidth = [8, 8]\n", "unknown field `width`.*did you mean 'widths'"),
+        (SHORT + "[model]\nwidths = [8, 8]\n", "widths and blocks name each stage"),
+        (SHORT.replace("3", "0"), "`int` >= 1"),
+        (SHORT.replace("3", "'three'"), "Expected `int`, got `str`"),
+        (SHORT + "[augment]\nflip = 1.5\n", "<= 1"),
+        (SHORT + "[crop]\nsize = 100\n", "multiple of 32"),
+        ("name = 'x'\nsteps = 1\ndata = []\n", "a recipe names at least one data set"),
+        (SHORT + "batch = 1\n", "2 data sets do not fit into a batch of 1"),
+        ("name = 'x'\n", "missing required field"),
+        ("name = \n", "not TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line_that_names_file_and_key(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(RequestError, match=line) as caught:
+        load(str(tmp_path / "r.toml"))
+    assert str(tmp_path / "r.toml") in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no recipe 'frist'; did you mean 'first'"):
+        load("frist")
+    with pytest.raises(RequestError, match=r"none\.toml: cannot be read"):
+        load(str(tmp_path / "none.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(RequestError, match=r"binary\.toml: cannot be read"):
+        load(str(tmp_path / "binary.toml"))
+
+
+@pytest.mark.parametrize(("setting", "line"), [("steps", "expected key=value"), ("steps.more=1", "steps is no table"), ("stepz=1", "did you mean 'steps'"), ("data.weight=1", "data is no table")])
+def test_a_wrong_setting_is_refused(recipe: str, setting: str, line: str) -> None:
+    with pytest.raises(RequestError, match=line):
+        load(recipe, [setting])
