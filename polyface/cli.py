@@ -1,6 +1,5 @@
 """The command line: parse, call, print. What a command does is in the rooms; they are imported where they are used, so that --help is there at once."""
 
-import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -252,18 +251,16 @@ def datasets_pack(
 ) -> int:
     """Write the training split once as training reads it, large photographs as wide crops."""
     from polyface import terminal
-    from polyface.datasets import data_folder, find_root, named
-    from polyface.training import examples
+    from polyface.datasets import data_folder, find_root, named, pack
 
     folder, troubled = data_folder(data), False
     for dataset in [named(name) for name in names]:
         with terminal.progress(dataset.name) as report:
-            done = itertools.count(1)
-            problems = examples.pack_set(dataset, find_root(data, dataset.name), folder, lambda _, total, done=done, report=report: report(next(done), total))
+            problems = pack.pack_set(dataset, find_root(data, dataset.name), folder, report)
         for problem in problems:
             terminal.say(str(problem))
         troubled = troubled or bool(problems)
-        print(examples.pack_folder(folder, dataset.name))
+        print(pack.pack_folder(folder, dataset.name))
     return 1 if troubled else 0
 
 

@@ -3,6 +3,9 @@
 0 all done; 1 done, but some inputs were refused; 2 the request itself was wrong, nothing was done; 3 started and failed, what was written is whole; 130 interrupted.
 """
 
+import difflib
+from collections.abc import Iterable
+
 INTERRUPTED = 130
 
 
@@ -37,3 +40,12 @@ def reason(error: BaseException) -> str:
     """One line about any exception: our own as they are, others with their type in front."""
     text = " ".join(str(error).split())
     return text if isinstance(error, PolyfaceError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Words for an error line: the nearest known name, or the first few there are."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else ""

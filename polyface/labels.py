@@ -18,13 +18,12 @@ mean: `Words` for questions with classes (gender, race, expression; regions of a
 `PointMap` for landmarks, `People` for identity.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from polyface.errors import InputError, RequestError
+from polyface.errors import InputError, RequestError, nearest
 
 
 def surprise(logits: np.ndarray, possible: np.ndarray, scope: np.ndarray) -> np.ndarray:
@@ -60,7 +59,7 @@ class Words:
     @property
     def scope(self) -> np.ndarray:
         """U, bool [C]: the union of what the words can say."""
-        return self.table.any(axis=0)
+        return np.any(self.table, axis=0)
 
     def index(self, word: object) -> int:
         """The row of a word. Raises InputError for a word nobody knows, with the nearest known one."""
@@ -131,15 +130,6 @@ class People:
     """Identity: a label is the key of a person, which means something inside its data set only, or inside a space that several sets share by name."""
 
     space: str = ""
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Words for an error line: the nearest known name, or the first few there are."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else ""
 
 
 def _log_sum_exp(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:

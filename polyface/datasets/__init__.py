@@ -16,9 +16,8 @@ from polyface.datasets.mtfl import mtfl
 from polyface.datasets.points300w import afw, helen
 from polyface.datasets.rafdb import rafdb
 from polyface.datasets.utkface import utkface
-from polyface.errors import RequestError, reason
+from polyface.errors import RequestError, nearest, reason
 from polyface.images.read import Root, open_root
-from polyface.labels import nearest
 
 DATASETS: tuple[Dataset, ...] = (utkface, fairface, rafdb, celeba, celeba_wild, celebamask, helen, afw, mtfl, lfw, pins)
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from polyface.errors import InputError, RequestError
+from polyface.errors import InputError, RequestError, nearest
 from polyface.images.read import Root, Source
-from polyface.labels import People, PointMap, Ranges, TraitNames, Words, nearest
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 
 Meaning = Words | Ranges | TraitNames | PointMap | People
 Split = Literal["train", "validation", "test"]
@@ -32,7 +32,8 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Record:
-    """One labelled face. key is unique in its set; labels by task, in the set's words; boxes [n, 4] are all labelled faces of a whole photograph; groups for tables of fairness."""
+    """One labelled face. key is unique in its set; labels by task, in the set's words; boxes [n, 4] are all labelled faces of a whole
+    photograph, this one first; groups are for tables of fairness."""
 
     key: str
     source: Source
@@ -83,7 +84,7 @@ class Dataset:
         if not listing.records:
             hint = f"; {len(listing.absent)} files are listed but absent, {listing.absent[0]} first" if listing.absent else ""
             hint += f"; {len(listing.problems)} rows were refused: {listing.problems[0]}" if listing.problems else ""
-            raise InputError(f"{root}: no picture of {self.title}, split {split}{hint}")
+            raise InputError(f"{root.label}: no picture of {self.title}, split {split}{hint}")
         return listing
 
     def pairs(self, root: Root) -> Pairs:

@@ -13,9 +13,9 @@ import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split, split_of
 from polyface.datasets.tables import Mask, Rows
-from polyface.errors import InputError
+from polyface.errors import InputError, nearest
 from polyface.images.read import Root, Source, decode_mask, read_header
-from polyface.labels import nearest, same_words
+from polyface.labels import same_words
 from polyface.tasks import parsing
 
 PART = re.compile(r"(.*/)?CelebAMask-HQ-mask-anno/\d+/(\d{5})_(\w+)\.png", re.ASCII)

@@ -18,12 +18,16 @@ from polyface.errors import InputError, RequestError
 from polyface.images import align, detect, geometry, read
 from polyface.tasks.kinds import Row, Task
 
+Progress = Callable[[int, int], None]
+"""progress(done so far, in all)."""
+
 SMALLEST_OVERLAP = 0.3  # below this the detection is somebody else (DESIGN.md; the issue's rule for misses)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a detector found of a record's face: five points [5, 2] and box [4] in the picture's pixels, its score, and its overlap with the labelled face, 1 where none is labelled."""
+    """What a detector found of a record's face: five points [5, 2] and box [4] in the picture's pixels, its score, and its overlap with the
+    labelled face, 1 where none is labelled."""
 
     points: np.ndarray = field(repr=False)
     box: np.ndarray = field(repr=False)
@@ -66,10 +70,14 @@ class Examples:
 def examples(dataset: Dataset, root: read.Root, split: Split, found: Mapping[str, Found], training: bool) -> Examples:
     """List a split and align each record."""
     listing = dataset.records(root, split)
-    items, unaligned = [], []
+    items: list[Example] = []
+    unaligned: list[str] = []
     for record in listing.records:
         example = align_record(record, found.get(record.key), training)
-        (items if example else unaligned).append(example or record.key)
+        if example is None:
+            unaligned.append(record.key)
+        else:
+            items.append(example)
     if not items:
         raise RequestError(f"{root.label}: no face of {dataset.title} is aligned; run `polyface datasets align {dataset.name} --detector FILE`")
     return Examples(dataset, tuple(items), tuple(unaligned), listing.absent, listing.problems)
@@ -152,14 +160,15 @@ def read_faces(data: Path, name: str) -> Faces:
     return Faces(found, thumbnails)
 
 
-def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Callable[[int, int], None] | None = None) -> Counter:
+def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:
     """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
     are not searched. Returns counts of found, missed, stated, refused."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     records = list({record.key: record for split in dataset.splits for record in _records(dataset, root, split)}.values())
-    rows, counts = [], Counter()
+    rows: list[dict] = []
+    counts: Counter = Counter()
     for start in range(0, len(records), 64):
         images, kept = [], []
         for record in records[start : start + 64]:
@@ -225,4 +234,3 @@ def _records(dataset: Dataset, root: read.Root, split: Split) -> Iterable[Record
         return dataset.records(root, split).records
     except InputError:
         return ()  # a split of which nothing is there
-

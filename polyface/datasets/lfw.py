@@ -62,6 +62,10 @@ def read_pairs(content: str, name: str) -> Pairs:
         try:
             if len(fields) != (3 if is_same else 4):
                 raise InputError("not `name i j`" if is_same else "not `name i name j`")
+            if is_same and fields[1] == fields[2]:
+                raise InputError("a photograph is paired with itself")
+            if not is_same and fields[0] == fields[2]:
+                raise InputError(f"a pair of two people names {fields[0]} twice")
             left.append(_key(fields[0], fields[1]))
             right.append(_key(fields[-2] if not is_same else fields[0], fields[-1]))
         except InputError as error:

@@ -60,10 +60,11 @@ import numpy as np
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of, split_of_train
 from polyface.datasets.tables import Mask, Rows, csv_rows, number, text
-from polyface.errors import InputError, RequestError
+from polyface.errors import InputError, RequestError, nearest
 from polyface.images import geometry
 from polyface.images.read import Root, Source
-from polyface.labels import People, PointMap, Ranges, TraitNames, Words, nearest, same_words, words
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words, same_words, words
+from polyface.strict import strict
 
 Cells = Mapping[str, str]
 
@@ -75,7 +76,7 @@ def read_manifest(path: Path) -> Dataset:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     sections = given.pop("tasks", {})
-    manifest = _convert(given, Manifest, str(path))
+    manifest = strict(given, Manifest, str(path))
     if not isinstance(sections, dict) or not sections:
         raise RequestError(f"{path}: no [tasks.NAME] says what the set answers")
     if manifest.split is None and len(set(manifest.splits)) not in (1, 3):
@@ -86,7 +87,7 @@ def read_manifest(path: Path) -> Dataset:
         where = f"{path}: [tasks.{name}]"
         try:
             task = tasks.named(name)
-            readers[name] = _convert(section, READERS[type(task)], where)
+            readers[name] = strict(section, READERS[type(task)], where)
             answers[name] = readers[name].meaning(task)  # type: ignore[arg-type]  # READERS pairs them by kind
         except RequestError as error:
             raise error if str(error).startswith(where) else RequestError(f"{where}: {error}") from None
@@ -319,17 +320,6 @@ def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[st
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{name}: cannot be read as Parquet ({error})") from None
     return [(row, {column: "" if value is None else str(value).strip() for column, value in cells.items()}) for row, cells in enumerate(table, 1)]
-
-
-def _convert(given: object, into: Any, where: str) -> Any:
-    known = [field.encode_name for field in msgspec.structs.fields(into)]
-    for key in given if isinstance(given, dict) else ():
-        if key not in known:
-            raise RequestError(f"{where}: no key {key!r}{nearest(key, known)}")
-    try:
-        return msgspec.convert(given, into, strict=True)
-    except msgspec.ValidationError as error:
-        raise RequestError(f"{where}: {error}") from None
 
 
 def _ranges(meanings: Mapping[str, tuple[float, float]], sigma: float) -> Ranges:

@@ -17,7 +17,7 @@ import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Record
-from polyface.datasets.crops import Example, Examples, check_mask
+from polyface.datasets.crops import Example, Examples, Progress, check_mask, examples, read_faces
 from polyface.errors import InputError, RunError
 from polyface.images import align, geometry, read
 from polyface.labels import Ranges
@@ -44,23 +44,32 @@ class Slices:
         return self.data[int(offset) : int(offset) + int(length)]
 
 
-def write_pack(examples: Examples, folder: Path, progress=None) -> tuple[InputError, ...]:
+def pack_folder(data: Path, name: str) -> Path:
+    return data / ".polyface" / f"{name}.train.pack"
+
+
+def pack_set(dataset: Dataset, root: read.Root, data: Path, progress: Progress | None = None) -> tuple[InputError, ...]:
+    """Pack a set's train split under DATA/.polyface, where training looks first. Returns the pictures that were refused, each with its reason."""
+    return write_pack(examples(dataset, root, "train", read_faces(data, dataset.name).found, training=True), pack_folder(data, dataset.name), progress)
+
+
+def write_pack(listed: Examples, folder: Path, progress: Progress | None = None) -> tuple[InputError, ...]:
     """Write the examples of a split into a folder that appears whole or not at all. Returns the pictures that were refused, each with its reason."""
     partial = folder.with_name(folder.name + ".partial")
     rows, problems = [], []
     try:
         partial.mkdir(parents=True, exist_ok=True)
         with open(partial / "bytes", "wb") as file:
-            for example in examples.items:
+            for done, example in enumerate(listed.items, start=1):
                 try:
-                    moved, picture, masks = _shrink(example, examples.dataset)
+                    moved, picture, masks = _shrink(example, listed.dataset)
                 except InputError as problem:
                     problems.append(problem)
                     continue
                 place = (file.tell(), file.write(picture))
                 rows.append(_row(moved, place, {name: (file.tell(), file.write(mask)) for name, mask in masks.items()}))
                 if progress:
-                    progress(1, len(examples.items))
+                    progress(done, len(listed.items))
             file.flush()
             os.fsync(file.fileno())
         if not rows:
@@ -163,5 +172,3 @@ def _write_table(rows: list[dict], path: Path) -> None:
     import pyarrow.parquet as parquet
 
     parquet.write_table(pa.Table.from_pylist(rows), path)
-
-

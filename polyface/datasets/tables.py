@@ -12,9 +12,9 @@ import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Listing, Meaning, Record
-from polyface.errors import InputError
+from polyface.errors import InputError, nearest
 from polyface.images.read import SUFFIXES, Root, Source, decode_mask, read_header
-from polyface.labels import People, nearest
+from polyface.labels import People
 
 
 class Rows:

@@ -1,7 +1,7 @@
 """Head pose from 68 points: a perspective fit to a mean head.
 
-Where no set labels pose, training angles come from here, and the card says so. The 68 vertices are those of ICT-FaceKit Light's neutral head (MIT, see NOTICE), in centimetres:
-x to the image's right of a head that faces the camera, y up, z towards the camera.
+Where no set labels pose, training angles come from here, and the card says so. The 68 vertices are those of ICT-FaceKit Light's neutral head (MIT, see NOTICE), in
+centimetres: x to the image's right of a head that faces the camera, y up, z towards the camera.
 """
 
 import cv2
@@ -44,7 +44,8 @@ def angles_of_68(points: np.ndarray) -> tuple[float, float, float]:
 
 
 def angles_of_rotation(rotation: np.ndarray) -> tuple[float, float, float]:
-    """Yaw, pitch, roll of a head turned by a rotation [3, 3] in OpenCV's camera (x right, y down, z away): roll about z after yaw about y after pitch about x, as in 300W-LP.
+    """Yaw, pitch, roll of a head turned by a rotation [3, 3] in OpenCV's camera (x right, y down, z away): roll about z after yaw about y after
+    pitch about x, as in 300W-LP.
 
     The nose of a head at rest points along (0, 0, -1), its ears along (1, 0, 0). Roll comes last, so that turning a picture changes roll and nothing else.
     """

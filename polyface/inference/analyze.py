@@ -15,11 +15,10 @@ import cv2
 import msgspec
 import numpy as np
 
-from polyface.errors import InputError, RequestError, reason
+from polyface.errors import InputError, RequestError, nearest, reason
 from polyface.images import align, detect, geometry, read
 from polyface.inference import engine as engines
 from polyface.inference.engine import Engine
-from polyface.labels import nearest
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
 GROUP_PICTURES, GROUP_PIXELS = 16, 24_000_000

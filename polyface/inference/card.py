@@ -5,16 +5,15 @@ network names no task. It also says what the network learned from, how well it d
 """
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from polyface import files
-from polyface.errors import RequestError
+from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
-from polyface.labels import nearest
+from polyface.strict import strict
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
 VERSION = 1
@@ -184,32 +183,6 @@ def task_of_card(name: str, entry: dict[str, Any], where: str = "the card", size
 def entry_of_task(task: Task) -> dict[str, Any]:
     """What a card says of a task: its kind, and that kind's fields."""
     return {"kind": type(task).__name__, **{name: _listed(value) for name, value in dataclasses.asdict(task).items() if name != "name"}}
-
-
-def strict(tree: Any, kind: type, name: str) -> Any:
-    """A tree of JSON or TOML as a Struct or dataclass. Raises RequestError with the first thing that is wrong, where it is, and the nearest known key."""
-    try:
-        return msgspec.convert(tree, kind)
-    except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at ")
-        path = place.strip("`").removeprefix("$").removeprefix(".")
-        unknown = re.search(r"unknown field `(.*)`", problem)
-        hint = nearest(unknown[1], _keys_at(msgspec.inspect.type_info(kind), path)) if unknown else ""
-        problem = f"unknown key {unknown[1]!r}" if unknown else problem[:1].lower() + problem[1:].replace("`", "'")
-        raise RequestError(f"{name}: {problem}{f' in {path}' if path else ''}{hint}") from error
-
-
-def _keys_at(node: Any, path: str) -> list[str]:
-    """The keys that are known at a path such as data[1].terms, given what msgspec knows of the type of its root."""
-    for step in re.findall(r"\[[^]]*\]|[^.\[]+", path):
-        options = [option for option in getattr(node, "types", (node,)) if not isinstance(option, msgspec.inspect.NoneType)]
-        node = options[0]
-        if isinstance(node, msgspec.inspect.StructType):
-            node = next((field.type for field in node.fields if field.encode_name == step), node)
-        else:
-            node = getattr(node, "value_type", None) or getattr(node, "item_type", node)
-    options = [option for option in getattr(node, "types", (node,)) if isinstance(option, msgspec.inspect.StructType)]
-    return [field.encode_name for option in options for field in option.fields]
 
 
 def _listed(value: Any) -> Any:

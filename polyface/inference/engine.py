@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from polyface import files, runtime
-from polyface.errors import RequestError, RunError, reason
+from polyface.errors import RequestError, RunError, nearest, reason
 from polyface.images.align import Crop
 from polyface.inference.card import Card, card_of_json, crop_of_card, read_card, tasks_of_card
-from polyface.labels import nearest
 from polyface.tasks.kinds import Task
 
 CARD_IN_ONNX = "polyface.card"

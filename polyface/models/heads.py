@@ -36,7 +36,7 @@ class TokenPool(nn.Module):
         super().__init__()
         self.look = nn.Conv2d(width, tokens, 1)
         nn.init.normal_(self.look.weight, std=0.01)
-        nn.init.zeros_(self.look.bias)
+        nn.init.constant_(self.look.bias, 0.0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.look(x).flatten(2).float().softmax(-1)

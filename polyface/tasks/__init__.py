@@ -1,7 +1,6 @@
 """The nine questions. Adding one is a file beside these and a line in TASKS; CONTRIBUTING.md shows it."""
 
-from polyface.errors import RequestError
-from polyface.labels import nearest
+from polyface.errors import RequestError, nearest
 from polyface.tasks.age import age
 from polyface.tasks.attributes import attributes
 from polyface.tasks.expression import expression

@@ -7,15 +7,16 @@ in `models/losses.py`, its scores in `tasks/scoring.py`.
 A row is a dict of arrays, as DESIGN.md's table has them without the leading [B]. `encode` gives it in the picture's frame; `to_crop` moves it into the crop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from polyface.errors import InputError
+from polyface.errors import InputError, nearest
 from polyface.images import geometry
-from polyface.labels import People, PointMap, Ranges, TraitNames, Words, nearest
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 
 Row = dict[str, np.ndarray]
 Label = object  # a value in a data set's words; what it may be is said by each kind's encode
@@ -27,6 +28,26 @@ class Task:
 
     name: str
     question: str
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        """The output of the network for one crop of size x size."""
+        raise NotImplementedError
+
+    def unknown(self, size: int) -> Row:
+        """The row that says nothing."""
+        raise NotImplementedError
+
+    def encode(self, words: Any, label: Label) -> Row:
+        """A label in a data set's words -> a row in the picture's frame. Raises InputError for a label that is none."""
+        raise NotImplementedError
+
+    def labelled(self, labels: Row) -> np.ndarray:
+        """bool [B]: the rows of a batch that say anything."""
+        raise NotImplementedError
+
+    def decode(self, output: np.ndarray) -> Any:
+        """One row of the network's output -> what it answers, in the crop's frame."""
+        raise NotImplementedError
 
     def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:
         """The row after the picture went through a matrix into a crop of size x size."""
@@ -81,8 +102,7 @@ class Category(Task):
         }
 
     def labelled(self, labels: Row) -> np.ndarray:
-        """bool [B]: the rows that say anything."""
-        return ((labels["sets"] != labels["scope"][:, None]).any(-1) & (labels["share"] > 0)).any(-1)
+        return np.any((labels["sets"] != labels["scope"][:, None]).any(-1) & (labels["share"] > 0), axis=-1)
 
     def decode(self, output: np.ndarray) -> dict:
         """Logits [C] -> the best answer and the probability of each."""
@@ -109,7 +129,7 @@ class Scale(Task):
     def encode(self, words: Ranges, label: Label) -> Row:
         """A number, a range (low, high), or a word that means one."""
         low, high = words.range_of(label)
-        if not (0 <= low and high <= self.top):
+        if not (low >= 0 and high <= self.top):
             raise InputError(f"{label!r} {self.unit} is outside 0 to {self.top}")
         return _range_row(low, high, words.sigma if low == high else 0.0)
 
@@ -145,7 +165,7 @@ class Traits(Task):
         return row
 
     def labelled(self, labels: Row) -> np.ndarray:
-        return (labels["values"] >= 0).any(-1)
+        return np.any(labels["values"] >= 0, axis=-1)
 
     def decode(self, output: np.ndarray) -> dict:
         return {name: round(float(share), 4) for name, share in zip(self.vocabulary, sigmoid(output), strict=True)}
@@ -196,7 +216,7 @@ class Points(Task):
         return mirrored
 
     def labelled(self, labels: Row) -> np.ndarray:
-        return labels["seen"].any(-1)
+        return np.any(labels["seen"], axis=-1)
 
     def decode(self, output: np.ndarray) -> np.ndarray:
         """xy float [P, 2] in crop pixels."""
@@ -218,7 +238,7 @@ class Regions(Task):
 
     def encode(self, words: Words, label: Label) -> Row:
         """A mask uint8 [H, W] of word indices, 255 where unlabelled, or a function that opens one."""
-        mask = np.asarray(label() if isinstance(label, Callable) else label)  # type: ignore[arg-type]
+        mask = np.asarray(label() if callable(label) else label)
         if mask.ndim != 2 or mask.dtype != np.uint8:
             raise InputError(f"a mask is uint8 [H, W], found {mask.dtype} {mask.shape}")
         strangers = np.setdiff1d(np.unique(mask), [*range(len(words.names)), 255])
@@ -243,7 +263,7 @@ class Regions(Task):
         }
 
     def labelled(self, labels: Row) -> np.ndarray:
-        return (labels["words"] != 255).any((1, 2))
+        return np.any(labels["words"] != 255, axis=(1, 2))
 
     def decode(self, output: np.ndarray) -> np.ndarray:
         """Logits [C, h, w] -> class map uint8 [2h, 2w] of the crop."""
@@ -308,7 +328,7 @@ class Angles(Task):
         return mirrored
 
     def labelled(self, labels: Row) -> np.ndarray:
-        return ((labels["lo"] > -self.limit) | (labels["hi"] < self.limit)).any(-1)
+        return np.any((labels["lo"] > -self.limit) | (labels["hi"] < self.limit), axis=-1)
 
     def decode(self, output: np.ndarray) -> np.ndarray:
         """Logits [3, bins] -> the median of each axis, degrees in the crop's frame."""
@@ -361,5 +381,3 @@ def median(shares: np.ndarray) -> np.ndarray:
 
 def _range_row(low: object, high: object, sigma: object) -> Row:
     return {name: np.array(value, np.float32) for name, value in (("lo", low), ("hi", high), ("sigma", sigma))}
-
-

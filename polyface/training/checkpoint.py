@@ -57,18 +57,19 @@ def load(folder: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.o
         folder = folder.with_name(folder.name + ".old")  # killed between the two renames
     path = folder / "state.json"
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=State)
-    except (OSError, msgspec.DecodeError) as error:
+        table = msgspec.json.decode(path.read_bytes(), type=dict)
+        if table.get("format") != FORMAT:
+            raise RequestError(f"{path}: format {table.get('format')}, this version reads {FORMAT}")
+        state = msgspec.convert(table, State)
+    except (OSError, ValueError) as error:
         raise RequestError(f"{path}: no checkpoint that can be read ({error})") from error
-    if state.format != FORMAT:
-        raise RequestError(f"{path}: format {state.format}, this version reads {FORMAT}")
     _load_into(model, folder / "model.safetensors")
     _load_into(averaged, folder / "averaged.safetensors")
     if optimiser is not None:
         tensors = read_tensors(folder / "optimiser.safetensors")
         try:
             optimiser.load_state_dict(_unflatten(tensors, json.loads((folder / "optimiser.json").read_text())))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RequestError(f"{folder / 'optimiser.json'}: not of this network ({error})") from error
     return state
 
@@ -89,7 +90,8 @@ def _load_into(module: nn.Module, path: Path) -> None:
 
 def _flatten(state: dict) -> tuple[dict[str, Tensor], dict]:
     """An optimiser's state as named tensors and plain numbers."""
-    tensors, numbers = {}, {"param_groups": state["param_groups"], "state": {}}
+    tensors: dict[str, Tensor] = {}
+    numbers: dict = {"param_groups": state["param_groups"], "state": {}}
     for index, values in state["state"].items():
         numbers["state"][str(index)] = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         tensors |= {f"{index}/{name}": value.contiguous() for name, value in values.items() if isinstance(value, Tensor)}

@@ -1,28 +1,26 @@
 """Recipes: what to train, on what, how. TOML in, a complete typed Config out; unknown keys are refused with the nearest known one."""
 
 import tomllib
-import types
-import typing
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from polyface.errors import RequestError
-from polyface.labels import nearest
+from polyface.errors import RequestError, nearest
 from polyface.models.polyface import ModelConfig
+from polyface.strict import strict
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all tables of a recipe share."""
 
 
-class Data(_Strict):
+class Data(_Strict, frozen=True, kw_only=True):
     """A data set of the mix: a listed name, or the path of a user's .py or manifest .toml; rows of each batch are shared out by weight."""
 
     set: str
@@ -31,7 +29,7 @@ class Data(_Strict):
     """The answers to use; all that the set has by default."""
 
 
-class CropConfig(_Strict):
+class CropConfig(_Strict, frozen=True, kw_only=True):
     """The crop every task reads: side in pixels, eye distance, and where the point between the eyes is."""
 
     size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 128
@@ -39,14 +37,14 @@ class CropConfig(_Strict):
     eyes: tuple[float, float] = (64.0, 60.0)
 
 
-class Small(_Strict):
+class Small(_Strict, frozen=True, kw_only=True):
     """The first share of the steps sees the same view in fewer pixels, which is cheaper and costs little (Touvron et al. 2019)."""
 
     size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 96
     share: Share = 0.0
 
 
-class Augment(_Strict):
+class Augment(_Strict, frozen=True, kw_only=True):
     """Strength of what varies a training picture; the shift matches the 9 % of the eye distance by which a detector's points are off."""
 
     degrees: float = 6.0
@@ -64,7 +62,7 @@ class Augment(_Strict):
     """Share of pictures with a grey rectangle in them (Zhong et al. 2020); masks and points under it stay."""
 
 
-class Optimiser(_Strict):
+class Optimiser(_Strict, frozen=True, kw_only=True):
     """AdamW with linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights."""
 
     rate: Positive = 2e-3
@@ -74,14 +72,14 @@ class Optimiser(_Strict):
     ema: Share = 0.999
 
 
-class Identity(_Strict):
+class Identity(_Strict, frozen=True, kw_only=True):
     """CosFace over the people of one set."""
 
     scale: Positive = 32.0
     margin: float = 0.25
 
 
-class Config(_Strict):
+class Config(_Strict, frozen=True, kw_only=True):
     """A recipe, complete."""
 
     name: str
@@ -140,10 +138,8 @@ def load(recipe: str, settings: list[str] | None = None) -> Config:
 
 
 def from_table(table: dict, name: str) -> Config:
-    try:
-        return msgspec.convert(table, Config)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise RequestError(f"{name}: {_explain(str(error))}") from error
+    """The Config of a table as TOML gives it. Raises RequestError that begins with the name."""
+    return strict(table, Config, name)
 
 
 def to_toml(config: Config) -> str:
@@ -167,24 +163,6 @@ def _set(table: dict, setting: str) -> None:
         if not isinstance(table, dict):
             raise RequestError(f"--set {setting}: {parent} is no table")
     table[last] = parsed
-
-
-def _explain(message: str) -> str:
-    """msgspec's line, with the nearest known key where a key is unknown."""
-    if "unknown field `" in message:
-        unknown = message.split("`")[1]
-        message += nearest(unknown, sorted(_field_names(Config)))
-    return message
-
-
-def _field_names(struct: type) -> set[str]:
-    names = set()
-    for field in msgspec.structs.fields(struct):
-        names.add(field.name)
-        for inner in (field.type, *typing.get_args(field.type)):
-            if isinstance(inner, type) and not isinstance(inner, types.GenericAlias) and issubclass(inner, msgspec.Struct):
-                names |= _field_names(inner)
-    return names
 
 
 def _without_none(value: object) -> object:

@@ -11,7 +11,6 @@ from polyface.datasets import copies, pack
 from polyface.datasets.base import Dataset, Record
 from polyface.datasets.crops import Examples, Faces, examples, read_faces
 from polyface.errors import InputError, RequestError
-from polyface.images.read import Root
 from polyface.labels import People
 from polyface.training.config import Config, Data
 
@@ -90,7 +89,7 @@ def withheld(config: Config, data: Path) -> Withheld:
 def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -> Source:
     dataset = _narrowed(datasets.named(entry.set), entry)
     root = datasets.find_root(data, dataset.name)
-    faces, folder = read_faces(data, dataset.name), pack_folder(data, dataset.name)
+    faces, folder = read_faces(data, dataset.name), pack.pack_folder(data, dataset.name)
     listed = pack.read_pack(folder, dataset) if folder.exists() else examples(dataset, root, "train", faces.found, training=True)
     twins = _twins(listed, faces, tests.thumbnails)
     left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
@@ -109,15 +108,6 @@ def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -
     meaning = dataset.answers.get(tasks.identity.name)
     space = (meaning.space or dataset.name) if isinstance(meaning, People) else dataset.name
     return Source(replace(listed, items=tuple(kept)), entry.weight, space, left_out=left_out)
-
-
-def pack_folder(data: Path, name: str) -> Path:
-    return data / ".polyface" / f"{name}.train.pack"
-
-
-def pack_set(dataset: Dataset, root: Root, data: Path, progress=None) -> tuple[InputError, ...]:
-    """Pack a set's train split under DATA/.polyface, where training looks first."""
-    return pack.write_pack(examples(dataset, root, "train", read_faces(data, dataset.name).found, training=True), pack_folder(data, dataset.name), progress)
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:

@@ -51,7 +51,7 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(plan.seed)
-    model = plan.model().to(device, memory_format=torch.channels_last)
+    model = plan.model().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.optimiser.ema), use_buffers=True)
     optimiser = _optimiser(model, plan.optimiser)
     state = _resume(folder, model, averaged, optimiser, plan)

@@ -49,7 +49,8 @@ class FacePlan:
 
     def __init__(self, config: Config, data: Path):
         self.config, self.steps, self.seed = config, config.steps, config.seed
-        self.optimiser, self.weights, self.validate_every = config.optimiser, config.losses, config.validate_every
+        self.optimiser, self.validate_every = config.optimiser, config.validate_every
+        self.weights: Mapping[str, float] = config.losses
         self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.model.tasks)
         for name in config.losses:
             if tasks.named(name) not in self.tasks:
@@ -58,7 +59,7 @@ class FacePlan:
         self.sources = training_sources(config, data)
         self.validation = validation_sources(config, data)
         self.spaces = {source.space: source.people for source in self.sources if source.people}
-        self.people = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
+        self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
         self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
 
     def model(self) -> PolyFace:
@@ -110,6 +111,7 @@ class FacePlan:
 
     def _identity_loss(self, model: nn.Module, embeddings: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
         """Each row against the people of its own space only."""
+        assert isinstance(model, PolyFace)
         losses = torch.zeros(len(person), device=embeddings.device)
         spaces = [self.sources[index].space for index in dataset]
         for space in sorted(set(spaces)):

@@ -1,72 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.verification import read_pairs, score_pairs
+from polyface.evaluation.protocols.verification import score_pairs
 from polyface.metrics.intervals import group_draws
-
-TWO_FOLDS = "2\t1\nAnn\t1\t4\nBen\t2\tCy_Dee\t13\nEve\t1\t2\nAnn\t1\tBen\t10000\n"
-
-
-def test_pairs_are_read_with_their_folds_and_file_names():
-    pairs = read_pairs(TWO_FOLDS, "pairs.txt")
-    assert pairs.left == ("Ann/Ann_0001.jpg", "Ben/Ben_0002.jpg", "Eve/Eve_0001.jpg", "Ann/Ann_0001.jpg")
-    assert pairs.right == ("Ann/Ann_0004.jpg", "Cy_Dee/Cy_Dee_0013.jpg", "Eve/Eve_0002.jpg", "Ben/Ben_10000.jpg")
-    assert pairs.same.tolist() == [True, False, True, False]
-    assert pairs.fold.tolist() == [0, 0, 1, 1]
-
-
-def test_a_header_of_one_number_is_one_fold():
-    pairs = read_pairs("2\nAnn\t1\t2\nBen\t1\t2\nAnn\t1\tBen\t1\nAnn\t1\tCy\t1", "pairsDevTest.txt")
-    assert pairs.same.tolist() == [True, True, False, False]
-    assert pairs.fold.tolist() == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t, lambda t: t + "\n \n", lambda t: t.replace("\t", " ")])
-def test_line_ends_marks_and_spaces_of_other_systems_are_read_alike(change):
-    assert read_pairs(change(TWO_FOLDS), "pairs.txt").left == read_pairs(TWO_FOLDS, "pairs.txt").left
-
-
-def test_photographs_are_found_among_those_there_are():
-    left, right = read_pairs(TWO_FOLDS, "pairs.txt").rows(["Ben/Ben_0002.jpg", "Ann/Ann_0001.jpg"])
-    assert left.tolist() == [1, 0, -1, 1]
-    assert right.tolist() == [-1, -1, -1, -1]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", r"pairs\.txt:1: '' is no header"),
-        ("<!DOCTYPE html>\n<html>", r"pairs\.txt:1: '<!DOCTYPE html>' is no header"),
-        ("version https://git-lfs.github.com/spec/v1\noid sha256:0", r"pairs\.txt:1: .* is no header"),
-        ("10\t300\nAnn\t1\t2\n", r"pairs\.txt: 10 x 2 x 300 pairs announced, 1 lines follow"),
-        ("999999\t999999\n", r"pairs announced, 0 lines follow"),
-        ("1\t1\nAnn\t1\tBen\t2\nAnn\t1\tBen\t2", r"pairs\.txt:2: .* one person"),
-        ("1\t1\nAnn\t1\t2\nAnn\t1\t2", r"pairs\.txt:3: .* two people"),
-        ("1\t1\nAnn\t1\ttwo\nAnn\t1\tBen\t2", r"pairs\.txt:2: 'two' is no number"),
-        ("1\t1\nAnn\t0\t2\nAnn\t1\tBen\t2", r"pairs\.txt:2: '0' is no number"),
-        ("1\t1\nAnn\t1\t1\nAnn\t1\tBen\t2", r"pairs\.txt:2: a photograph is paired with itself"),
-        ("1\t1\nAnn\t1\t2\nAnn\t1\tAnn\t2", r"pairs\.txt:3: a pair of two people names Ann twice"),
-        ("1\t1\n..\t1\t2\nAnn\t1\tBen\t2", r"pairs\.txt:2: '\.\.' cannot be the name of a folder"),
-        ("1\t1\nAnn\t1\t2\nAnn\t1\t../Ben\t2", r"pairs\.txt:3: '\.\./Ben' cannot be"),
-    ],
-)
-def test_a_broken_list_is_refused_naming_file_and_line(text, message):
-    with pytest.raises(InputError, match=message):
-        read_pairs(text, "pairs.txt")
-
-
-@given(st.one_of(st.text(), st.text(alphabet="0123456789\t\n\r Aé²_/.")))
-def test_any_text_is_read_or_refused(text):
-    try:
-        pairs = read_pairs(text, "pairs.txt")
-    except InputError as error:
-        assert str(error).startswith("pairs.txt:")
-    else:
-        assert len(pairs.left) == len(pairs.right) == len(pairs.same) == len(pairs.fold) > 0
 
 
 def people_and_pairs(noise, people=40, seed=0):

@@ -123,7 +123,7 @@ GENDERS = same_words(tasks.gender.vocabulary)
 def test_a_bad_label_is_refused_in_one_line(task: Task, meaning: object, label: object) -> None:
     with pytest.raises(InputError) as caught:
         task.encode(meaning, label)
-    assert 0 < len(str(caught.value)) and len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) > 0 and len(str(caught.value).splitlines()) == 1
 
 
 def test_refusals_name_the_nearest_known_word() -> None:

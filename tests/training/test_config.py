@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyface import datasets, tasks
@@ -41,6 +41,7 @@ def test_a_config_written_out_is_the_same_config_with_every_default(name: str) -
     assert written["optimiser"]["rate"] == config.optimiser.rate and written["model"]["widths"] == list(config.model.widths)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.builds(
         lambda name, steps, batch, eyes, losses, chosen: Config(

@@ -1,6 +1,5 @@
-"""Pairs of photographs, "the same person?", in the layout of LFW (papers.md D1): the list of pairs, and the scores of any embeddings."""
+"""Pairs of photographs, "the same person?", as LFW scores them (papers.md D1): from any embeddings."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,40 +23,6 @@ from polyface.metrics.verification import (
 )
 
 FARS = (0.1, 0.01, 0.001)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """left, right: photographs as LFW names them, `Name/Name_0001.jpg`; same bool [N]; fold int [N]."""
-
-    left: tuple[str, ...]
-    right: tuple[str, ...]
-    same: np.ndarray
-    fold: np.ndarray
-
-    def rows(self, photos: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Where the left and the right photographs are among `photos`, int [N] each; -1 for one that is not there."""
-        place = {photo: row for row, photo in enumerate(photos)}
-        return tuple(np.array([place.get(photo, -1) for photo in side], np.int64) for side in (self.left, self.right))  # type: ignore[return-value]
-
-
-def read_pairs(text: str, name: str) -> Pairs:
-    """pairs.txt, pairsDevTrain.txt or pairsDevTest.txt.
-
-    First line: `folds<TAB>n`, or `n` alone for one fold. Then for each fold n lines `name i j` (the same person) and n lines `name1 i name2
-    j` (two people), separated by tabs, or by spaces in a line without tabs. Raises InputError with `name` and the number of the line.
-    """
-    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").rstrip().split("\n")]
-    header = _fields(lines[0])
-    if len(header) not in (1, 2) or not all(_number(field) for field in header):
-        raise InputError(f"{name}:1: {_shown(lines[0])} is no header (folds, then pairs of each kind in a fold; or the latter alone)")
-    folds, each = (1, *map(int, header))[-2:]
-    if len(lines) - 1 != folds * each * 2:
-        raise InputError(f"{name}: {folds} x 2 x {each} pairs announced, {len(lines) - 1} lines follow")
-    fold, place = np.divmod(np.arange(folds * each * 2), 2 * each)
-    same = place < each
-    pairs = [_pair(line, bool(expected), f"{name}:{row + 2}") for row, (line, expected) in enumerate(zip(lines[1:], same, strict=True))]
-    return Pairs(tuple(left for left, _ in pairs), tuple(right for _, right in pairs), same, fold)
 
 
 @dataclass(frozen=True)
@@ -151,36 +116,3 @@ def _unit(embeddings: np.ndarray) -> np.ndarray:
     if not lengths.all():
         raise InputError(f"embeddings: row {int(np.argmin(lengths))} has length 0, and so no direction")
     return embeddings / lengths
-
-
-def _pair(line: str, same: bool, where: str) -> tuple[str, str]:
-    fields = _fields(line)
-    if len(fields) != (3 if same else 4):
-        layout = "`name i j`, one person" if same else "`name1 i name2 j`, two people"
-        raise InputError(f"{where}: {_shown(line)} stands where a pair is due as {layout}")
-    name, i, other, j = (fields[0], fields[1], fields[0], fields[2]) if same else fields
-    if same and i == j:
-        raise InputError(f"{where}: a photograph is paired with itself")
-    if not same and name == other:
-        raise InputError(f"{where}: a pair of two people names {name} twice")
-    return _photo(name, i, where), _photo(other, j, where)
-
-
-def _photo(name: str, number: str, where: str) -> str:
-    if not re.fullmatch(r"[^/\\\x00-\x1f]+", name) or name in (".", ".."):
-        raise InputError(f"{where}: {_shown(name)} cannot be the name of a folder")
-    if not _number(number):
-        raise InputError(f"{where}: {_shown(number)} is no number of a photograph")
-    return f"{name}/{name}_{int(number):04d}.jpg"
-
-
-def _fields(line: str) -> list[str]:
-    return line.split("\t") if "\t" in line else line.split()
-
-
-def _number(field: str) -> bool:
-    return re.fullmatch(r"0*[1-9][0-9]{0,5}", field) is not None
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,34 @@
+"""Trees of JSON or TOML into typed structures: unknown keys are refused, with the nearest known one."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from polyface.errors import RequestError, nearest
+
+
+def strict(tree: Any, kind: type, name: str) -> Any:
+    """A tree of JSON or TOML as a Struct or dataclass. Raises RequestError with the first thing that is wrong, where it is, and the nearest known key."""
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at ")
+        path = place.strip("`").removeprefix("$").removeprefix(".")
+        unknown = re.search(r"unknown field `(.*)`", problem)
+        hint = nearest(unknown[1], _keys_at(msgspec.inspect.type_info(kind), path)) if unknown else ""
+        problem = f"unknown key {unknown[1]!r}" if unknown else problem[:1].lower() + problem[1:].replace("`", "'")
+        raise RequestError(f"{name}: {problem}{f' in {path}' if path else ''}{hint}") from error
+
+
+def _keys_at(node: Any, path: str) -> list[str]:
+    """The keys that are known at a path such as data[1].terms, given what msgspec knows of the type of its root."""
+    for step in re.findall(r"\[[^]]*\]|[^.\[]+", path):
+        options = [option for option in getattr(node, "types", (node,)) if not isinstance(option, msgspec.inspect.NoneType)]
+        node = options[0]
+        if isinstance(node, msgspec.inspect.StructType):
+            node = next((field.type for field in node.fields if field.encode_name == step), node)
+        else:
+            node = getattr(node, "value_type", None) or getattr(node, "item_type", node)
+    options = [option for option in getattr(node, "types", (node,)) if isinstance(option, msgspec.inspect.StructType)]
+    return [field.encode_name for option in options for field in option.fields]
