@@ -8,6 +8,7 @@ can use becomes a wide crop (twice the crop's scale, half as much again around, 
 import json
 import mmap
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def pack_set(dataset: Dataset, root: read.Root, data: Path, progress: Progress |
 
 def write_pack(listed: Examples, folder: Path, progress: Progress | None = None) -> tuple[InputError, ...]:
     """Write the examples of a split into a folder that appears whole or not at all. Returns the pictures that were refused, each with its reason."""
-    partial = folder.with_name(folder.name + ".partial")
+    partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".old")
     rows, problems = [], []
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -75,13 +76,13 @@ def write_pack(listed: Examples, folder: Path, progress: Progress | None = None)
         if not rows:
             raise problems[0] if problems else InputError(f"{folder}: nothing to pack")
         _write_table(rows, partial / "records.parquet")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise RunError(f"{partial}: cannot be written ({error.strerror or error})") from error
-    if folder.exists():
-        for old in folder.iterdir():
-            old.unlink()
-        folder.rmdir()
-    os.replace(partial, folder)
+        raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return tuple(problems)
 
 

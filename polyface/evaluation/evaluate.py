@@ -21,7 +21,7 @@ import numpy as np
 
 from polyface import datasets, runtime, tasks
 from polyface.datasets.base import Dataset, Listing, Pairs, Record
-from polyface.datasets.crops import Example, Found, align_record, cut, open_picture, read_faces
+from polyface.datasets.crops import Example, Found, align_record, open_crop, read_faces
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
 from polyface.evaluation.report import Report, SetReport, commit
@@ -254,17 +254,17 @@ def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align
     record = example.record
     matrix = align.from_points(example.points, crop)
     try:
-        picture = open_picture(record)
+        image, shape = open_crop(record, matrix, crop.size)
     except InputError as error:
         return error
     truths = {}
     for task in asked:
         if task.name in record.labels:
             try:
-                truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name], picture.shape[:2])
+                truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name], shape)
             except InputError as error:
                 return InputError(f"{record.source}, {task.name}: {error}")
-    return _Face(record, cut(picture, matrix, crop.size), matrix, truths)
+    return _Face(record, image, matrix, truths)
 
 
 def _scores_of_pass(dataset: Dataset, each: _Pass, seen: _Seen, pairs: Pairs | None) -> list[Score]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from polyface.datasets.crops import Example, cut, open_picture, rows_of
+from polyface.datasets.crops import Example, open_crop, rows_of
 from polyface.errors import InputError
 from polyface.images import align, geometry
 from polyface.tasks.kinds import Row, Task
@@ -90,8 +90,8 @@ def ahead(mixed: Mix, steps: range, size_of_step, threads: int) -> Iterator[Batc
 def plain_row(source: Source, example: Example, tasks: Sequence[Task], crop: align.Crop) -> tuple[np.ndarray, dict[str, Row]]:
     """The crop and labels of an example as they are, for validation."""
     matrix = align.from_points(example.points, crop)
-    picture = open_picture(example.record)
-    return cut(picture, matrix, crop.size), rows_of(example, source.dataset, tasks, picture.shape, matrix, crop.size, source.people)
+    image, shape = open_crop(example.record, matrix, crop.size)
+    return image, rows_of(example, source.dataset, tasks, shape, matrix, crop.size, source.people)
 
 
 def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tuple[int, int, int]) -> tuple[np.ndarray, dict[str, Row]]:
@@ -105,9 +105,8 @@ def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tupl
     matrix = geometry.compose(wobble, align.from_points(example.points, crop))
     source = mixed.sources[index]
     try:
-        picture = open_picture(example.record)
-        image = cut(picture, matrix, crop.size)
-        rows = rows_of(example, source.dataset, mixed.tasks, picture.shape, matrix, crop.size, source.people)
+        image, shape = open_crop(example.record, matrix, crop.size)
+        rows = rows_of(example, source.dataset, mixed.tasks, shape, matrix, crop.size, source.people)
     except InputError:  # a picture that broke after it was listed: a grey crop that says nothing
         grey = np.full((crop.size, crop.size, 3), geometry.GREY[0], np.uint8)
         return grey, {task.name: task.unknown(crop.size) for task in mixed.tasks}

@@ -1,0 +1,154 @@
+"""What training must not see: near-copies of test pictures, strangers' photographs, test people; and who is who in which space."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from polyface import datasets, tasks
+from polyface.datasets import crops
+from polyface.errors import RequestError
+from polyface.labels import People
+from polyface.synth.write import write
+from polyface.training import examples
+from polyface.training.config import Config, from_table
+from polyface.training.examples import Source
+
+
+def recipe(*sets: str | dict, **more: object) -> Config:
+    return from_table({"name": "x", "steps": 1, "data": [entry if isinstance(entry, dict) else {"set": entry} for entry in sets], **more}, "x")
+
+
+def keys(source: Source) -> set[str]:
+    return {example.record.key for example in source.examples.items}
+
+
+def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+@pytest.fixture(scope="module")
+def helens(tmp_path_factory: pytest.TempPathFactory, find_faces: Callable[..., None]) -> Path:
+    """Drawn Helen; a test picture lies in train again, compressed anew."""
+    data = tmp_path_factory.mktemp("helens")
+    write("300w", data / "helen", 6, 2, 1)
+    test = next((data / "helen" / "testset").glob("*.jpg"))
+    write_jpeg(data / "helen" / "trainset" / "999_1.jpg", cv2.imread(str(test)), 70)
+    shutil.copy(test.with_suffix(".pts"), data / "helen" / "trainset" / "999_1.pts")
+    find_faces(data, "helen")
+    return data
+
+
+def test_a_near_copy_of_a_test_picture_leaves_training(helens: Path) -> None:
+    listed = {record.key for record in datasets.helen.records(datasets.find_root(helens, "helen"), "train").records}
+    assert "trainset/999_1" in listed
+    source = examples.training_sources(recipe("helen"), helens)[0]
+    assert keys(source) == listed - {"trainset/999_1"}
+    assert source.left_out["near-copy of a test picture"] == 1
+
+
+def test_a_near_copy_of_another_sets_test_picture_leaves_training_too(helens: Path, tmp_path: Path, find_faces: Callable[..., None]) -> None:
+    shutil.copytree(helens / "helen", tmp_path / "helen")
+    test = next((helens / "helen" / "testset").glob("*.jpg"))
+    for person in range(30):  # some of them are train
+        write_jpeg(tmp_path / "pins" / f"pins_Person {person}" / "copy.jpg", cv2.imread(str(test)), 85)
+        write_jpeg(tmp_path / "pins" / f"pins_Person {person}" / "own.jpg", np.random.default_rng(person).integers(0, 256, (300, 300, 3), dtype=np.uint8), 85)
+    find_faces(tmp_path, "helen", "pins")
+    for config in (recipe("pins"), recipe("helen", "pins")):
+        source = examples.training_sources(config, tmp_path)[-1]
+        assert keys(source) and all(key.endswith("own.jpg") for key in keys(source))
+        assert source.left_out["near-copy of a test picture"] == len(keys(source))
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory, find_faces: Callable[..., None]) -> Path:
+    """LFW, people in folders of whom one is of LFW under another spelling, and MTFL with a photograph of LFW."""
+    data = tmp_path_factory.mktemp("strangers")
+    write("lfw", data / "lfw", 4, 2, 1)
+    write("folders", data / "pins", 20, 2, 2)
+    write("mtfl", data / "mtfl", 6, 2, 3)
+    trained = next(folder for folder in sorted((data / "pins").iterdir()) if datasets.split_of(folder.name.replace("_", " ")) == "train")
+    name = next(f"Drawn_Lfw_{number:04}" for number in range(4) if datasets.split_of(f"drawn LFW {number:04}") == "train")
+    trained.rename(data / "pins" / f"pins_drawn LFW {name[-4:]}")
+    mtfl = next(iter((data / "mtfl" / "lfw_5590").iterdir()))
+    lines = (data / "mtfl" / "training.txt").read_text()
+    stranger = next(f"Drawn_Lfw_{number:04}_0001.jpg" for number in range(4) if datasets.split_of_train(f"Drawn Lfw {number:04}") == "train")
+    (data / "mtfl" / "training.txt").write_text(lines.replace(mtfl.name, stranger))
+    mtfl.rename(mtfl.with_name(stranger))
+    find_faces(data, "pins", "mtfl")
+    return data
+
+
+def test_nobody_of_lfw_carries_an_identity_in_training(strangers: Path) -> None:
+    plain = examples.training_sources(recipe("pins"), strangers)[0]
+    source = examples.training_sources(recipe("pins", strangers=["lfw"]), strangers)[0]
+    assert source.left_out["identity of a test person"] == 2 and plain.left_out["identity of a test person"] == 0
+    gone = set(plain.people) - set(source.people)
+    assert len(gone) == 1 and next(iter(gone)).startswith("drawn LFW")
+    assert keys(source) == keys(plain)  # the pictures stay, without a name
+    nameless = [example.record for example in source.examples.items if tasks.identity.name not in example.record.labels]
+    assert {record.subject for record in nameless} == gone
+    assert sorted(source.people.values()) == list(range(len(source.people)))
+
+
+def test_a_photograph_of_lfw_leaves_training_whatever_set_it_is_in(strangers: Path) -> None:
+    plain = examples.training_sources(recipe("mtfl"), strangers)[0]
+    source = examples.training_sources(recipe("mtfl", strangers=["lfw"]), strangers)[0]
+    gone = keys(plain) - keys(source)
+    assert len(gone) == 1 and next(iter(gone)).startswith("lfw_5590/Drawn_Lfw_")
+    assert source.left_out["photograph of a test list"] == 1
+
+
+def test_a_misspelt_stranger_is_refused(strangers: Path) -> None:
+    with pytest.raises(RequestError, match="no data set 'lwf'; did you mean 'lfw'"):
+        examples.training_sources(recipe("pins", strangers=["lwf"]), strangers)
+
+
+def test_people_are_numbered_by_rank_within_their_set(strangers: Path) -> None:
+    source = examples.training_sources(recipe("pins"), strangers)[0]
+    assert source.space == "pins" and list(source.people) == sorted(source.people)
+    assert set(source.people) == {str(example.record.labels[tasks.identity.name]) for example in source.examples.items}
+
+
+def test_sets_that_share_a_space_share_its_people_and_others_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find_faces: Callable[..., None]) -> None:
+    for name, layout, seed in (("pins", "folders", 1), ("celeba", "celeba", 2)):
+        write(layout, tmp_path / name, 10, 2, seed)
+    find_faces(tmp_path, "pins", "celeba")
+    apart = examples.training_sources(recipe("pins", "celeba"), tmp_path)
+    assert {source.space for source in apart} == {apart[0].space, apart[1].space} and apart[0].space != apart[1].space
+    assert not set(apart[0].people) & set(apart[1].people)
+    shared = [dataclasses.replace(dataset, answers={**dataset.answers, tasks.identity.name: People("everyone")}) for dataset in (datasets.pins, datasets.celeba)]
+    monkeypatch.setattr(datasets, "DATASETS", tuple(shared))
+    together = examples.training_sources(recipe("pins", "celeba"), tmp_path)
+    assert [source.space for source in together] == ["everyone"] * 2
+    assert together[0].people == together[1].people and set(together[0].people) == set(apart[0].people) | set(apart[1].people)
+
+
+def test_a_recipe_can_ask_a_set_for_some_of_its_answers(strangers: Path) -> None:
+    entry = {"set": "mtfl", "tasks": [tasks.gender.name]}
+    source = examples.training_sources(recipe(entry), strangers)[0]
+    assert list(source.dataset.answers) == [tasks.gender.name]
+    example = source.examples.items[0]
+    rows = crops.rows_of(example, source.dataset, tasks.TASKS, (250, 250), np.eye(3)[:2], 128, source.people)
+    assert [task.name for task in tasks.TASKS if task.labelled(task.stack([rows[task.name]])).any()] == [tasks.gender.name]
+    with pytest.raises(RequestError, match="mtfl does not answer race; it answers"):
+        examples.training_sources(recipe({"set": "mtfl", "tasks": [tasks.race.name]}), strangers)
+
+
+def test_validation_is_spread_evenly_and_no_larger_than_asked(helens: Path, tmp_path: Path) -> None:
+    write("300w", tmp_path / "helen", 30, 1, 1)
+    whole = examples.validation_sources(recipe("helen"), tmp_path)[0]
+    train = examples.training_sources(recipe("helen"), tmp_path)[0]
+    assert len(whole.examples.items) >= 2 and not keys(whole) & keys(train)
+    one = examples.validation_sources(recipe("helen", validation_rows=1), tmp_path)[0]
+    assert keys(one) <= keys(whole) and len(keys(one)) == 1
+
+
+def test_a_set_that_is_not_there_is_refused_and_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no pins, pins.zip or pins.tar in it"):
+        examples.training_sources(recipe("pins"), tmp_path)

@@ -1,0 +1,66 @@
+"""A user's own data set, one file: checked by the contract suite, then trained on by a recipe that names its path."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polyface import datasets, tasks
+from polyface.datasets import contract
+from polyface.inference import engine
+from polyface.synth.write import write
+from polyface.training import loop, run
+
+MINE = '''
+import numpy as np
+from polyface.datasets.base import Alignment, Dataset, Listing, Record
+from polyface.images.read import Source
+from polyface.labels import Ranges, words
+from polyface.tasks import age, gender
+
+MIDDLE = Alignment(np.array([[60.3, 56.8], [137.3, 56.8], [98.5, 103.4], [65.5, 135.5], [131.0, 135.5]]), "stated")
+
+
+def list_records(root, split):
+    records = []
+    for number, name in enumerate(sorted(name for name in root.names() if name.endswith(".jpg"))):
+        if (number % 4 == 0) == (split == "validation"):
+            years, sex = name.split("_")[:2]
+            records.append(Record(name, Source(root, name), {age.name: int(years), gender.name: "mw"[int(sex)]}, alignment=MIDDLE))
+    return Listing(tuple(records))
+
+
+dataset = Dataset("mine", "Mine", "my own", "", {age.name: Ranges(sigma=1.0), gender.name: words(gender.vocabulary, {"m": "male", "w": "female"})}, ("train", "validation"), list_records)
+'''
+RECIPE = """
+name = "own"
+steps = 3
+batch = 4
+validate_every = 2
+data = [{ set = "%s" }]
+crop = { size = 32, eye_distance = 7.5, eyes = [16, 15] }
+model = { tasks = ["age", "gender"], stem = 8, widths = [8, 16], blocks = [1, 1], hidden = 16 }
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path) -> None:
+    write("utkface", tmp_path / "data" / "mine", 4, 2, 1)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
+    mine = datasets.named(str(tmp_path / "mine.py"))
+    assert contract.check(mine, datasets.find_root(tmp_path / "data", mine.name)) == []
+    threads = torch.get_num_threads()
+    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    torch.set_num_threads(threads)
+    found = engine.load(folder / "model", threads=1)
+    assert [task.name for task in found.tasks] == [tasks.age.name, tasks.gender.name] and [entry.name for entry in found.card.data] == ["mine"]
+    answers = found.run(np.zeros((1, 32, 32, 3), np.uint8))
+    assert all(np.isfinite(answer).all() for answer in answers.values())
+    summary = json.loads((folder / "data.json").read_text())
+    assert summary[0]["images"] == 6 and summary[0]["aligned"] == {"stated": 6}
+    assert {path.name for path in folder.iterdir()} >= {"config.toml", "log.jsonl", "checkpoints", "model"} and loop.LOG_EVERY > 0
+    validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
+    assert len(validations) == 2 and all({"age", "gender", "loss"} == set(each) for each in validations)
