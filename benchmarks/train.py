@@ -18,7 +18,7 @@ import torch
 from polyface import demo, terminal
 from polyface.runtime import processors
 from polyface.training import batches, config, loop
-from polyface.training.run import FacePlan
+from polyface.training.plan import FacePlan
 
 KEPT = 8
 """Batches that compute alone goes round: enough to be no cache's favourite."""

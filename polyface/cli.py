@@ -159,10 +159,12 @@ def evaluate(
     data: Data = None,
     sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
     json: Json = None,
+    card: Annotated[bool, Parameter(help="Write the scores into the model's card.", negative="")] = False,
 ) -> int:
     """Score a model on the test splits, each task with its field's metric, beside chance and the best constant answer."""
     from polyface import files, terminal
     from polyface.evaluation.evaluate import evaluate
+    from polyface.inference import card as cards
     from polyface.inference import engine
 
     network = engine.load(model)
@@ -173,6 +175,8 @@ def evaluate(
         terminal.say(f"{name} is not scored: {why}")
     if json is not None:
         files.write_atomically(json, found.to_json())
+    if card:
+        cards.rewrite(model, cards.with_scores(network.card, found.card_scores()))
     return 1 if any(part.refused for part in found.sets) else 0
 
 

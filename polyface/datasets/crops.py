@@ -37,10 +37,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Faces:
-    """What `align` knows of a set, by record key: what was found, and a thumbnail of each aligned face (uint8 [400]), by which copies are recognised."""
+    """What `align` knows of a set, by record key: what was found, and a thumbnail of each aligned face (uint8 [400]), by which copies are recognised.
+
+    detector: its name and sha256; None where `align` never ran.
+    """
 
     found: Mapping[str, Found] = field(default_factory=dict)
     thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
+    detector: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,12 +168,14 @@ def read_faces(data: Path, name: str) -> Faces:
     import pyarrow.parquet as parquet
 
     found, thumbnails = {}, {}
-    for row in parquet.read_table(path).to_pylist():
+    table = parquet.read_table(path)
+    for row in table.to_pylist():
         if row["points"] is not None:
             found[row["key"]] = Found(np.array(row["points"]).reshape(5, 2), np.array(row["box"]), row["score"], row["overlap"])
         if row["thumbnail"] is not None:
             thumbnails[row["key"]] = np.frombuffer(row["thumbnail"], np.uint8)
-    return Faces(found, thumbnails)
+    said = table.schema.metadata
+    return Faces(found, thumbnails, (said[b"detector"].decode(), said[b"sha256"].decode()))
 
 
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:

@@ -5,6 +5,7 @@ network names no task. It also says what the network learned from, how well it d
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
 from polyface.strict import strict
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
+
+CARD_IN_ONNX = "polyface.card"
+"""The metadata property of an ONNX file that holds its card."""
 
 VERSION = 1
 """The format of the card; raised when a reader of the old one would misread the new one."""
@@ -145,6 +149,28 @@ def json_of_card(card: Card) -> bytes:
     content = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
     card_of_json(content, f"the card of {card.name!r}")
     return content
+
+
+def put_into_onnx(network: bytes, card: Card) -> bytes:
+    """An ONNX file with the card in its metadata, in place of one that was there. Needs the package onnx."""
+    import onnx
+
+    model = onnx.load_from_string(network)
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != CARD_IN_ONNX}
+    onnx.helper.set_model_props(model, {**kept, CARD_IN_ONNX: json_of_card(card).decode()})
+    return model.SerializeToString()
+
+
+def with_scores(card: Card, scores: Sequence[dict[str, Any]]) -> Card:
+    """The card with these entries of scores in place of those it had."""
+    return msgspec.structs.replace(card, scores=tuple(msgspec.convert(score, Score) for score in scores))
+
+
+def rewrite(folder: Path, card: Card) -> None:
+    """Give a model directory another card, beside its network and inside it."""
+    for network in sorted(folder.glob("*.onnx")):
+        files.write_atomically(network, put_into_onnx(network.read_bytes(), card))
+    write_card(folder / "card.json", card)
 
 
 def crop_of_card(card: Card) -> Crop:

@@ -14,11 +14,8 @@ import numpy as np
 from polyface import files, runtime
 from polyface.errors import RequestError, RunError, nearest, reason
 from polyface.images.align import Crop
-from polyface.inference.card import Card, card_of_json, crop_of_card, read_card, tasks_of_card
+from polyface.inference.card import CARD_IN_ONNX, Card, card_of_json, crop_of_card, read_card, tasks_of_card
 from polyface.tasks.kinds import Task
-
-CARD_IN_ONNX = "polyface.card"
-"""The metadata property of the ONNX file that holds the card."""
 
 NETWORKS = ("model.onnx", "model.int8.onnx")
 CHUNK = 32

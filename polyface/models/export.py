@@ -6,13 +6,12 @@ The ONNX file is compared with torch on random crops and on crops that look like
 import contextlib
 import io
 import logging
-import subprocess
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -20,9 +19,9 @@ from torch import Tensor, nn
 
 from polyface import runtime
 from polyface.errors import RequestError, RunError
+from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.inference import card as cards
-from polyface.inference.engine import CARD_IN_ONNX
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.weights import read_tensors
 
@@ -45,7 +44,7 @@ class Named(nn.Module):
 def write_model(model: PolyFace, card: cards.Card, folder: Path) -> Path:
     """Write a model directory. Raises RunError, and leaves no model.onnx, where onnxruntime and torch disagree."""
     model = model.cpu().eval()
-    content = _with_card(to_onnx(model, card.crop.size), card)
+    content = cards.put_into_onnx(to_onnx(model, card.crop.size), card)
     compare(model, content, card.crop.size)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(exported_weights(model), folder / "model.safetensors", metadata={"polyface": card.name})
@@ -54,8 +53,8 @@ def write_model(model: PolyFace, card: cards.Card, folder: Path) -> Path:
     return folder
 
 
-def new_card(name: str, model: PolyFace, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool) -> cards.Card:
-    """The card of a network that has not been measured yet."""
+def new_card(name: str, model: PolyFace, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool, **said: Any) -> cards.Card:
+    """The card of a network that has not been measured yet; `said` are further entries of the card, such as its limits."""
     return cards.Card(
         name=name,
         created=datetime.now(UTC).date().isoformat(),
@@ -64,7 +63,8 @@ def new_card(name: str, model: PolyFace, crop: cards.CropEntry, data: Sequence[c
         tasks={task.name: cards.entry_of_task(task) for task in model.tasks},
         data=tuple(data),
         trained_on_drawings=drawings,
-        licence="for research only: the terms of the data it was trained on" if not drawings else "Apache-2.0",
+        licence="Apache-2.0" if drawings else "for research only, as the data it was trained on",
+        **said,
     )
 
 
@@ -136,18 +136,3 @@ def compare(model: PolyFace, content: bytes, size: int) -> None:
             drift = float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1.0))
             if not drift < LARGEST_DRIFT:
                 raise RunError(f"onnxruntime and torch differ by {drift:.2g} in {task.name}")
-
-
-def commit() -> str:
-    """The commit of the checkout this code runs from; empty outside one."""
-    here = Path(__file__).parent
-    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else ""
-
-
-def _with_card(content: bytes, card: cards.Card) -> bytes:
-    import onnx
-
-    model = onnx.load_from_string(content)
-    onnx.helper.set_model_props(model, {CARD_IN_ONNX: msgspec.json.encode(card).decode()})
-    return model.SerializeToString()

@@ -97,6 +97,10 @@ class Config(_Strict, frozen=True, kw_only=True):
     """Weight of each task's loss; 1 where nothing is said."""
     strangers: tuple[str, ...] = ()
     """Sets whose people carry no identity label in training, and whose test photographs leave it."""
+    notes: dict[str, str] = {}
+    """What must be known of a task's answers, for the card."""
+    limits: tuple[str, ...] = ()
+    """What the network was never shown and is not to be used for, for the card."""
     drawings: bool = False
     """Trained on drawings: every answer says so."""
     validate_every: Count = 500

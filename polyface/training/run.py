@@ -1,27 +1,22 @@
-"""`polyface train`: a recipe -> data sets -> batches -> the network -> a model directory."""
+"""`polyface train`: a recipe -> a run folder with the model directory in it."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from polyface import datasets, tasks
-from polyface.errors import InputError, RequestError
+from polyface import datasets
+from polyface.datasets.crops import read_faces
+from polyface.errors import RequestError
 from polyface.files import sha256_of_lines, write_atomically
-from polyface.images.align import Crop
-from polyface.inference.card import Data, entry_of_crop
-from polyface.models import margins
+from polyface.inference.card import Card, Data, Detector, entry_of_crop
 from polyface.models.export import new_card, write_model
-from polyface.models.losses import LOSSES
-from polyface.models.polyface import PolyFace, build
+from polyface.models.polyface import PolyFace
 from polyface.runtime import processors
-from polyface.tasks.kinds import Embedding, Task
-from polyface.training import batches, loop
-from polyface.training.batches import Batch
+from polyface.training import loop
 from polyface.training.config import Config, load, to_toml
-from polyface.training.examples import Source, training_sources, validation_sources
+from polyface.training.examples import Source
+from polyface.training.plan import FacePlan
 
 
 def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str] = (), resume: Path | None = None, report: loop.Report | None = None) -> Path:
@@ -39,115 +34,18 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
     write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
     assert isinstance(model, PolyFace)
-    card = new_card(config.name, model, entry_of_crop(plan.crop), [_data_entry(source) for source in plan.sources], config.drawings)
-    write_model(model, card, folder / "model")
+    write_model(model, card_of(config, model, plan, datasets.data_folder(data)), folder / "model")
     return folder
 
 
-class FacePlan:
-    """The plan of the network `polyface`: every step draws from every set, every task has the loss of its kind."""
-
-    def __init__(self, config: Config, data: Path):
-        self.config, self.steps, self.seed = config, config.steps, config.seed
-        self.optimiser, self.validate_every = config.optimiser, config.validate_every
-        self.weights: Mapping[str, float] = config.losses
-        self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.model.tasks)
-        for name in config.losses:
-            if tasks.named(name) not in self.tasks:
-                raise RequestError(f"losses: the network has no task {name}")
-        self.crop = Crop(config.crop.size, config.crop.eye_distance, config.crop.eyes)
-        self.sources = training_sources(config, data)
-        self.validation = validation_sources(config, data)
-        self.spaces = {source.space: source.people for source in self.sources if source.people}
-        self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
-        self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
-
-    def model(self) -> PolyFace:
-        return build(self.config.model, {space: len(keys) for space, keys in self.spaces.items()})
-
-    def batches(self, steps: range) -> Iterator[Batch]:
-        return batches.ahead(self.mix, steps, self.crop_size, self.config.threads)
-
-    def crop_size(self, step: int) -> int:
-        """The first share of the steps sees smaller crops."""
-        return self.config.small.size if step < self.config.small.share * self.steps else self.crop.size
-
-    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        rows = {task.name: torch.from_numpy(task.labelled(batch.labels[task.name]).nonzero()[0]).to(device) for task in self.tasks}
-        rows = {name: index for name, index in rows.items() if len(index)}
-        outputs = model(torch.from_numpy(batch.images).to(device), rows)
-        losses = {}
-        for task in self.tasks:
-            if task.name in rows:
-                chosen = rows[task.name]
-                labels = {name: torch.from_numpy(array).to(device)[chosen] for name, array in batch.labels[task.name].items()}
-                if isinstance(task, Embedding):
-                    losses[task.name] = self._identity_loss(model, outputs[task.name], labels["person"], batch.dataset[chosen.cpu().numpy()])
-                else:
-                    losses[task.name] = LOSSES[type(task)](task, outputs[task.name], labels)
-        return losses
-
-    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """The mean loss of each task on the validation splits, and their weighted sum as `loss`."""
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        model.eval()
-        with torch.inference_mode():
-            for batch in self._validation_batches():
-                for name, rows in self.loss(model, batch, device).items():
-                    sums[name] = sums.get(name, 0.0) + float(rows.sum())
-                    counts[name] = counts.get(name, 0) + len(rows)
-        means = {name: sums[name] / counts[name] for name in sums}
-        return means | ({"loss": sum(self.weights.get(name, 1.0) * mean for name, mean in means.items())} if means else {})
-
-    def blame(self, batch: Batch, name: str, row: int) -> dict[str, object]:
-        """Which data set and picture a row of a task's losses came from, and all pictures of the batch."""
-        labelled = tasks.named(name).labelled(batch.labels[name]).nonzero()[0]
-        return {"key": batch.keys[labelled[row]], "batch": list(batch.keys)}
-
-    def summary(self) -> str:
-        """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set."""
-        return json.dumps([_summary(source) for source in self.sources], indent=1) + "\n"
-
-    def _identity_loss(self, model: nn.Module, embeddings: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
-        """Each row against the people of its own space only."""
-        assert isinstance(model, PolyFace)
-        losses = torch.zeros(len(person), device=embeddings.device)
-        spaces = [self.sources[index].space for index in dataset]
-        for space in sorted(set(spaces)):
-            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], device=embeddings.device)
-            cosines = model.people(embeddings[here], space)
-            losses = losses.index_copy(0, here, margins.cosface(cosines, person[here], self.config.identity.scale, self.config.identity.margin))
-        return losses
-
-    def _validation_batches(self) -> Iterator[Batch]:
-        for source in self.validation:
-            rows, keys = [], []
-            for example in source.examples.items:
-                try:
-                    rows.append(batches.plain_row(source, example, self.tasks, self.crop))
-                    keys.append(example.record.key)
-                except InputError:
-                    continue
-                if len(rows) == self.config.batch:
-                    yield batches.collate(rows, self.tasks, [0] * len(rows), keys)
-                    rows, keys = [], []
-            if rows:
-                yield batches.collate(rows, self.tasks, [0] * len(rows), keys)
+def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
+    """What the recipe and the data say of the network; its scores come later."""
+    detectors = [read_faces(data, source.dataset.name).detector for source in plan.sources]
+    name, digest = next((each for each in detectors if each), ("", ""))
+    said = {"task_notes": config.notes, "limits": config.limits, "detector": Detector(name=name, sha256=digest) if name else None}
+    return new_card(config.name, model, entry_of_crop(plan.crop), [_data_entry(source) for source in plan.sources], config.drawings, **said)
 
 
 def _data_entry(source: Source) -> Data:
     keys = [example.record.key for example in source.examples.items]
     return Data(name=source.dataset.name, images=len(keys), subjects=len(source.people) or None, terms=source.dataset.terms, sha256=sha256_of_lines(keys))
-
-
-def _summary(source: Source) -> Mapping[str, object]:
-    keys = [example.record.key for example in source.examples.items]
-    return {
-        "name": source.dataset.name,
-        "images": len(keys),
-        "people": len(source.people),
-        "aligned": dict(source.examples.ways),
-        "left_out": {reason: count for reason, count in source.left_out.items() if count},
-        "sha256": sha256_of_lines(keys),
-    }

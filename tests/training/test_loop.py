@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from polyface.errors import RunError
 from polyface.synth.write import write
-from polyface.training import checkpoint, loop, run
+from polyface.training import checkpoint, loop
 from polyface.training.config import Optimiser, load
+from polyface.training.plan import FacePlan
 
 torch.set_num_threads(1)
 
@@ -182,10 +183,11 @@ PROGRAM = """
 import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from polyface.training import loop, run
+from polyface.training import loop
 from polyface.training.config import load
+from polyface.training.plan import FacePlan
 recipe, data, folder = sys.argv[1:]
-plan = run.FacePlan(load(recipe), Path(data))
+plan = FacePlan(load(recipe), Path(data))
 print("ready", flush=True)
 loop.run(plan, Path(folder))
 """
@@ -200,7 +202,7 @@ def test_killed_at_a_random_moment_a_run_ends_with_the_weights_of_one_that_never
     recipe.write_text(RECIPE)
 
     def go_on(folder: Path) -> float:
-        plan, began = run.FacePlan(load(str(recipe)), data), time.monotonic()
+        plan, began = FacePlan(load(str(recipe)), data), time.monotonic()
         loop.run(plan, folder)
         return time.monotonic() - began
 
