@@ -109,7 +109,8 @@ class PointsHead(nn.Module):
         down = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * self.stride
         places = torch.stack([across.repeat(height), down.repeat_interleave(width)], dim=-1)
         spread = (heat * F.softplus(self.spread(x).flatten(2).float())).sum(-1, keepdim=True) + 0.1
-        return torch.cat([heat @ places, spread], dim=-1)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would put points on a grid of half a pixel
+            return torch.cat([heat @ places, spread], dim=-1)
 
 
 class RegionsHead(nn.Module):

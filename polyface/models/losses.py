@@ -61,7 +61,8 @@ def interval_surprise(logits: Tensor, labels: Labels, numbers: Tensor, half: flo
     Where sigma > 0 and lo = hi, the mean surprise by Gaussian shares about lo.
     """
     lo, hi, sigma = (labels[name].float()[..., None] for name in ("lo", "hi", "sigma"))
-    possible = (numbers >= lo - half) & (numbers <= hi + half)
+    reach = torch.where(hi - lo < 2 * half, half, 0.0)  # a number, or a range narrower than a bin, takes the bin it lies in
+    possible = (numbers >= lo - reach) & (numbers <= hi + reach)
     everything = torch.ones_like(possible)
     exact = surprise(logits, possible, everything)
     shares = torch.softmax(-0.5 * ((numbers - lo) / sigma.clamp_min(1e-3)) ** 2, dim=-1)
@@ -82,7 +83,8 @@ def points(task: Points, output: Tensor, labels: Labels) -> Tensor:
 
     output [B, P, 3]: x, y and the spread b > 0. -log p = |dx| + |dy| over b, + 2 log 2b; the spread of a mean of points is the mean of theirs.
     """
-    mapped = labels["map"] @ output.float()
+    with torch.autocast(output.device.type, enabled=False):  # bfloat16 would put points on a grid of half a pixel
+        mapped = labels["map"] @ output.float()
     seen = labels["seen"]
     spread = torch.where(seen, mapped[..., 2], 1.0).clamp_min(0.05)
     distance = (mapped[..., :2] - labels["xy"]).abs().sum(-1)

@@ -25,4 +25,5 @@ class People(nn.Module):
             raise RequestError(f"a data set of people, or their space, cannot be called so: {error.args[0]}") from error
 
     def forward(self, embedding: Tensor, space: str) -> Tensor:
-        return F.normalize(embedding.float(), dim=-1) @ F.normalize(self.centres[space].float(), dim=-1).T
+        with torch.autocast(embedding.device.type, enabled=False):  # times the scale, bfloat16's rounding would be felt
+            return F.normalize(embedding.float(), dim=-1) @ F.normalize(self.centres[space].float(), dim=-1).T

@@ -17,13 +17,15 @@ from polyface.training.config import Config, Data
 
 @dataclass(frozen=True)
 class Source:
-    """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted."""
+    """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted; unchecked: how many could not be compared with test
+    pictures, because `align` never saw them."""
 
     examples: Examples
     weight: float
     space: str = ""
     people: dict[str, int] = field(default_factory=dict, repr=False)
     left_out: Counter = field(default_factory=Counter)
+    unchecked: int = 0
 
     @property
     def dataset(self) -> Dataset:
@@ -76,11 +78,13 @@ def withheld(config: Config, data: Path) -> Withheld:
             continue
         try:
             records = dataset.records(datasets.find_root(data, dataset.name), "test").records
-        except (InputError, RequestError):
-            continue  # not at hand, so nothing to keep away from
+        except (InputError, RequestError) as error:
+            if dataset.name in config.strangers:
+                raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
+            continue  # nothing of it is here to keep away from
         faces = read_faces(data, dataset.name)
         thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
-        if dataset.name in [stranger.name for stranger in strangers]:
+        if dataset in strangers:
             photographs |= {copies.photograph_name(record) for record in records}
             people |= {copies.person_name(record.subject) for record in records if record.subject}
     return Withheld(copies.normalised(thumbnails), frozenset(photographs), frozenset(people))
@@ -107,7 +111,8 @@ def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -
             kept.append(example)
     meaning = dataset.answers.get(tasks.identity.name)
     space = (meaning.space or dataset.name) if isinstance(meaning, People) else dataset.name
-    return Source(replace(listed, items=tuple(kept)), entry.weight, space, left_out=left_out)
+    unchecked = sum(example.record.key not in faces.thumbnails for example in kept)
+    return Source(replace(listed, items=tuple(kept)), entry.weight, space, left_out=left_out, unchecked=unchecked)
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:

@@ -121,5 +121,6 @@ def _summary(source: Source) -> Mapping[str, object]:
         "people": len(source.people),
         "aligned": dict(source.examples.ways),
         "left_out": {reason: count for reason, count in source.left_out.items() if count},
+        "unchecked_for_copies": source.unchecked,
         "sha256": sha256_of_lines(keys),
     }

@@ -39,7 +39,7 @@ def test_a_flat_thumbnail_is_like_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Penélope Cruz", "penelope_cruz"), ("Robert Downey Jr", "Robert Downey, Jr."), ("  Ann  Lee ", "Ann-Lee"), ("José María", "Jose Maria"), ("ОЛЬГА  Ким", "Ольга_Ким")],
+    [("Penélope Cruz", "penelope_cruz"), ("Bob Jr", "Bob, Jr."), ("  Ann  Lee ", "Ann-Lee"), ("José María", "Jose Maria"), ("ОЛЬГА  Ким", "Ольга_Ким")],
 )
 def test_one_name_in_two_spellings_is_one_person(one: str, other: str) -> None:
     assert copies.person_name(one) == copies.person_name(other) != ""

@@ -22,11 +22,15 @@ from polyface.labels import People, PointMap, Ranges, same_words
 POINTS = geometry.apply(geometry.about((64, 60), 1.5, 10, (40, 50)), Crop().template)
 OTHERS = POINTS + 3
 ANSWERS: dict[str, Meaning] = {
-    tasks.landmarks.name: PointMap(geometry.five_of_68()), tasks.age.name: Ranges(), tasks.identity.name: People(), tasks.parsing.name: same_words(tasks.parsing.vocabulary),
+    tasks.landmarks.name: PointMap(geometry.five_of_68()), tasks.age.name: Ranges(), tasks.identity.name: People(),
+    tasks.parsing.name: same_words(tasks.parsing.vocabulary),
 }  # fmt: skip
 
 
-def record(how: Literal["stated", "labelled", "guess"] | None = None, key: str = "a.png", folder: Path = Path("x"), **labels: object) -> Record:
+How = Literal["stated", "labelled", "guess"]
+
+
+def record(how: How | None = None, key: str = "a.png", folder: Path = Path("x"), **labels: object) -> Record:
     return Record(key, read.file_source(folder / key), labels, alignment=Alignment(POINTS, how) if how else None)
 
 
@@ -49,7 +53,7 @@ FOUND, SOMEBODY_ELSE = Found(OTHERS, align.box_of_points(OTHERS), 0.9, 0.8), Fou
         (None, None, True, None), (None, SOMEBODY_ELSE, True, None),
     ],
 )  # fmt: skip
-def test_a_crop_is_taken_by_the_best_points_there_are(how: Literal["stated", "labelled", "guess"] | None, found: Found | None, training: bool, expected: str | None) -> None:
+def test_a_crop_is_taken_by_the_best_points_there_are(how: How | None, found: Found | None, training: bool, expected: str | None) -> None:
     example = crops.align_record(record(how), found, training)
     assert (example.how if example else None) == expected
     if example:
@@ -62,6 +66,22 @@ def test_what_is_not_aligned_is_counted_and_nothing_aligned_is_an_error() -> Non
     assert [example.record.key for example in found.items] == ["a.png"] and found.unaligned == ("b.png",) and found.ways == {"guess": 1}
     with pytest.raises(RequestError, match="no face of Drawn is aligned; run `polyface datasets align drawn --detector FILE`"):
         crops.examples(dataset_of(record(None)), root, "train", {}, training=True)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+@pytest.mark.parametrize("scale", [0.6, 0.4, 0.2, 0.11, 0.05])
+def test_a_picture_decoded_small_lies_in_the_crop_where_the_whole_one_does(tmp_path: Path, ending: str, scale: float) -> None:
+    image = np.zeros((1003, 1501, 3), np.uint8)  # no multiple of 8: the far corner would show a wrong scale
+    cv2.circle(image, (1400, 900), 60, (0, 0, 255), -1)
+    cv2.imwrite(str(tmp_path / f"a.{ending}"), image, [cv2.IMWRITE_JPEG_QUALITY, 95] if ending == "jpg" else [])
+    matrix = geometry.compose(geometry.about((0, 0), scale, 25), geometry.about((0, 0), shift=(-1400, -900)))
+    matrix[:, 2] += 64
+    crop, shape = crops.open_crop(record("stated", f"a.{ending}", tmp_path), matrix, 128)
+    assert shape == (1003, 1501) and crop.shape == (128, 128, 3)
+    y, x = np.mgrid[:128, :128] + 0.5
+    weights = np.clip(crop[..., 0].astype(float) - crop[..., 1] - 20, 0, None)  # red, which the grey outside is not
+    landed = np.array([(x * weights).sum(), (y * weights).sum()]) / weights.sum()
+    assert np.abs(landed - geometry.apply(matrix, np.array([1400.5, 900.5]))).max() < 0.3
 
 
 # Labels in the crop
@@ -89,7 +109,10 @@ def test_a_person_nobody_trains_on_is_unknown() -> None:
 
 @pytest.mark.parametrize(
     ("task", "label", "line"),
-    [(tasks.age.name, 240, "a.png, age: 240 years is outside"), (tasks.parsing.name, lambda: np.zeros((5, 6), np.uint8), "a.png, parsing: a mask of 6 x 5 for a picture of 20 x 10")],
+    [
+        (tasks.age.name, 240, "a.png, age: 240 years is outside"),
+        (tasks.parsing.name, lambda: np.zeros((5, 6), np.uint8), "a.png, parsing: a mask of 6 x 5 for a picture of 20 x 10"),
+    ],
 )
 def test_a_bad_label_is_refused_with_file_and_task(task: str, label: object, line: str) -> None:
     with pytest.raises(InputError, match=line):

@@ -103,7 +103,10 @@ def curvature(logits: torch.Tensor) -> float:
     return losses.SMOOTHNESS * float(np.mean([(z[k - 1] - 2 * z[k] + z[k + 1]) ** 2 for k in range(1, len(z) - 1)]))
 
 
-@pytest.mark.parametrize(("label", "years"), [(30, [30]), ((20, 29), range(20, 30)), ((0, 2), range(3)), ((70, 116), range(70, 117)), (30.4, [30]), (30.5, [30, 31]), ((30.2, 30.4), [30])])
+@pytest.mark.parametrize(
+    ("label", "years"),
+    [(30, [30]), ((20, 29), range(20, 30)), ((0, 2), range(3)), ((70, 116), range(70, 117)), (30.4, [30]), (30.5, [30, 31]), ((30.2, 30.4), [30])],
+)
 def test_an_age_costs_minus_log_of_the_probability_of_its_years(label: object, years: list[int]) -> None:
     output = outputs(tasks.age, 1)
     found = loss_of(tasks.age, output, tensors(tasks.age, tasks.age.encode(Ranges(), label)))

@@ -116,7 +116,8 @@ GENDERS = same_words(tasks.gender.vocabulary)
         (tasks.age, Ranges(), (100, 120)), (tasks.age, Ranges(), float("nan")),
         (tasks.attributes, TraitNames({"smile": "Smiling"}), {"smiles": True}), (tasks.attributes, TraitNames({"smile": "Smiling"}), "smile"),
         (tasks.landmarks, FIVE, np.zeros((4, 2))), (tasks.landmarks, ALL, np.zeros((68, 3))), (tasks.landmarks, FIVE, []),
-        (tasks.parsing, FASSEG, np.full((4, 4), 3, np.uint8)), (tasks.parsing, FASSEG, np.zeros((4, 4), np.int64)), (tasks.parsing, FASSEG, np.zeros((4, 4, 3), np.uint8)),
+        (tasks.parsing, FASSEG, np.full((4, 4), 3, np.uint8)), (tasks.parsing, FASSEG, np.zeros((4, 4), np.int64)),
+        (tasks.parsing, FASSEG, np.zeros((4, 4, 3), np.uint8)),
         (tasks.pose, Ranges(), {"jaw": 3}), (tasks.pose, Ranges(), 3), (tasks.pose, Ranges(), {"yaw": "left"}), (tasks.pose, Ranges(), {"yaw": (1, 2, 3)}),
     ],
 )  # fmt: skip

@@ -150,5 +150,5 @@ def test_validation_is_spread_evenly_and_no_larger_than_asked(helens: Path, tmp_
 
 
 def test_a_set_that_is_not_there_is_refused_and_named(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no pins, pins.zip or pins.tar in it"):
+    with pytest.raises(RequestError, match=r"no pins, pins\.zip or pins\.tar in it"):
         examples.training_sources(recipe("pins"), tmp_path)

@@ -13,7 +13,7 @@ from polyface.inference import engine
 from polyface.synth.write import write
 from polyface.training import loop, run
 
-MINE = '''
+MINE = """
 import numpy as np
 from polyface.datasets.base import Alignment, Dataset, Listing, Record
 from polyface.images.read import Source
@@ -32,8 +32,9 @@ def list_records(root, split):
     return Listing(tuple(records))
 
 
-dataset = Dataset("mine", "Mine", "my own", "", {age.name: Ranges(sigma=1.0), gender.name: words(gender.vocabulary, {"m": "male", "w": "female"})}, ("train", "validation"), list_records)
-'''
+answers = {age.name: Ranges(sigma=1.0), gender.name: words(gender.vocabulary, {"m": "male", "w": "female"})}
+dataset = Dataset("mine", "Mine", "my own", "", answers, ("train", "validation"), list_records)
+"""
 RECIPE = """
 name = "own"
 steps = 3
