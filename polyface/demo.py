@@ -38,12 +38,12 @@ class DrawnSet:
 
 # Where a set is split by picture, each person is drawn once, so that nobody is in train and test.
 DRAWN = (
-    DrawnSet("utkface", "utkface", people=500, photos=1),
-    DrawnSet("rafdb", "rafdb", people=120, photos=4),
-    DrawnSet("celeba", "celeba", people=80, photos=8),
-    DrawnSet("celebamask", "celebamask", people=240, photos=1),
-    DrawnSet("helen", "300w", people=150, photos=2),
-    DrawnSet("mtfl", "mtfl", people=150, photos=2),
+    DrawnSet("utkface", "utkface", people=1200, photos=1),
+    DrawnSet("rafdb", "rafdb", people=240, photos=5),
+    DrawnSet("celeba", "celeba", people=80, photos=7),
+    DrawnSet("celebamask", "celebamask", people=200, photos=1),
+    DrawnSet("helen", "300w", people=240, photos=2),
+    DrawnSet("mtfl", "mtfl", people=240, photos=2),
     DrawnSet("lfw", "lfw", people=60, photos=4),  # pairs to test identity on, never trained
 )
 PHOTOGRAPHS = DrawnSet("photographs", "folders", people=6, photos=2)
@@ -108,7 +108,7 @@ def train(out: Path, minutes: float, settings: Sequence[str] = ()) -> Path:
     from polyface.training import config, run
 
     steps = max(1, round(config.load(RECIPE, list(settings)).steps * minutes / RECIPE_MINUTES))
-    terminal.say(f"training {steps} steps, about {minutes:g} minutes on two processors")
+    terminal.say(f"training {steps} steps, about {minutes:g} min on two processors that have nothing else to do")
     with terminal.progress("training", steps) as report:
         folder = run.train(RECIPE, out / "data", out / "run", [*settings, f"steps={steps}"], report=report)
     return folder / "model"

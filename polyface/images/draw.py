@@ -180,7 +180,7 @@ def _panel(face: Mapping[str, Any], unit: float, short: bool) -> Panel:
         words = [text for answer in answers.values() if (text := _briefly(answer))][:2]
         lines = [", ".join(words)] if words else []
     else:
-        title = f"face {face['face'] + 1}" if "face" in face else "face"
+        title = f"face {face['face']}" if "face" in face else "face"
         lines = [title, *(line for name, answer in answers.items() for line in _at_length(name, answer)), *face.get("notes", ())]
     return Panel(lines, height, panel_size(lines, height) if lines else (0, 0))
 
