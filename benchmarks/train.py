@@ -31,9 +31,10 @@ def main() -> None:
         if data is None:
             data = Path(scratch) / "data"
             demo.draw_sets(data, demo.DRAWN)
-        torch.set_num_threads(processors())
         settings = [*arguments.set, f"steps={arguments.steps}", f"validate_every={arguments.steps}", "validation_rows=1", "small.share=0"]
-        measure(FacePlan(config.load(arguments.recipe, settings), data), Path(scratch) / "run")
+        recipe = config.load(arguments.recipe, settings)
+        torch.set_num_threads(recipe.compute_threads or processors())
+        measure(FacePlan(recipe, data), Path(scratch) / "run")
 
 
 def measure(plan: FacePlan, folder: Path) -> None:

@@ -87,7 +87,7 @@ def demo(
     out: Annotated[Path, Parameter(help="Where pictures, the model and answers go.")] = Path("polyface-demo"),
     minutes: Annotated[float, Parameter(help="How long to train.", show_default=True)] = 2.0,
 ) -> None:
-    """Answer on a portrait, then draw three data sets, train a network on them, score it and answer with it."""
+    """Answer on a portrait, then draw data sets, train a network on them, score it and answer with it."""
     from polyface.demo import demo
 
     demo(out, minutes)

@@ -174,8 +174,8 @@ def read_faces(data: Path, name: str) -> Faces:
             found[row["key"]] = Found(np.array(row["points"]).reshape(5, 2), np.array(row["box"]), row["score"], row["overlap"])
         if row["thumbnail"] is not None:
             thumbnails[row["key"]] = np.frombuffer(row["thumbnail"], np.uint8)
-    said = table.schema.metadata
-    return Faces(found, thumbnails, (said[b"detector"].decode(), said[b"sha256"].decode()))
+    said = table.schema.metadata or {}
+    return Faces(found, thumbnails, (said[b"detector"].decode(), said[b"sha256"].decode()) if b"detector" in said else None)
 
 
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:

@@ -119,7 +119,10 @@ def to_onnx(model: PolyFace, size: int) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    network = program.model_proto
+    for part in (*network.graph.node, *network.graph.value_info, *network.graph.initializer, *network.graph.input, *network.graph.output, network.graph):
+        part.ClearField("metadata_props")  # stack traces of the exporter, with the paths of this machine
+    return network.SerializeToString()
 
 
 def compare(model: PolyFace, content: bytes, size: int) -> None:

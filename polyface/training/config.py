@@ -108,6 +108,8 @@ class Config(_Strict, frozen=True, kw_only=True):
     """At most so many pictures of each set's validation split."""
     threads: Count = 1
     """Threads that prepare batches."""
+    compute_threads: Count | None = None
+    """Threads that compute; all processors where nothing is said. A small network is faster with one, which waits for no other (LOG.md)."""
 
     def __post_init__(self) -> None:
         if not self.data:

@@ -28,7 +28,7 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
     folder = resume or out or Path("runs") / config.name
     if not resume and (folder / "checkpoints").exists():
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
-    torch.set_num_threads(processors())
+    torch.set_num_threads(config.compute_threads or processors())
     plan = FacePlan(config, datasets.data_folder(data))
     write_atomically(folder / "config.toml", to_toml(config))
     write_atomically(folder / "data.json", plan.summary())

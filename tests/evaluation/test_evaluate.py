@@ -113,10 +113,9 @@ def learn(answers: dict[bytes, dict[str, np.ndarray]], dataset: Dataset, record:
     ways = [example.points for example in [crops.align_record(record, found, training=False)] if example]
     if record.alignment is not None and record.alignment.how == "labelled":
         ways.append(align.points_of_box(align.box_of_points(record.alignment.points)))
-    image = crops.open_picture(record)
     for points in ways:
         matrix = align.from_points(points, CROP)
-        crop = crops.cut(image, matrix, CROP.size)
+        crop, _ = crops.open_crop(record, matrix, CROP.size)
         outputs = {name: right(tasks.named(name), dataset.answers[name], label, matrix) for name, label in record.labels.items()}
         for task in tasks.TASKS:
             outputs.setdefault(task.name, np.zeros(task.shape(CROP.size), np.float32))  # what the set does not say about this face

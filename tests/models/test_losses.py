@@ -135,7 +135,7 @@ def test_angles_are_as_ages_on_each_axis_and_the_mean_over_known_axes() -> None:
     rows = (tasks.pose.encode(Ranges({"left": (-45, -15)}), {"yaw": "left", "roll": 10}), tasks.pose.encode(Ranges(sigma=4.0), {"pitch": 10.0}))
     found = loss_of(tasks.pose, output, tensors(tasks.pose, *rows)).detach()
     p, centres = probabilities(output), [-99 + 3 * (k + 0.5) for k in range(66)]
-    yaw = -math.log(sum(p[0, 0, k] for k, centre in enumerate(centres) if centre + 1.5 >= -45 and centre - 1.5 <= -15))
+    yaw = -math.log(sum(p[0, 0, k] for k, centre in enumerate(centres) if -45 <= centre <= -15))
     roll = -math.log(sum(p[0, 2, k] for k, centre in enumerate(centres) if centre - 1.5 <= 10 <= centre + 1.5))
     assert float(found[0]) == pytest.approx((yaw + roll) / 2, abs=1e-4)
     weights = [math.exp(-0.5 * ((centre - 10) / 4) ** 2) for centre in centres]
