@@ -67,10 +67,10 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
         if step % plan.validate_every == 0 or step == plan.steps:
             numbers = plan.validate(averaged.module, device)
             log.write(step=step, validation=numbers)
+            better = "loss" not in numbers or best is None or numbers["loss"] <= best
+            best = numbers.get("loss") if better else best
             now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))
-            if "loss" not in numbers or best is None or numbers["loss"] <= best:
-                best = numbers.get("loss")
-                now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))
+            if better:
                 checkpoint.save(folder / "checkpoints" / "best", now, model, averaged, optimiser)
             checkpoint.save(folder / "checkpoints" / "last", now, model, averaged, optimiser)
     checkpoint.load(folder / "checkpoints" / "best", model, averaged, None)
