@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from polyface import datasets, runtime, tasks
-from polyface.datasets.base import Dataset, Listing, Pairs, Record
+from polyface.datasets.base import Dataset, Listing, Pairs, Record, Split
 from polyface.datasets.crops import Example, Found, align_record, open_crop, read_faces
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
@@ -29,12 +29,15 @@ from polyface.files import sha256_of_lines
 from polyface.images import align
 from polyface.images.read import Root
 from polyface.tasks import scoring
-from polyface.tasks.kinds import Embedding, Points, Row, Task
+from polyface.tasks.kinds import Angles, Embedding, Points, Row, Task
 from polyface.tasks.scoring import Score
 
 BATCH = 64
 AHEAD = 2
 """Batches that wait in memory, decoded."""
+
+TAUGHT = 2000
+"""Training faces that boundaries between words for angles are chosen on."""
 
 TRUE_BOX = "true box"
 Progress = Callable[[str, int, int], None]
@@ -60,10 +63,10 @@ def evaluate(network: Network, data: Path | None, sets: Sequence[str] | None = N
     """
     runtime.threads_for_opencv(1)  # the network has the processors, the thread that cuts pictures one of them
     folder = datasets.data_folder(data)
-    asked = tuple(task for task in network.tasks if _speaks_ours(task))
+    asked = tuple(task for task in network.tasks if speaks_ours(task))
     skipped = {f"task {task.name}": "no data set answers it in this vocabulary" for task in network.tasks if task not in asked}
     tested = []
-    for dataset, root in _at_hand(asked, folder, sets):
+    for dataset, root in sets_at_hand(asked, folder, sets):
         try:
             tested.append(_evaluate_set(network, asked, dataset, root, folder, report))
         except (InputError, RequestError) as error:  # nothing of that split is here, or no face of it is aligned; the others are scored
@@ -74,7 +77,7 @@ def evaluate(network: Network, data: Path | None, sets: Sequence[str] | None = N
     return Report(network.label, sha256, commit(), datetime.now(UTC).isoformat(timespec="seconds"), tuple(tested), skipped)
 
 
-def _at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None) -> list[tuple[Dataset, Root]]:
+def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None) -> list[tuple[Dataset, Root]]:
     """The sets to score on, with their roots. Raises RequestError for a named one that is not there, has no test split, or answers nothing that is asked."""
     if sets is not None:
         chosen = [datasets.named(name) for name in sets]
@@ -99,10 +102,26 @@ def _answered(asked: Sequence[Task], dataset: Dataset) -> list[Task]:
     return [task for task in asked if task.name in dataset.answers and (dataset.list_pairs is not None or not isinstance(task, Embedding))]
 
 
-def _speaks_ours(task: Task) -> bool:
+def speaks_ours(task: Task) -> bool:
     """Whether a model's task is the one of this name that data sets answer, in kind, size and vocabulary."""
     ours = next((each for each in tasks.TASKS if each.name == task.name), None)
     return ours is not None and dataclasses.replace(ours, question=task.question) == task
+
+
+def look(
+    network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, split: Split, report: Progress | None = None, most: int | None = None
+) -> "Seen":
+    """The answers of a network beside the labels of any split, by the crops, and as the rows, that scores are made of: what calibration is fitted on.
+
+    most: at most so many faces, evenly through the list. Of who somebody is: each face with a name, in pairs or not. Faces that were not found are left out.
+    Raises InputError and RequestError where nothing is there.
+    """
+    listing = dataset.records(root, split)
+    records = [record for record in listing.records if any(task.name in record.labels for task in asked)]
+    records = records[:: -(-len(records) // most) if most else 1]
+    answered = tuple(task for task in asked if task.name in dataset.answers)
+    passes, _ = _passes(dataset, records, read_faces(folder, dataset.name).found, answered)
+    return _ask(network, dataset, passes[0], report, flip=False)
 
 
 @dataclass(frozen=True)
@@ -129,11 +148,12 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
                 raise
             refused.append(str(error))
     passes, note = _passes(dataset, _needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
+    taught = _taught(network, answered, dataset, root, folder)
     scores: list[Score] = []
     for each in passes:
-        seen = _look(network, dataset, each, report)
+        seen = _ask(network, dataset, each, report)
         refused += [line for line in seen.refused if line not in refused]
-        scores += _scores_of_pass(dataset, each, seen, pairs)
+        scores += _scores_of_pass(dataset, each, seen, pairs, taught)
     order = {task.name: place for place, task in enumerate(answered)}
     keys = [record.key for record in listing.records]
     return SetReport(
@@ -151,6 +171,17 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
         seconds=round(time.monotonic() - started, 1),
         scores=tuple(sorted(scores, key=lambda score: order[score.task])),
     )
+
+
+def _taught(network: Network, answered: Sequence[Task], dataset: Dataset, root: Root, folder: Path) -> dict[str, list[Row]]:
+    """By task, answers on training faces, for scores in words for angles: where one word ends and the next begins is chosen there."""
+    angles = tuple(task for task in answered if isinstance(task, Angles) and getattr(dataset.answers[task.name], "meanings", None))
+    if not angles or "train" not in dataset.splits:
+        return {}
+    try:
+        return look(network, angles, dataset, root, folder, "train", most=TAUGHT).rows
+    except (InputError, RequestError):
+        return {}  # only the test is here; the words' own boundaries serve, and the score's note says so
 
 
 def _needed(listing: Listing, answered: Sequence[Task], pairs: Pairs | None) -> list[Record]:
@@ -184,7 +215,7 @@ def _in_true_box(record: Record) -> Example:
 
 
 @dataclass
-class _Seen:
+class Seen:
     """Of each task, what is kept of its rows, and whose they are; a line for each picture that was refused."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -204,11 +235,11 @@ class _Face:
     truths: dict[str, np.ndarray]
 
 
-def _look(network: Network, dataset: Dataset, each: _Pass, report: Progress | None) -> _Seen:
-    """All faces of a pass through the network."""
-    seen, done = _Seen(), 0
+def _ask(network: Network, dataset: Dataset, each: _Pass, report: Progress | None, flip: bool = True) -> Seen:
+    """All faces of a pass through the network; with flip, their mirrored crops too, where an embedding is asked for."""
+    seen, done = Seen(), 0
     names = [task.name for task in each.tasks]
-    embeddings = [task.name for task in each.tasks if isinstance(task, Embedding)]
+    embeddings = [task.name for task in each.tasks if flip and isinstance(task, Embedding)]
     for batch in _ahead(each, dataset, network.crop):
         faces = [face for face in batch if isinstance(face, _Face)]
         seen.refused += [str(error) for error in batch if isinstance(error, PolyfaceError)]
@@ -224,7 +255,7 @@ def _look(network: Network, dataset: Dataset, each: _Pass, report: Progress | No
     return seen
 
 
-def _keep(seen: _Seen, dataset: Dataset, asked: Sequence[Task], face: _Face, outputs: dict[str, np.ndarray], mirrored: dict[str, np.ndarray]) -> None:
+def _keep(seen: Seen, dataset: Dataset, asked: Sequence[Task], face: _Face, outputs: dict[str, np.ndarray], mirrored: dict[str, np.ndarray]) -> None:
     for task in asked:
         if task.name in mirrored:
             seen.keep(task, face.record, {"output": outputs[task.name], "mirrored": mirrored[task.name]})
@@ -267,7 +298,7 @@ def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align
     return _Face(record, image, matrix, truths)
 
 
-def _scores_of_pass(dataset: Dataset, each: _Pass, seen: _Seen, pairs: Pairs | None) -> list[Score]:
+def _scores_of_pass(dataset: Dataset, each: _Pass, seen: Seen, pairs: Pairs | None, taught: Mapping[str, Sequence[Row]]) -> list[Score]:
     scores = []
     for task in each.tasks:
         rows, records = seen.rows.get(task.name, []), seen.records.get(task.name, [])
@@ -278,5 +309,5 @@ def _scores_of_pass(dataset: Dataset, each: _Pass, seen: _Seen, pairs: Pairs | N
                 scores += pair_scores(task, vectors, mirrored, [record.key for record in records], subjects, pairs)
             continue
         missed = [record.subject for record in each.missed if task.name in record.labels]
-        scores += scoring.scores_of(task, dataset.answers[task.name], rows, subjects, missed)
+        scores += scoring.scores_of(task, dataset.answers[task.name], rows, subjects, missed, taught.get(task.name, ()))
     return [dataclasses.replace(score, metric=score.metric + each.name) for score in scores]

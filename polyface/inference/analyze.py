@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import msgspec
@@ -18,8 +18,12 @@ import numpy as np
 from polyface.errors import InputError, RequestError, nearest, reason
 from polyface.images import align, detect, geometry, read
 from polyface.inference import engine as engines
+from polyface.inference.card import AnswerCalibration, PairCalibration
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
+
+if TYPE_CHECKING:
+    from polyface.inference.compare import Comparison
 
 GROUP_PICTURES, GROUP_PIXELS = 16, 24_000_000
 """What is decoded together; three groups are in memory at once, at 3 bytes a pixel."""
@@ -111,6 +115,13 @@ class Analyzer:
         chosen = self.chosen(tasks)
         return (answers for group in _decoded_ahead(pictures) for answers in self._answer(group, chosen))
 
+    def compare(self, a: str | Path | np.ndarray, b: str | Path | np.ndarray, far: float | None = None) -> "Comparison":
+        """The same person? Of the foremost face of each picture; far: one of the card's rates of false acceptance. Raises InputError where a picture has no face,
+        RequestError where the model was not calibrated for that."""
+        from polyface.inference.compare import compare
+
+        return compare(self, a, b, far)
+
     def chosen(self, names: Iterable[str] | None) -> tuple[Task, ...]:
         """The tasks of these names; all where None, but for embeddings, which are biometric data and have to be asked for by name."""
         if names is None:
@@ -147,9 +158,9 @@ class Analyzer:
     def _ask(self, seen: Sequence[tuple[np.ndarray, detect.Face]], tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Answers by task name for each (picture, face)."""
         matrices = self._aligned(seen)
-        outputs = self.engine.run(self._cut(seen, matrices), [task.name for task in tasks])
+        outputs, calibration = self.engine.run(self._cut(seen, matrices), [task.name for task in tasks]), self.engine.card.calibration
         return [
-            {task.name: answer_of(task, outputs[task.name][row], matrices[row], pixels.shape[:2]) for task in tasks}  # type: ignore[arg-type]
+            {task.name: answer_of(task, outputs[task.name][row], matrices[row], pixels.shape[:2], calibration.get(task.name)) for task in tasks}  # type: ignore[arg-type]
             for row, (pixels, _) in enumerate(seen)
         ]
 
@@ -189,11 +200,17 @@ def load(model: str | Path | None = None, detector: str | Path | None = None, th
     return Analyzer(engines.load(_path(model), threads), detect.load_detector(_path(detector), threads))
 
 
-def answer_of(task: Task, output: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> Any:
-    """One output of the network -> the answer, in the frame of a picture of `shape` (height, width) that `matrix` took to the crop."""
+def answer_of(task: Task, output: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], calibration: AnswerCalibration | PairCalibration | None = None) -> Any:
+    """One output of the network -> the answer, in the frame of a picture of `shape` (height, width) that `matrix` took to the crop.
+
+    Calibrated, a question with classes is answered with a set too, and a number with an interval.
+    """
+    said = calibration if isinstance(calibration, AnswerCalibration) else AnswerCalibration()
     match task:
-        case Category() | Scale() | Traits():
-            return task.decode(output)
+        case Category() | Scale():
+            return task.decode(output, said.temperature, said.level)
+        case Traits():
+            return task.decode(output, said.temperature)
         case Points():
             return np.round(geometry.apply(geometry.invert(matrix), task.decode(output)), 2).tolist()
         case Angles():
@@ -210,9 +227,10 @@ def in_words(task: Task, answer: Any) -> str | None:
     """An answer short enough for a table; None for those that no table can hold."""
     match task:
         case Category():
-            return f"{answer['answer']} {answer['probabilities'][answer['answer']]:.0%}"
+            others = [word for word in answer.get("set", ()) if word != answer["answer"]]
+            return f"{answer['answer']} {answer['probabilities'][answer['answer']]:.0%}" + (f", or {', '.join(others)}" if others else "")
         case Scale():
-            return f"{answer[task.unit]:.0f} {task.unit}"
+            return f"{answer[task.unit]:.0f} {task.unit}" + (f" ({answer['low']} to {answer['high']})" if "low" in answer else "")
         case Traits():
             likely = sorted((name for name, share in answer.items() if share >= 0.5), key=lambda name: -answer[name])
             return ", ".join(likely[:3]) + (f" +{len(likely) - 3}" if len(likely) > 3 else "")

@@ -5,9 +5,9 @@ network names no task. It also says what the network learned from, how well it d
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -74,12 +74,82 @@ class Score(_Entry, frozen=True, kw_only=True):
 
 
 class Threshold(_Entry, frozen=True, kw_only=True):
-    """The cosine above which two faces are called one person, for a rate of false acceptance, with its interval."""
+    """The cosine from which on two faces are called one person, for a rate of false acceptance, with its interval had other people been photographed.
+
+    tar: the share of pairs of one person that reach it; false_accepts pairs of two people do, of pairs_of_people different pairs of people.
+    """
 
     far: float
     cosine: float
     low: float | None = None
     high: float | None = None
+    tar: float | None = None
+    false_accepts: int | None = None
+    pairs_of_people: int | None = None
+
+
+class FittedOn(_Entry, frozen=True, kw_only=True):
+    """What a calibration was fitted on. sha256 is that of the list of its pictures' keys."""
+
+    dataset: str
+    split: str
+    n: int
+    subjects: int | None = None
+    sha256: str = ""
+
+
+class Measured(_Entry, frozen=True, kw_only=True):
+    """A calibration on a test split, by one network of the model: before and after the temperature, in the set's words; how often the set of answers held the truth.
+
+    several: the share of rows whose label leaves several answers possible; a set of answers that meets such a label may or may not hold the truth.
+    worst: the group of faces for which it did so least often, and how often.
+    """
+
+    dataset: str
+    split: str
+    network: str
+    n: int
+    ece: tuple[float, float]
+    brier: tuple[float, float]
+    coverage: float | None = None
+    size: float | None = None
+    several: float | None = None
+    worst: str = ""
+    worst_coverage: float | None = None
+    worst_n: int | None = None
+
+
+class AnswerCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="answers"):
+    """Logits are divided by the temperature before they are probabilities. level: up to which mass (`metrics/calibration.py`) answers are in the set, which is meant to
+    hold the truth as often as `coverage` says."""
+
+    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    level: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    coverage: float | None = None
+    fitted: tuple[FittedOn, ...] = ()
+    measured: tuple[Measured, ...] = ()
+
+
+class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pairs"):
+    """P(one person) = 1 / (1 + exp(-(slope * cosine + intercept))), where the share `prior` of all pairs is of one person.
+
+    different: the cosine under which two faces are called two people, with its interval; the share frr of pairs of one person lies under it. ece and brier: measured on
+    people that a fit to the others had not seen. left_out: who was, and why.
+    """
+
+    slope: float
+    intercept: float
+    prior: float = 0.5
+    different: float
+    low: float | None = None
+    high: float | None = None
+    frr: float
+    ece: float | None = None
+    brier: float | None = None
+    same_pairs: int | None = None
+    other_pairs: int | None = None
+    left_out: str = ""
+    fitted: tuple[FittedOn, ...] = ()
 
 
 class Card(_Entry, frozen=True, kw_only=True):
@@ -97,7 +167,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     trained_on_drawings: bool = False
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
-    calibration: dict[str, Any] = {}
+    calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     speed: dict[str, Any] = {}
     limits: tuple[str, ...] = ()
     licence: str = ""
@@ -138,9 +208,13 @@ def card_of_json(content: bytes, name: str) -> Card:
     card = strict(tree, Card, name)
     for task_name in card.tasks:
         task_of_card(task_name, card.tasks[task_name], name, card.crop.size)
-    for task_name in card.task_notes:
-        if task_name not in card.tasks:
-            raise RequestError(f"{name}: a note on {task_name!r}, which is no task of this model{nearest(task_name, card.tasks)}")
+    for what, names in (("a note on", card.task_notes), ("a calibration of", card.calibration)):
+        for task_name in names:
+            if task_name not in card.tasks:
+                raise RequestError(f"{name}: {what} {task_name!r}, which is no task of this model{nearest(task_name, card.tasks)}")
+    for task_name, said in card.calibration.items():
+        if isinstance(said, PairCalibration) != (card.tasks[task_name]["kind"] == Embedding.__name__):
+            raise RequestError(f"{name}: the calibration of {task_name!r} is not of its kind, {card.tasks[task_name]['kind']}")
     return card
 
 
@@ -164,6 +238,11 @@ def put_into_onnx(network: bytes, card: Card) -> bytes:
 def with_scores(card: Card, scores: Sequence[dict[str, Any]]) -> Card:
     """The card with these entries of scores in place of those it had."""
     return msgspec.structs.replace(card, scores=tuple(msgspec.convert(score, Score) for score in scores))
+
+
+def with_calibration(card: Card, calibration: Mapping[str, AnswerCalibration | PairCalibration], thresholds: Sequence[Threshold]) -> Card:
+    """The card with these calibrations in place of those it had of the same tasks, and these thresholds, where there are any."""
+    return msgspec.structs.replace(card, calibration={**card.calibration, **calibration}, thresholds=tuple(thresholds) or card.thresholds)
 
 
 def rewrite(folder: Path, card: Card) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from polyface.errors import InputError, nearest
 from polyface.images import geometry
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
+from polyface.metrics.calibration import mass_about_median, mass_before
 
 Row = dict[str, np.ndarray]
 Label = object  # a value in a data set's words; what it may be is said by each kind's encode
@@ -104,13 +105,13 @@ class Category(Task):
     def labelled(self, labels: Row) -> np.ndarray:
         return np.any((labels["sets"] != labels["scope"][:, None]).any(-1) & (labels["share"] > 0), axis=-1)
 
-    def decode(self, output: np.ndarray) -> dict:
-        """Logits [C] -> the best answer and the probability of each."""
-        shares = softmax(output)
-        return {
-            "answer": self.vocabulary[int(shares.argmax())],
-            "probabilities": {word: round(float(share), 4) for word, share in zip(self.vocabulary, shares, strict=True)},
-        }
+    def decode(self, output: np.ndarray, temperature: float = 1.0, level: float | None = None) -> dict:
+        """Logits [C] -> the best answer and the probability of each; given a level, the set between them: those whose `mass_before` it reaches, the best first."""
+        shares = softmax(output / temperature)
+        probabilities = {word: round(float(share), 4) for word, share in zip(self.vocabulary, shares, strict=True)}
+        order = np.argsort(-shares, kind="stable")
+        held = {} if level is None else {"set": [self.vocabulary[at] for at in order if mass_before(shares)[at] <= level]}
+        return {"answer": self.vocabulary[order[0]], **held, "probabilities": probabilities}
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,16 @@ class Scale(Task):
     def labelled(self, labels: Row) -> np.ndarray:
         return (labels["lo"] > 0) | (labels["hi"] < self.top)
 
-    def decode(self, output: np.ndarray) -> dict:
-        """Logits over numbers -> the median of their distribution, in the unit, interpolated inside a year."""
-        return {self.unit: round(float(median(softmax(output)[None])[0]), 1)}
+    def decode(self, output: np.ndarray, temperature: float = 1.0, level: float | None = None) -> dict:
+        """Logits over numbers -> the median of their distribution, in the unit, interpolated inside a year; given a level, the first and last number that it reaches.
+
+        The median is that of the network itself, which scores are of; only the interval knows a temperature.
+        """
+        middle = round(float(median(softmax(output)[None])[0]), 1)
+        if level is None:
+            return {self.unit: middle}
+        held = np.flatnonzero(mass_about_median(softmax(output / temperature)) <= level)
+        return {self.unit: middle, "low": min(int(held[0]), round(middle)), "high": max(int(held[-1]), round(middle))}
 
 
 @dataclass(frozen=True)
@@ -167,8 +175,8 @@ class Traits(Task):
     def labelled(self, labels: Row) -> np.ndarray:
         return np.any(labels["values"] >= 0, axis=-1)
 
-    def decode(self, output: np.ndarray) -> dict:
-        return {name: round(float(share), 4) for name, share in zip(self.vocabulary, sigmoid(output), strict=True)}
+    def decode(self, output: np.ndarray, temperature: float = 1.0) -> dict:
+        return {name: round(float(share), 4) for name, share in zip(self.vocabulary, sigmoid(output / temperature), strict=True)}
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,11 @@ def row_of(task: Task, meaning: object, output: np.ndarray, truth: np.ndarray, m
     return {"output": output, "truth": truth}
 
 
-def scores_of(task: Task, meaning: object, rows: Sequence[Row], subjects: Sequence[Hashable | None], missed: Sequence[Hashable | None] = ()) -> list[Score]:
-    """The scores of a task. subjects: the person of each row, None unknown; missed: those of labelled faces that were not found, which count as failures of points."""
+def scores_of(
+    task: Task, meaning: object, rows: Sequence[Row], subjects: Sequence[Hashable | None], missed: Sequence[Hashable | None] = (), taught: Sequence[Row] = ()
+) -> list[Score]:
+    """The scores of a task. subjects: the person of each row, None unknown; missed: those of labelled faces that were not found, which count as failures of points;
+    taught: rows of the training split, on which it is chosen where one word for angles ends and the next begins."""
     if not rows:
         return []
     kept = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -107,7 +110,8 @@ def scores_of(task: Task, meaning: object, rows: Sequence[Row], subjects: Sequen
         case Regions(), Words():
             return region_scores(task, meaning, kept["counts"], kept["oracle"], kept["inside"], groups[: len(rows)])
         case Angles(), Ranges():
-            return angle_scores(task, meaning, kept["output"], kept["truth"], kept["rotation"], groups[: len(rows)])
+            before = {name: np.stack([row[name] for row in taught]) for name in taught[0]} if taught else None
+            return angle_scores(task, meaning, kept, groups[: len(rows)], before)
     raise TypeError(f"no score is known for the kind {type(task).__name__} with {type(meaning).__name__}")
 
 
@@ -219,14 +223,13 @@ def region_scores(task: Regions, words: Words, counts: np.ndarray, oracle: np.nd
     return scores
 
 
-def angle_scores(task: Angles, words: Ranges, logits: np.ndarray, truth: np.ndarray, rotations: np.ndarray, groups: np.ndarray) -> list[Score]:
-    """logits [N, axes, bins] in the crop's frame, truth [N, axes, 2] in the picture's, rotations [N] degrees that the crop was turned by.
+def angle_scores(task: Angles, words: Ranges, kept: Row, groups: np.ndarray, taught: Row | None = None) -> list[Score]:
+    """kept: output [N, axes, bins] in the crop's frame, truth [N, axes, 2] in the picture's, rotation [N] degrees that the crop was turned by; taught: of training.
 
-    Numbers: mean absolute error of each axis. Words: accuracy, by where the median falls. The constant answer is one angle in the crop.
+    Numbers: mean absolute error of each axis. Words: accuracy, by where the median falls between the boundaries that name most of taught right; without those, between
+    the words' own. The constant answer is one angle in the crop.
     """
-    turned = task.decode(logits.reshape(-1, task.bins)).reshape(len(logits), len(task.axes))
-    rotation = np.stack([rotations if axis == "roll" else np.zeros(len(logits)) for axis in task.axes], -1)
-    predicted = (turned - rotation + 180) % 360 - 180
+    predicted, truth = _angles_in_picture(task, kept), kept["truth"]
     scores = []
     for at, axis in enumerate(task.axes):
         word = _words_of_ranges(words, truth[:, at], task.limit)
@@ -234,13 +237,33 @@ def angle_scores(task: Angles, words: Ranges, logits: np.ndarray, truth: np.ndar
         if numbers.any():
             true = truth[numbers, at, 0]
             mean = intervals.mean_score(angles.angle_errors(true, predicted[numbers, at]), groups[numbers])
-            constant = baselines.constant_mean_absolute_error(true + rotation[numbers, at])
+            turn = kept["rotation"][numbers] if axis == "roll" else 0.0
+            constant = baselines.constant_mean_absolute_error(true + turn)
             scores.append(Score(task.name, f"MAE {axis}", mean.value, mean.low, mean.high, mean.n, None, constant))
         if (word >= 0).any():
-            chosen = _words_by_boundaries(words, predicted[:, at])
-            note = "by the words' own boundaries, not by thresholds chosen on training"
+            order, boundaries, note = _boundaries(task, words, at, taught)
+            chosen = order[angles.words_of_angles(predicted[:, at], boundaries)]
             scores += _class_scores(task.name, tuple(words.meanings), word, chosen, groups, f"{axis} word ", note)
     return scores
+
+
+def _angles_in_picture(task: Angles, kept: Row) -> np.ndarray:
+    """The median of each axis in degrees, [N, axes]."""
+    turned = task.decode(kept["output"].reshape(-1, task.bins)).reshape(len(kept["output"]), len(task.axes))
+    rotation = np.stack([kept["rotation"] if axis == "roll" else np.zeros(len(turned)) for axis in task.axes], -1)
+    return (turned - rotation + 180) % 360 - 180
+
+
+def _boundaries(task: Angles, words: Ranges, at: int, taught: Row | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """The words in ascending order of angle, int [W]; the angles between them [W - 1]; and how those were chosen."""
+    bounds = np.array(list(words.meanings.values()), np.float64)
+    order = np.argsort(bounds[:, 0])
+    word = _words_of_ranges(words, taught["truth"][:, at], task.limit) if taught is not None else np.zeros(0)
+    if taught is None or not (word >= 0).any():
+        return order, (bounds[order[:-1], 1] + bounds[order[1:], 0]) / 2, "between the words by their own boundaries, not by those chosen on training"
+    rank = np.argsort(order)[word[word >= 0]]
+    found = angles.best_thresholds(_angles_in_picture(task, taught)[word >= 0, at], rank, len(order))
+    return order, found, f"between the words at {', '.join(f'{angle:.0f}' for angle in found)} degrees, chosen on {len(rank)} faces of training"
 
 
 # What the kinds share
@@ -297,13 +320,6 @@ def _words_of_ranges(words: Ranges, truth: np.ndarray, limit: float = np.inf) ->
     bounds = np.clip(np.array(list(words.meanings.values()), np.float32).reshape(-1, 2), -limit, limit)
     place = {tuple(bound): index for index, bound in reversed(list(enumerate(bounds.tolist())))}
     return np.array([place.get(tuple(bound), -1) for bound in truth.tolist()], np.int64)
-
-
-def _words_by_boundaries(words: Ranges, values: np.ndarray) -> np.ndarray:
-    """The word whose range each value [N] falls in; between two ranges they meet midway."""
-    bounds = np.array(list(words.meanings.values()), np.float64)
-    order = np.argsort(bounds[:, 0])
-    return order[angles.words_of_angles(values, (bounds[order[:-1], 1] + bounds[order[1:], 0]) / 2)]
 
 
 def _normaliser(truth: np.ndarray) -> tuple[np.ndarray, str, float]:

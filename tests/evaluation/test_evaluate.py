@@ -16,7 +16,7 @@ from polyface import datasets, tasks
 from polyface.datasets import crops
 from polyface.datasets.base import Dataset, Record
 from polyface.errors import RequestError
-from polyface.evaluation.evaluate import evaluate
+from polyface.evaluation.evaluate import evaluate, look
 from polyface.evaluation.report import Report
 from polyface.files import sha256_of_lines
 from polyface.images import align, geometry
@@ -334,6 +334,24 @@ def test_people_are_drawn_together_where_they_are_known(drawn: Path, report: Rep
     subjects = {record.subject for record in datasets.celeba.records(datasets.find_root(drawn, "celeba"), "test").records}
     accuracy = next(score for score in part.scores if score.metric == "accuracy")
     assert accuracy.low == pytest.approx(0.025 ** (1 / len(subjects)))  # all are right: the exact interval, each person counted once
+
+
+def test_any_split_can_be_looked_at_as_it_is_scored(drawn: Path, perfect: FromLabels) -> None:
+    root = datasets.find_root(drawn, "rafdb")
+    seen = look(perfect, (tasks.age, tasks.expression), datasets.rafdb, root, drawn, "test")
+    keys = [record.key for record in datasets.rafdb.records(root, "test").records]
+    assert list(seen.rows) == ["expression"]
+    assert [record.key for record in seen.records["expression"]] == keys
+    assert all(row["output"].argmax() == datasets.rafdb.answers["expression"].table[row["truth"]].argmax() for row in seen.rows["expression"])
+    flat = Constant({})
+    validation = look(flat, (tasks.expression,), datasets.rafdb, root, drawn, "validation")
+    assert validation.records["expression"] and not {record.key for record in validation.records["expression"]} & set(keys)
+
+
+def test_every_face_with_a_name_is_looked_at_in_pairs_or_not(drawn: Path) -> None:
+    root = datasets.find_root(drawn, "celeba")
+    seen = look(Constant({}), (tasks.identity,), datasets.celeba, root, drawn, "validation")
+    assert [record.key for record in seen.records["identity"]] == [record.key for record in datasets.celeba.records(root, "validation").records]
 
 
 def test_progress_is_told_to_the_end(drawn: Path, perfect: FromLabels) -> None:

@@ -40,6 +40,11 @@ def test_the_crop_comes_back_from_its_card_as_it_was(card: cards.Card) -> None:
         (lambda tree: tree["tasks"]["gender"].pop("kind"), "unknown kind 'None'"),
         (lambda tree: tree["tasks"]["pose"].update(step=0), "the task 'pose' has no answers"),
         (lambda tree: tree.update(task_notes={"pos": "from points"}), "a note on 'pos', which is no task of this model; did you mean 'pose'?"),
+        (lambda tree: tree.update(calibration={"agee": {"of": "answers"}}), "a calibration of 'agee', which is no task of this model; did you mean 'age'?"),
+        (lambda tree: tree.update(calibration={"age": {"of": "answers", "temperature": 0}}), "in calibration"),
+        (lambda tree: tree.update(calibration={"age": {"of": "answers", "levle": 0.5}}), "unknown key 'levle'"),
+        (lambda tree: tree.update(calibration={"identity": {"of": "answers"}}), "the calibration of 'identity' is not of its kind, Embedding"),
+        (lambda tree: tree.update(calibration={"age": {"of": "pairs", "slope": 1, "intercept": 0, "different": 0, "frr": 0.01}}), "of 'age' is not of its kind, Scale"),
         (lambda tree: tree.update(polyface=2), "a card of format 2; this polyface reads format 1"),
         (lambda tree: tree.pop("polyface"), "no card of a polyface model"),
     ],
@@ -51,6 +56,24 @@ def test_what_is_wrong_with_a_card_is_said_in_one_line(card: cards.Card, change:
         cards.card_of_json(json.dumps(tree).encode(), "some/card.json")
     assert str(refused.value).startswith("some/card.json: ")
     assert said in str(refused.value)
+
+
+def test_a_card_from_before_calibration_is_read_and_one_with_it_comes_back(card: cards.Card, tmp_path: Path) -> None:
+    old = json.loads(cards.json_of_card(card))
+    for key in ("calibration", "thresholds"):
+        old.pop(key)
+    read = cards.card_of_json(json.dumps(old).encode(), "card.json")
+    assert (read.calibration, read.thresholds) == ({}, ())
+    said = {
+        "age": cards.AnswerCalibration(temperature=0.9, level=0.87, coverage=0.9, fitted=(cards.FittedOn(dataset="drawn", split="validation", n=300),)),
+        "identity": cards.PairCalibration(slope=9.5, intercept=-2.0, different=0.02, frr=0.01),
+    }
+    lines = (cards.Threshold(far=0.01, cosine=0.31, low=0.29, high=0.33, tar=0.5, false_accepts=90, pairs_of_people=60),)
+    cards.write_card(tmp_path / "card.json", cards.with_calibration(read, said, lines))
+    again = cards.read_card(tmp_path / "card.json")
+    assert (again.calibration, again.thresholds) == (said, lines)
+    later = cards.with_calibration(again, {"age": cards.AnswerCalibration(temperature=1.1)}, ())
+    assert (later.calibration["age"].temperature, later.calibration["identity"], later.thresholds) == (1.1, said["identity"], lines)
 
 
 def test_a_card_that_could_not_be_read_again_is_not_written(card: cards.Card, tmp_path: Path) -> None:

@@ -314,6 +314,17 @@ def test_words_for_yaw_are_told_by_their_own_boundaries() -> None:
     assert blind["yaw word accuracy"].value == right["yaw word accuracy"].constant == 0.5
 
 
+def test_words_for_yaw_are_told_by_boundaries_chosen_on_training_where_there_is_some() -> None:
+    def rows(yaws: list[float]) -> list[dict]:
+        truths = [scoring.truth_of(tasks.pose, YAWS, {"yaw": word}, (1, 1)) for word in ("left", "frontal", "right")]
+        return [scoring.row_of(tasks.pose, YAWS, bins(yaw, 0, 0), truth, AT) for yaw, truth in zip(yaws, truths, strict=True)]
+
+    shy = [-10.5, 1.5, 10.5]  # a network that never says more than ten degrees
+    assert by_metric(scoring.scores_of(tasks.pose, YAWS, rows(shy), [None] * 3))["yaw word accuracy"].value == pytest.approx(1 / 3)
+    found = by_metric(scoring.scores_of(tasks.pose, YAWS, rows(shy), [None] * 3, taught=rows([-10.5, -1.5, 7.5])))["yaw word accuracy"]
+    assert found.value == 1 and "chosen on 3 faces of training" in found.note
+
+
 # All kinds
 
 MEANINGS = {

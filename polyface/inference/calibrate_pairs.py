@@ -1,0 +1,154 @@
+"""The same person? A probability for a cosine, and the cosines at which to say so, fitted on people who taught the network nothing.
+
+On the people of PEOPLE, without those who are also in a set that the model learned from, or in LFW, by name: LFW is a test. Of sets that name people alike (CelebA's) the
+training split counts, of others everybody. One photograph counts once, in however many sets it is.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polyface import datasets
+from polyface.datasets.base import Dataset, Split
+from polyface.datasets.copies import person_name
+from polyface.errors import InputError, RequestError
+from polyface.evaluation.evaluate import Network, Progress, look
+from polyface.files import sha256_of_lines
+from polyface.inference.card import FittedOn, PairCalibration, Threshold
+from polyface.labels import People
+from polyface.metrics import thresholds
+from polyface.metrics.intervals import Interval
+from polyface.metrics.thresholds import AllPairs, all_pairs
+from polyface.tasks.kinds import Embedding
+
+PEOPLE: tuple[tuple[str, Split], ...] = (("cfp_fp", "test"), ("celeba", "validation"), ("celeba", "test"), ("celeba_wild", "test"))
+"""`cfp_fp` has the photographs of `cfp_ff` too."""
+TESTS = ("lfw",)
+"""Whose people are for scores only."""
+
+
+def calibrate_pairs(
+    network: Network, task: Embedding, folder: Path, trained_on: Sequence[str], people: Sequence[tuple[str, Split]] = PEOPLE, report: Progress | None = None
+) -> tuple[PairCalibration, tuple[Threshold, ...], list[str]]:
+    """The calibration of "the same person?", the thresholds offered, and what must be said of them. people: (data set, split), of which those at hand are taken.
+
+    Raises InputError or RequestError where they are too few.
+    """
+    notes: list[str] = []
+    strangers = _Strangers(task.name, folder, trained_on, notes)
+    faces: list[_Face] = []
+    known: set[tuple[str, str]] = set()
+    fitted = []
+    for name, split in people:
+        try:
+            dataset = datasets.named(name)
+            seen = look(network, (task,), dataset, datasets.find_root(folder, dataset.name), folder, split, report)
+        except (InputError, RequestError) as error:
+            notes.append(f"{task.name}: {error}")
+            continue
+        notes += seen.refused
+        space = _space(dataset, task.name)
+        taken = []
+        for record, row in zip(seen.records.get(task.name, []), seen.rows.get(task.name, []), strict=True):
+            if (space, record.key) not in known and record.subject is not None and strangers.admit(dataset, record.subject):
+                known.add((space, record.key))
+                taken.append(_Face(record.key, record.subject, space, row["output"]))
+        faces += taken
+        if taken:
+            keys, subjects = [face.key for face in taken], len({face.person for face in taken})
+            fitted.append(FittedOn(dataset=name, split=split, n=len(taken), subjects=subjects, sha256=sha256_of_lines(keys)))
+    if not faces:
+        raise RequestError(f"nobody to calibrate on; wanted are {', '.join(f'{name} {split}' for name, split in people)}")
+    calibration, lines = fit_pairs(_pairs(faces), strangers.left_out(), tuple(fitted))
+    return calibration, lines, notes
+
+
+def fit_pairs(pairs: AllPairs, left_out: str = "", fitted: tuple[FittedOn, ...] = ()) -> tuple[PairCalibration, tuple[Threshold, ...]]:
+    """Raises InputError where the pairs are too few for a line on either side."""
+    accept, reject = thresholds.accept_lines(pairs), thresholds.reject_line(pairs)
+    if not accept:
+        raise InputError(f"too few people: no rate of false acceptance has {thresholds.ENOUGH} errors of as many pairs of people behind it")
+    found = thresholds.fit_probability(pairs)
+    low, high = _ends(reject.interval)
+    calibration = PairCalibration(
+        slope=found.logistic.slope,
+        intercept=found.logistic.intercept,
+        different=reject.cosine,
+        low=low,
+        high=high,
+        frr=reject.rate,
+        ece=found.ece,
+        brier=found.brier,
+        same_pairs=len(pairs.same),
+        other_pairs=len(pairs.other),
+        left_out=left_out,
+        fitted=fitted,
+    )
+    return calibration, tuple(_threshold(pairs, line) for line in accept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Face:
+    key: str
+    person: str
+    space: str
+    vector: np.ndarray
+
+
+class _Strangers:
+    """Whom the network was not taught, and no test is about. Counts whom it turns away."""
+
+    def __init__(self, task: str, folder: Path, trained_on: Sequence[str], notes: list[str]):
+        self.task = task
+        self.names: dict[str, dict[tuple[str, Split], set[str]]] = {}
+        self.away: dict[str, set[str]] = {}
+        for name in dict.fromkeys([*trained_on, *TESTS]):
+            try:
+                dataset = datasets.named(name)
+                if task not in dataset.answers:
+                    continue
+                root = datasets.find_root(folder, dataset.name)
+                self.names[name] = {
+                    (_space(dataset, task), split): {person_name(record.subject) for record in dataset.records(root, split).records if record.subject is not None}
+                    for split in dataset.splits
+                }
+            except (InputError, RequestError) as error:
+                notes.append(f"{task}: whether somebody is also in {name} is not known: {error}")
+
+    def admit(self, dataset: Dataset, person: str) -> bool:
+        space, plain = _space(dataset, self.task), person_name(person)
+        for name, people in self.names.items():
+            if any(plain in names for (of, split), names in people.items() if split == "train" or of != space):
+                self.away.setdefault(name, set()).add(f"{space} {plain}")
+                return False
+        return True
+
+    def left_out(self) -> str:
+        counts = Counter({name: len(people) for name, people in self.away.items()})
+        return ", ".join(f"{number} people who are also in {name}" for name, number in counts.items())
+
+
+def _space(dataset: Dataset, task: str) -> str:
+    meaning = dataset.answers[task]
+    return meaning.space if isinstance(meaning, People) and meaning.space else dataset.name
+
+
+def _pairs(faces: Sequence[_Face]) -> AllPairs:
+    people: dict[tuple[str, str], int] = {}
+    spaces: dict[str, int] = {}
+    person = [people.setdefault((face.space, face.person), len(people)) for face in faces]
+    space = [spaces.setdefault(face.space, len(spaces)) for face in faces]
+    return all_pairs(np.stack([face.vector for face in faces]), np.array(person), np.array(space))
+
+
+def _threshold(pairs: AllPairs, line: thresholds.Line) -> Threshold:
+    low, high = _ends(line.interval)
+    tar = thresholds.true_accept_rate(pairs, line.cosine)
+    return Threshold(far=line.rate, cosine=line.cosine, low=low, high=high, tar=tar, false_accepts=line.errors, pairs_of_people=line.people)
+
+
+def _ends(interval: Interval) -> tuple[float | None, float | None]:
+    return (interval.low, interval.high) if np.isfinite([interval.low, interval.high]).all() else (None, None)
