@@ -101,6 +101,7 @@ def analyze(
     detector: DetectorFile = None,
     out: Annotated[Path | None, Parameter(help="Write answers.jsonl and masks here, rather than answers to stdout.")] = None,
     pictures: Annotated[bool, Parameter(help="Write each picture with its answers drawn on it, under --out.")] = False,
+    report: Annotated[bool, Parameter(help="Write report.html under --out: every face with its answers, to look through in a browser.")] = False,
 ) -> int:
     """Answer every question about every face on photographs: one JSON object per face and line, and a table for a person."""
     from polyface.inference import analyze as analysis
@@ -108,8 +109,35 @@ def analyze(
 
     if pictures and out is None:
         raise RequestError("--pictures needs --out DIR, to write them to")
+    if report and out is None:
+        raise RequestError("--report needs --out DIR, to write it to")
     analyzer = _with_terms(analysis.load(model, detector))
-    return write.analyze(analyzer, paths, _names(tasks), out, pictures)
+    if not report or out is None:
+        return write.analyze(analyzer, paths, _names(tasks), out, pictures)
+    from polyface.inference import report as reports
+
+    reporting = reports.Reporting(analyzer.engine, analyzer.detector)
+    status = write.analyze(reporting, paths, _names(tasks), out, pictures)
+    print(reports.write(out, reporting))
+    return status
+
+
+@app.command(sort_key=3)
+def compare(
+    a: Annotated[str, Parameter(help="A photograph.")],
+    b: Annotated[str, Parameter(help="Another.")],
+    /,
+    *,
+    far: Annotated[float | None, Parameter(help="How often two people may be called one, such as 0.01: a rate of the model's card.")] = None,
+    model: Model = None,
+    detector: DetectorFile = None,
+    json: Annotated[bool, Parameter(help="The answer as one JSON object.")] = False,
+) -> None:
+    """The same person on both photographs, different people, or cannot tell: of the foremost face of each, with a probability and the line that was drawn."""
+    from polyface.inference import analyze as analysis
+
+    found = _with_terms(analysis.load(model, detector)).compare(a, b, far)
+    print(found.to_json() if json else found.in_words())
 
 
 @app.command(sort_key=3)
@@ -178,6 +206,36 @@ def evaluate(
     if card:
         cards.rewrite(model, cards.with_scores(network.card, found.card_scores()))
     return 1 if any(part.refused for part in found.sets) else 0
+
+
+@app.command(sort_key=5)
+def calibrate(
+    model: Annotated[Path, Parameter(help="A model directory.")],
+    /,
+    *,
+    data: Data = None,
+    json: Json = None,
+) -> int:
+    """Fit how sure a model may be on validation splits, measure it on test splits, and write it into its card: temperatures, sets of answers, lines between people."""
+    from polyface import files, terminal
+    from polyface.inference import calibrate as calibration
+    from polyface.inference import card as cards
+
+    networks = calibration.networks_of(model)
+    card = next(iter(networks.values())).card
+    with terminal.progress("calibrating") as report:
+        learned = [entry.name for entry in card.data]
+        found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name))
+    terminal.table(found.answer_rows())
+    if found.thresholds:
+        print()
+        terminal.table(found.pair_rows())
+    for note in (*found.notes, *found.refused):
+        terminal.say(note)
+    if json is not None:
+        files.write_atomically(json, found.to_json())
+    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds))
+    return 1 if found.refused else 0
 
 
 @app.command(sort_key=6)
@@ -268,6 +326,44 @@ def datasets_pack(
     return 1 if troubled else 0
 
 
+@datasets.command(name="check", sort_key=5)
+def datasets_check(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file. All that are there where nothing is said.")],
+    data: Data = None,
+    html: Annotated[Path | None, Parameter(help="Write a page here: what was found, pairs of pictures side by side.")] = None,
+    json: Json = None,
+) -> int:
+    """Count, hold labels to their words, open every picture, find copies within and across sets, people on both sides of a split; status 1 where anything is found."""
+    from polyface import files, terminal
+    from polyface.datasets import check, data_folder, named
+
+    folder = data_folder(data)
+    with terminal.progress("pictures") as report:
+        checked = check.check([named(name) for name in names] or _all_there(folder), folder, report)
+    terminal.table(checked.counts)
+    for line in checked.lines():
+        print(line)
+    if html is not None:
+        files.write_atomically(html, checked.to_html())
+    if json is not None:
+        files.write_atomically(json, checked.to_json())
+    terminal.say(f"{len(checked.findings):,} found" if checked.findings else "nothing was found")
+    return 1 if checked.findings else 0
+
+
+@datasets.command(name="stats", sort_key=6)
+def datasets_stats(*, data: Data = None) -> None:
+    """What labels what: how many records of each split carry a label for each task, and how finely each set speaks."""
+    from polyface import terminal
+    from polyface.datasets import check, data_folder
+
+    folder = data_folder(data)
+    labelled, grains = check.stats(_all_there(folder), folder)
+    terminal.table(labelled, title="labelled records")
+    print()
+    terminal.table(grains, title="words")
+
+
 # Drawn people
 
 
@@ -327,6 +423,15 @@ def _is_there(name: str, data: Path) -> bool:
     return True
 
 
+def _all_there(data: Path) -> list[Any]:
+    from polyface.datasets import DATASETS
+
+    there = [dataset for dataset in DATASETS if _is_there(dataset.name, data)]
+    if not there:
+        raise RequestError(f"{data}: none of the data sets is in it (polyface datasets list)")
+    return there
+
+
 def _with_terms(analyzer: Any) -> Any:
     """Say the terms of the weights, once a run."""
     from polyface import terminal
@@ -345,7 +450,8 @@ def _print_card(card: Any, label: str) -> None:
     tasks = [{"task": name, "kind": entry["kind"], "question": entry.get("question", ""), "note": card.task_notes.get(name)} for name, entry in card.tasks.items()]
     scores = [{name: getattr(score, name) for name in ("task", "dataset", "split", "metric", "value", "low", "high", "chance", "constant", "n")} for score in card.scores]
     data = [{"data set": entry.name, "split": entry.split, "images": entry.images, "subjects": entry.subjects, "terms": entry.terms} for entry in card.data]
-    for title, rows in (("answers", tasks), ("scores", scores), ("learned from", data)):
+    sure = [{"FAR": f"{line.far:g}", **{name: getattr(line, name) for name in ("cosine", "low", "high", "tar")}} for line in card.thresholds]
+    for title, rows in (("answers", tasks), ("scores", scores), ("one person from a cosine of", sure), ("learned from", data)):
         if rows:
             print()
             columns = [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
