@@ -5,11 +5,19 @@ import os
 import sys
 from pathlib import Path
 
+from polyface.datasets.affectnet import affectnet
+from polyface.datasets.agedb import agedb
 from polyface.datasets.base import Alignment, Dataset, Listing, Pairs, Record, Split, split_of, split_of_train, tenth
 from polyface.datasets.celeba import celeba, celeba_wild
 from polyface.datasets.celebamask import celebamask
+from polyface.datasets.cfp import cfp_ff, cfp_fp
+from polyface.datasets.facesynthetics import facesynthetics
 from polyface.datasets.fairface import fairface
+from polyface.datasets.fasseg import fasseg
+from polyface.datasets.fer2013 import fer2013
+from polyface.datasets.ferplus import ferplus
 from polyface.datasets.folders import people_in_folders, pins
+from polyface.datasets.lapa import lapa
 from polyface.datasets.lfw import lfw
 from polyface.datasets.manifest import read_manifest
 from polyface.datasets.mtfl import mtfl
@@ -19,9 +27,12 @@ from polyface.datasets.utkface import utkface
 from polyface.errors import RequestError, nearest, reason
 from polyface.images.read import Root, open_root
 
-DATASETS: tuple[Dataset, ...] = (utkface, fairface, rafdb, celeba, celeba_wild, celebamask, helen, afw, mtfl, lfw, pins)
+DATASETS: tuple[Dataset, ...] = (
+    utkface, fairface, rafdb, fer2013, ferplus, affectnet, agedb, celeba, celeba_wild, celebamask, lapa, fasseg, facesynthetics,
+    helen, afw, mtfl, lfw, cfp_ff, cfp_fp, pins,
+)  # fmt: skip
 
-PART_OF = {celeba_wild.name: (celeba.name,)}
+PART_OF = {celeba_wild.name: (celeba.name,), cfp_ff.name: ("cfp",), cfp_fp.name: ("cfp",)}
 """Sets that come in the download of another."""
 
 
@@ -74,7 +85,7 @@ def _of_module(path: Path) -> Dataset:
 
 
 __all__ = [
-    "DATASETS", "Alignment", "Dataset", "Listing", "Pairs", "Record", "Split", "afw", "celeba", "celeba_wild", "celebamask", "data_folder", "fairface",
-    "find_root", "helen", "lfw", "mtfl", "named", "people_in_folders", "pins", "rafdb", "read_manifest", "split_of", "split_of_train", "tenth",
-    "utkface",
+    "DATASETS", "Alignment", "Dataset", "Listing", "Pairs", "Record", "Split", "affectnet", "afw", "agedb", "celeba", "celeba_wild", "celebamask", "cfp_ff",
+    "cfp_fp", "data_folder", "facesynthetics", "fairface", "fasseg", "fer2013", "ferplus", "find_root", "helen", "lapa", "lfw", "mtfl", "named",
+    "people_in_folders", "pins", "rafdb", "read_manifest", "split_of", "split_of_train", "tenth", "utkface",
 ]  # fmt: skip

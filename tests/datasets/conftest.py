@@ -105,9 +105,104 @@ def pins() -> Files:
     return {f"pins_Person {i}/Person {i}_{k}.jpg": noise(2 * i + k) for i in range(80) for k in range(2)}
 
 
+def fasseg() -> Files:
+    """Portraits and turned heads with their masks, but for the heads of the test that turn to +45."""
+    pictures = [*((f"V2/Train_RGB/{i}", True) for i in (2, 4, 8, 9)), *((f"V2/Test_RGB/{i}", True) for i in range(1, 5))]
+    pictures += [(f"V3/Train_RGB/-15/personne{i:02}145+0-15", True) for i in range(1, 8)]
+    pictures += [(f"V3/Test_RGB/{yaw}/personne{i:02}148+0{yaw}", yaw == "+30") for i in (8, 9) for yaw in ("+30", "+45")]
+    colours = np.array([[0, 0, 255], [0, 255, 255], [0, 0, 127], [255, 0, 0], [255, 255, 0], [0, 255, 0]], np.uint8)
+    files: Files = {}
+    for seed, (name, with_mask) in enumerate(pictures):
+        image = np.random.default_rng(seed).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+        files[f"{name}.bmp"] = cv2.imencode(".bmp", image)[1].tobytes()
+        if with_mask:
+            labels = name.replace("_RGB", "_Labels" if name.startswith("V2") else "_labels")
+            files[f"{labels}.bmp"] = cv2.imencode(".bmp", colours[image[..., 0] % 6])[1].tobytes()
+    return files
+
+
+def facesynthetics() -> Files:
+    files: Files = {}
+    for i in range(4):
+        image = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        points = np.random.default_rng(i).uniform(0, 16, (70, 2))
+        files[f"dataset_100/{i:06}.png"] = cv2.imencode(".png", image)[1].tobytes()
+        files[f"dataset_100/{i:06}_seg.png"] = mask(i)
+        files[f"dataset_100/{i:06}_ldmks.txt"] = "".join(f"{x:.3f} {y:.3f}\n" for x, y in points)
+    return files
+
+
+def cfp() -> Files:
+    """Two people in each of the ten folds, two frontal pictures and a profile of each; a pair of one person and of two in each list."""
+    people = range(1, 21)
+    frontal = [f"Data/Images/{person:03}/frontal/{i:02}.jpg" for person in people for i in (1, 2)]
+    profile = [f"Data/Images/{person:03}/profile/01.jpg" for person in people]
+    files: Files = {name: noise(i) for i, name in enumerate(frontal + profile)}
+    files["Data/list_name.txt"] = "".join(f"Person {chr(96 + person)}\n" for person in people)
+    for letter, pictures in (("F", frontal), ("P", profile)):
+        files[f"Protocol/image_list_{letter}.txt"] = "".join(f"{i} {name}\n" for i, name in enumerate(pictures, 1))
+    for fold in range(10):
+        first, second = 4 * fold + 1, 2 * fold + 1
+        pairs = {"FF/{}/same": (first, first + 1), "FF/{}/diff": (first, first + 2), "FP/{}/same": (first, second), "FP/{}/diff": (first, second + 1)}
+        files |= {f"Protocol/Split/{name.format(f'{fold + 1:02}')}.txt": f"{one},{other}\n" for name, (one, other) in pairs.items()}
+    return files
+
+
+def grey(seed: int, width: int = 48, height: int = 48) -> bytes:
+    """A grey PNG of noise, another one for each seed."""
+    return cv2.imencode(".png", np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8))[1].tobytes()
+
+
+def fer2013() -> Files:
+    folders, faces = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"), ("train/{}/fer{}", "validation/{}/PublicTest_{}", "test/{}/PrivateTest_{}")
+    return {f"{face.format(folders[i % 7], i)}.png": grey(100 * part + i) for part, face in enumerate(faces) for i in range(7)}
+
+
+def ferplus() -> Files:
+    files: Files = {}
+    table = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\r\nTraining,,0,0,0,0,0,0,0,0,0,10\r\n"
+    for part, (usage, folder) in enumerate((("Training", "FER2013Train"), ("PublicTest", "FER2013Valid"), ("PrivateTest", "FER2013Test"))):
+        for i in range(8):
+            counts = np.roll([7, 0, 0, 0, 0, 0, 0, 2], i).tolist()
+            files[f"{folder}/fer{10 * part + i:07}.png"] = grey(10 * part + i)
+            table += ",".join(map(str, [usage, f"fer{10 * part + i:07}.png", *counts, 1, 0])) + "\r\n"
+    return {**files, "fer2013new.csv": table}
+
+
+def npy(value: object) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(value))
+    return file.getvalue()
+
+
+def affectnet() -> Files:
+    files: Files = {}
+    for part, count in (("train", 60), ("val", 8)):
+        for i in range(count):
+            files[f"{part}_set/images/{i}.jpg"] = noise(1000 * len(part) + i)
+            files[f"{part}_set/annotations/{i}_exp.npy"] = npy(str(i % 8))
+            files[f"{part}_set/annotations/{i}_lnd.npy"] = npy(np.random.default_rng(i).uniform(0, 15, 136))
+    return files
+
+
+def agedb() -> Files:
+    return {f"AgeDB/{2 * i + k}_AnnLee{chr(65 + i % 26)}{chr(97 + i // 26)}_{20 + i}_{'mf'[i % 2]}.jpg": noise(2 * i + k) for i in range(60) for k in range(2)}
+
+
+def lapa() -> Files:
+    files: Files = {}
+    for seed, (part, i) in enumerate((part, i) for part, count in (("train", 6), ("val", 2), ("test", 2)) for i in range(count)):
+        points = np.random.default_rng(seed).uniform(0, 15, (106, 2))
+        files[f"LaPa/{part}/images/{part}{i}_0.jpg"], files[f"LaPa/{part}/labels/{part}{i}_0.png"] = noise(seed), mask(seed, top=10)
+        files[f"LaPa/{part}/landmarks/{part}{i}_0.txt"] = "106\n" + "".join(f"{x:.4f} {y:.4f}\n" for x, y in points)
+    return files
+
+
 LAYOUTS: dict[str, Callable[[], Files]] = {
     "utkface": utkface, "fairface": fairface, "rafdb": rafdb, "celeba": celeba, "celeba_wild": celeba, "celebamask": celebamask, "helen": helen, "afw": afw, "mtfl": mtfl,
     "lfw": lfw, "pins": pins,
+    "fasseg": fasseg, "facesynthetics": facesynthetics, "cfp_ff": cfp, "cfp_fp": cfp,
+    "fer2013": fer2013, "ferplus": ferplus, "affectnet": affectnet, "agedb": agedb, "lapa": lapa,
 }  # fmt: skip
 
 
@@ -136,6 +231,7 @@ class Tiny:
     """What the tests draw from; `root(files)` writes them to a new folder."""
 
     noise, mask, pts, write = staticmethod(noise), staticmethod(mask), staticmethod(pts), staticmethod(write)
+    grey, npy = staticmethod(grey), staticmethod(npy)
     layouts = LAYOUTS
 
     def __init__(self, folder: Path) -> None:

@@ -13,7 +13,28 @@ from polyface.labels import People, Ranges, TraitNames, same_words
 from polyface.synth.write import LAYOUTS as DRAWN
 from polyface.synth.write import write as draw
 
-COUNTS = {"utkface": 80, "fairface": 70, "rafdb": 68, "celeba": 12, "celeba_wild": 10, "celebamask": 80, "helen": 64, "afw": 4, "mtfl": 68, "lfw": 8, "pins": 160}
+COUNTS = {
+    "utkface": 80,
+    "fairface": 70,
+    "rafdb": 68,
+    "celeba": 12,
+    "celeba_wild": 10,
+    "celebamask": 80,
+    "helen": 64,
+    "afw": 4,
+    "mtfl": 68,
+    "lfw": 8,
+    "pins": 160,
+    "fasseg": 19,
+    "facesynthetics": 4,
+    "cfp_ff": 40,
+    "cfp_fp": 60,
+    "fer2013": 21,
+    "ferplus": 24,
+    "affectnet": 68,
+    "agedb": 120,
+    "lapa": 10,
+}
 """celeba_wild has no validation, where two of the twelve photographs are."""
 
 
