@@ -66,13 +66,18 @@ class EmbeddingHead(nn.Module):
         super().__init__()
         self.looks = TokenPool(widths[1], IDENTITY_TOKENS)
         self.vector = nn.Linear(IDENTITY_TOKENS * widths[1], dimension, bias=False)
-        self.norm = nn.BatchNorm1d(dimension, affine=False)
+        self.norm = _VectorNorm(dimension, affine=False)
 
     def forward(self, middle: Tensor, last: Tensor) -> Tensor:
-        vector = self.vector(self.looks(last)).float()
-        alone = self.training and len(vector) == 1  # a batch of one has no statistics of its own
-        vector = F.batch_norm(vector, self.norm.running_mean, self.norm.running_var) if alone else self.norm(vector)
-        return F.normalize(vector, dim=-1)
+        return F.normalize(self.norm(self.vector(self.looks(last)).float()), dim=-1)
+
+
+class _VectorNorm(nn.BatchNorm1d):
+    """Batch normalisation; a batch of one, which has no statistics of its own, takes the running ones."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        alone = self.training and len(input) == 1
+        return F.batch_norm(input, self.running_mean, self.running_var) if alone else super().forward(input)
 
 
 class Neck(nn.Module):
@@ -118,9 +123,20 @@ class RegionsHead(nn.Module):
 
     def __init__(self, stem: int, fine: int, classes: int):
         super().__init__()
-        self.larger = nn.Sequential(nn.Conv2d(fine, 4 * stem, 1), nn.PixelShuffle(2))
+        self.larger = nn.Sequential(nn.Conv2d(fine, 4 * stem, 1), _PixelShuffle(2))
         self.body = nn.Sequential(convolution(2 * stem, 32), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
         self.logits = nn.Conv2d(32, classes, 1)
 
     def forward(self, stem: Tensor, fine: Tensor) -> Tensor:
         return self.logits(self.body(torch.cat([stem, self.larger(fine)], dim=1))).float()
+
+
+class _PixelShuffle(nn.PixelShuffle):
+    """torch's own fails in the backward pass of no rows, which one of several processes may have."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input):
+            return super().forward(input)
+        _, channels, height, width = input.shape
+        by = self.upscale_factor
+        return input.reshape(0, channels // by**2, height * by, width * by)

@@ -1,10 +1,10 @@
 """Batches: every step draws from every set, one warp carries a picture and its labels to the crop, and all of it is a pure function of (seed, step, row).
 
-Any worker, any resume and any number of processes therefore make the same batch.
+Any worker, any resume and any number of processes therefore make the same batch; of several processes each draws its own rows of it.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,12 +56,21 @@ def mix(sources: Sequence[Source], tasks: Sequence[Task], batch: int, crop: alig
     return Mix(tuple(sources), tuple(tasks), tuple(int(count) for count in counts), crop, augment, seed)
 
 
-def draw_batch(mixed: Mix, step: int, size: int) -> Batch:
-    """The batch of a step, its crops in size x size pixels."""
+EVERY_ROW = slice(None)
+
+
+def share_of(rank: int, processes: int) -> slice:
+    """The rows of one process: every so-many-th, so that each gets its part of every source."""
+    return slice(rank, None, processes)
+
+
+def draw_batch(mixed: Mix, step: int, size: int, share: slice = EVERY_ROW) -> Batch:
+    """The batch of a step, or a share of its rows, its crops in size x size pixels."""
     chosen = [(index, draw_example(mixed, index, step * count + place)) for index, count in enumerate(mixed.counts) for place in range(count)]
     crop = mixed.crop.scaled(size)
-    rows = [_row(mixed, index, example, crop, (mixed.seed, step, row)) for row, (index, example) in enumerate(chosen)]
-    return collate(rows, mixed.tasks, [index for index, _ in chosen], [f"{mixed.sources[index].dataset.name}/{example.record.key}" for index, example in chosen])
+    rows = [_row(mixed, index, example, crop, (mixed.seed, step, row)) for row, (index, example) in list(enumerate(chosen))[share]]
+    keys = [f"{mixed.sources[index].dataset.name}/{example.record.key}" for index, example in chosen[share]]
+    return collate(rows, mixed.tasks, [index for index, _ in chosen[share]], keys)
 
 
 def draw_example(mixed: Mix, index: int, position: int) -> Example:
@@ -75,12 +84,12 @@ def collate(rows: Sequence[tuple[np.ndarray, dict[str, Row]]], tasks: Sequence[T
     return Batch(np.stack([image for image, _ in rows]), labels, np.array(dataset, np.int64), tuple(keys))
 
 
-def ahead(mixed: Mix, steps: range, size_of_step, threads: int) -> Iterator[Batch]:
-    """The batches of some steps, prepared in the background, in order."""
+def ahead(mixed: Mix, steps: range, size_of_step: Callable[[int], int], threads: int, share: slice = EVERY_ROW) -> Iterator[Batch]:
+    """The batches of some steps, or a share of the rows of each, prepared in the background, in order."""
     with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
         waiting: deque = deque()
         for step in steps:
-            waiting.append(pool.submit(draw_batch, mixed, step, size_of_step(step)))
+            waiting.append(pool.submit(draw_batch, mixed, step, size_of_step(step), share))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:

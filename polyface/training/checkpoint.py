@@ -26,7 +26,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     people: dict[str, str]
 
 
-def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, balance: nn.Module) -> None:
     """Write to a temporary name, sync, rename. Raises RunError naming the folder when the disk is full; the checkpoint before is then untouched."""
     partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".old")
     try:
@@ -34,6 +34,8 @@ def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, opti
         partial.mkdir(parents=True)
         save_file(_tensors(model), partial / "model.safetensors")
         save_file(_tensors(averaged), partial / "averaged.safetensors")
+        if balance.state_dict():  # fixed weights have none
+            save_file(_tensors(balance), partial / "balance.safetensors")
         tensors, numbers = _flatten(optimiser.state_dict())
         save_file(tensors, partial / "optimiser.safetensors")
         (partial / "optimiser.json").write_text(json.dumps(numbers))
@@ -51,8 +53,8 @@ def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, opti
         raise RunError(f"{folder}: the checkpoint cannot be written ({error}); the one before is whole") from error
 
 
-def load(folder: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer | None) -> State:
-    """Restore everything in place. Raises RequestError naming the file that is missing, cut short, of another version or of another network."""
+def load(folder: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer | None = None, balance: nn.Module | None = None) -> State:
+    """Restore everything that is given in place. Raises RequestError naming the file that is missing, cut short, of another version or of another network."""
     if not folder.exists() and folder.with_name(folder.name + ".old").exists():
         folder = folder.with_name(folder.name + ".old")  # killed between the two renames
     path = folder / "state.json"
@@ -65,6 +67,8 @@ def load(folder: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.o
         raise RequestError(f"{path}: no checkpoint that can be read ({error})") from error
     _load_into(model, folder / "model.safetensors")
     _load_into(averaged, folder / "averaged.safetensors")
+    if balance is not None:
+        _load_balance(balance, folder / "balance.safetensors")
     if optimiser is not None:
         tensors = read_tensors(folder / "optimiser.safetensors")
         try:
@@ -86,6 +90,13 @@ def _load_into(module: nn.Module, path: Path) -> None:
         if tensors[name].shape != tensor.shape:
             raise RequestError(f"{path}: {name} is {list(tensors[name].shape)}, this network's is {list(tensor.shape)}")
     module.load_state_dict({name: tensors[name] for name in wanted})
+
+
+def _load_balance(balance: nn.Module, path: Path) -> None:
+    if balance.state_dict():
+        _load_into(balance, path)
+    elif path.exists():
+        raise RequestError(f"{path}: this run learned the weights of its losses, which the recipe now fixes")
 
 
 def _flatten(state: dict) -> tuple[dict[str, Tensor], dict]:

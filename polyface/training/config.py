@@ -3,7 +3,7 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,8 @@ from polyface.strict import strict
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Method = Literal["fixed", "uncertainty", "dwa"]
+"""How weights of losses change while training: not at all, by uncertainty (Kendall et al. 2018), by how fast each loss falls (Liu et al. 2019)."""
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,8 +65,9 @@ class Augment(_Strict, frozen=True, kw_only=True):
 
 
 class Optimiser(_Strict, frozen=True, kw_only=True):
-    """AdamW with linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights."""
+    """Muon for the kernels of convolutions, AdamW for all else; linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights."""
 
+    kernel_rate: Positive = 0.02
     rate: Positive = 2e-3
     weight_decay: float = 0.05
     warmup: Share = 0.03
@@ -95,6 +98,8 @@ class Config(_Strict, frozen=True, kw_only=True):
     identity: Identity = Identity()
     losses: dict[str, float] = {}
     """Weight of each task's loss; 1 where nothing is said."""
+    balance: Method = "fixed"
+    """What becomes of these weights while training (`balance.py`)."""
     strangers: tuple[str, ...] = ()
     """Sets whose people carry no identity label in training, and whose test photographs leave it."""
     notes: dict[str, str] = {}

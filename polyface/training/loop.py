@@ -1,7 +1,9 @@
 """The one training loop. It knows nothing about faces: it runs any Plan.
 
-Around the plan: optimiser, schedule, an exponential mean of the weights, precision, checkpoints, log. A run killed at any moment resumes from its last checkpoint to the
-same weights as one that was never interrupted, because a batch and the noise of a step are functions of (seed, step).
+Around the plan: optimiser, schedule, an exponential mean of the weights, precision, processes, checkpoints, log. A run killed at any moment resumes from its last
+checkpoint to the same weights as one that was never interrupted, because a batch and the noise of a step are functions of (seed, step), the noise of the process too.
+Several processes compute what one would on the joined batch, to the rounding of sums, but for the noise of dropout, which is each process's own; a run may go on with
+another number of them.
 """
 
 import json
@@ -9,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +19,23 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from polyface.errors import RunError
 from polyface.files import write_atomically
-from polyface.training import checkpoint
-from polyface.training.config import Optimiser
+from polyface.training import checkpoint, parallel
+from polyface.training.balance import Balance, balance_of
+from polyface.training.config import Method, Optimiser
+from polyface.training.muon import MuonWithAdamW
 
 
 class Plan(Protocol):
-    """What is trained. loss gives, by name, the losses of the rows that are labelled [n]; the loop takes sum / max(n, 1) and weighs them."""
+    """What is trained. loss gives, by name, the losses of the rows that are labelled [n]; the loop takes sum / max(n, 1) over all processes and weighs them.
+
+    In several processes (`parallel.py`) each has a plan, whose batches are its share of the rows; loss gives the same names in all of them, validate the same numbers.
+    """
 
     steps: int
     seed: int
     optimiser: Optimiser
     weights: Mapping[str, float]
+    balance: Method
     validate_every: int
     people: Mapping[str, str]
 
@@ -44,25 +52,38 @@ Report = Callable[[int, int, str], None]
 LOG_EVERY = 20
 
 
+class _Parts(NamedTuple):
+    """What a step changes and a checkpoint holds."""
+
+    model: nn.Module
+    averaged: AveragedModel
+    optimiser: torch.optim.Optimizer
+    balance: Balance
+
+
 def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     """Train from the folder's last checkpoint, or from the start; returns the averaged model of the best validation.
 
     Raises RunError when a loss is not finite, after writing the loss, the data set and the picture to FOLDER/nan.json.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = parallel.device()
     torch.manual_seed(plan.seed)
     model = plan.model().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.optimiser.ema), use_buffers=True)
-    optimiser = _optimiser(model, plan.optimiser)
-    state = _resume(folder, model, averaged, optimiser, plan)
+    parallel.synchronise(model)
+    balance = balance_of(plan.balance, plan.weights, plan.validate_every)
+    parts = _Parts(model, averaged, _optimiser(model, balance, plan.optimiser), balance)
+    state = _resume(folder, parts, plan)
     started, log = time.monotonic(), _Log(folder / "log.jsonl", state.step)
     best, step = state.best, state.step
     for step, batch in enumerate(plan.batches(range(state.step, plan.steps)), start=state.step + 1):
-        losses = _step(plan, model, averaged, optimiser, batch, step - 1, device, folder)
+        weights = balance.weights()
+        losses = _step(plan, parts, weights, batch, step - 1, device, folder)
         if step % LOG_EVERY == 0 or step == plan.steps:
             speed = (step - state.step) / (time.monotonic() - started)
-            log.write(step=step, steps_per_second=round(speed, 3), rate=optimiser.param_groups[0]["lr"], losses=losses)
-        if report:
+            learned = {} if plan.balance == "fixed" else {"weights": {name: round(weight, 5) for name, weight in weights.items()}}
+            log.write(step=step, steps_per_second=round(speed, 3), rate=parts.optimiser.param_groups[-1]["lr"], losses=losses, **learned)
+        if report and parallel.rank() == 0:
             report(step, plan.steps, f"loss {losses['total']:.3f}")
         if step % plan.validate_every == 0 or step == plan.steps:
             numbers = plan.validate(averaged.module, device)
@@ -70,32 +91,42 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
             better = "loss" not in numbers or best is None or numbers["loss"] <= best
             best = numbers.get("loss") if better else best
             now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))
-            if better:
-                checkpoint.save(folder / "checkpoints" / "best", now, model, averaged, optimiser)
-            checkpoint.save(folder / "checkpoints" / "last", now, model, averaged, optimiser)
-    checkpoint.load(folder / "checkpoints" / "best", model, averaged, None)
+            for name in ("best", "last") if better else ("last",):
+                if parallel.rank() == 0:
+                    checkpoint.save(folder / "checkpoints" / name, now, *parts)
+    parallel.wait()  # the best may just be on its way to the disk
+    checkpoint.load(folder / "checkpoints" / "best", model, averaged)
     return averaged.module
 
 
-def _step(
-    plan: Plan, model: nn.Module, averaged: AveragedModel, optimiser: torch.optim.Optimizer, batch: Any, step: int, device: torch.device, folder: Path
-) -> dict[str, float]:
-    """One step; returns the mean of every loss."""
-    torch.manual_seed(plan.seed * 1_000_003 + step)
-    for group in optimiser.param_groups:
-        group["lr"] = plan.optimiser.rate * rate_factor(step, plan.steps, plan.optimiser.warmup)
-    model.train()
+NOISE_APART = 10_000_019
+"""Between the seeds of one process's dropout and the next one's: more than a run has steps."""
+
+
+def _step(plan: Plan, parts: _Parts, weights: Mapping[str, float], batch: Any, step: int, device: torch.device, folder: Path) -> dict[str, float]:
+    """One step; returns the mean of every loss over all processes."""
+    torch.manual_seed(plan.seed * 1_000_003 + step + parallel.rank() * NOISE_APART)
+    for group in parts.optimiser.param_groups:
+        group["lr"] = group["rate"] * rate_factor(step, plan.steps, plan.optimiser.warmup)
+    parts.model.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
-        losses = plan.loss(model, batch, device)
-    _refuse_nan(plan, losses, batch, step, folder)
-    means = {name: rows.sum() / max(len(rows), 1) for name, rows in losses.items()}
-    total = torch.stack([plan.weights.get(name, 1.0) * mean for name, mean in means.items()]).sum()
-    optimiser.zero_grad(set_to_none=True)
-    total.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), plan.optimiser.clip)
-    optimiser.step()
-    averaged.update_parameters(model)
-    return {"total": round(total.item(), 5)} | {name: round(mean.item(), 5) for name, mean in means.items()}
+        losses = plan.loss(parts.model, batch, device)
+    sums = torch.stack([rows.sum() for rows in losses.values()])
+    known = parallel.summed([*(len(rows) for rows in losses.values()), *sums.tolist()])
+    counts, totals = known[: len(losses)], known[len(losses) :]
+    if not all(math.isfinite(total) for total in totals):
+        _refuse_nan(plan, losses, batch, step, folder)
+    own = [weights.get(name, 1.0) * (part / max(count, 1)) for name, part, count in zip(losses, sums, counts, strict=True)]
+    parts.optimiser.zero_grad(set_to_none=True)
+    torch.stack(own).sum().backward()
+    parallel.add_gradients(parts.model.parameters())
+    nn.utils.clip_grad_norm_(parts.model.parameters(), plan.optimiser.clip)
+    means = {name: total / max(count, 1) for name, total, count in zip(losses, totals, counts, strict=True)}
+    parts.balance.observe({name: mean for (name, mean), count in zip(means.items(), counts, strict=True) if count})
+    parts.optimiser.step()
+    parts.averaged.update_parameters(parts.model)
+    total = sum(weights.get(name, 1.0) * mean for name, mean in means.items())
+    return {"total": round(total, 5)} | {name: round(mean, 5) for name, mean in means.items()}
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:
@@ -106,33 +137,44 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
 
 
-def _optimiser(model: nn.Module, config: Optimiser) -> torch.optim.AdamW:
-    """AdamW; no decay on norms and biases."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.rate)
+def _optimiser(model: nn.Module, balance: Balance, config: Optimiser) -> MuonWithAdamW:
+    """Muon for the kernels of convolutions, AdamW for all else; no decay on norms, biases and what the balance learns."""
+    parameters = [*model.parameters(), *balance.parameters()]
+    kernels = [parameter for parameter in parameters if _is_kernel(parameter)]
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1 and not _is_kernel(parameter)]
+    plain = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = [
+        {"params": kernels, "orthogonal": True, "rate": config.kernel_rate, "weight_decay": config.weight_decay},
+        {"params": matrices, "orthogonal": False, "rate": config.rate, "weight_decay": config.weight_decay},
+        {"params": plain, "orthogonal": False, "rate": config.rate, "weight_decay": 0.0},
+    ]
+    return MuonWithAdamW([group for group in groups if group["params"]], lr=config.rate)
 
 
-def _resume(folder: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, plan: Plan) -> checkpoint.State:
+def _is_kernel(parameter: Tensor) -> bool:
+    """A convolution that looks at more than one place; one of 1 x 1 is a matrix like any other."""
+    return parameter.ndim == 4 and parameter[0, 0].numel() > 1
+
+
+def _resume(folder: Path, parts: _Parts, plan: Plan) -> checkpoint.State:
     last = folder / "checkpoints" / "last"
     if not last.exists() and not last.with_name("last.old").exists():
         return checkpoint.State(format=checkpoint.FORMAT, step=0, best=None, people=dict(plan.people))
-    state = checkpoint.load(last, model, averaged, optimiser)
+    state = checkpoint.load(last, *parts)
     if state.people != dict(plan.people):
         raise RunError(f"{last}: trained on other people than the data at hand hold; start a new run")
     return state
 
 
-def _refuse_nan(plan: Plan, losses: Mapping[str, Tensor], batch: Any, step: int, folder: Path) -> None:
+def _refuse_nan(plan: Plan, losses: Mapping[str, Tensor], batch: Any, step: int, folder: Path) -> NoReturn:
     for name, rows in losses.items():
         finite = torch.isfinite(rows.detach())
         if not bool(finite.all()):
             row = int((~finite).nonzero()[0])
             found = {"step": step, "loss": name, **plan.blame(batch, name, row)}
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "nan.json").write_text(json.dumps(found, indent=1) + "\n")
+            write_atomically(folder / "nan.json", json.dumps(found, indent=1) + "\n")
             raise RunError(f"step {step}: the loss of {name} is not finite, first at {found.get('key')}; see {folder / 'nan.json'}")
+    raise RunError(f"step {step}: a loss is not finite in another process; see {folder / 'nan.json'}")
 
 
 def _has_bfloat16(device: torch.device) -> bool:
@@ -143,16 +185,18 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 class _Log:
-    """FOLDER/log.jsonl, one object a line; lines beyond the checkpoint that a run resumes from are dropped first."""
+    """FOLDER/log.jsonl, one object a line, written by the first process; lines beyond the checkpoint that a run resumes from are dropped first."""
 
     def __init__(self, path: Path, step: int):
-        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step] if path.exists() else []
-        write_atomically(path, "".join(line + "\n" for line in kept))
-        self.path = path
+        self.path, self.writes = path, parallel.rank() == 0
+        if self.writes:
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step] if path.exists() else []
+            write_atomically(path, "".join(line + "\n" for line in kept))
 
     def write(self, **entry: object) -> None:
-        with open(self.path, "a") as file:
-            file.write(json.dumps(entry) + "\n")
+        if self.writes:
+            with open(self.path, "a") as file:
+                file.write(json.dumps(entry) + "\n")
 
 
 def _step_of(line: str) -> float:

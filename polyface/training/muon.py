@@ -34,8 +34,9 @@ def _update(group: dict[str, Any], state: Any) -> None:
     for parameter in group["params"]:
         if parameter.grad is None:
             continue
-        if not state[parameter]:
-            state[parameter]["momentum"] = torch.zeros_like(parameter)
+        if not state[parameter]:  # AdamW, whose state_dict this is, asks every state for its step
+            state[parameter] |= {"step": torch.tensor(0.0), "momentum": torch.zeros_like(parameter)}
+        state[parameter]["step"] += 1
         momentum = state[parameter]["momentum"].mul_(MOMENTUM).add_(parameter.grad)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(orthogonal(parameter.grad + MOMENTUM * momentum), alpha=-group["lr"])

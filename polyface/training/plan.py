@@ -15,20 +15,23 @@ from polyface.models import margins
 from polyface.models.losses import LOSSES
 from polyface.models.polyface import PolyFace, build
 from polyface.tasks.kinds import Embedding, Task
-from polyface.training import batches
+from polyface.training import batches, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Config
 from polyface.training.examples import Source, training_sources, validation_sources
 
 
 class FacePlan:
-    """Every step draws from every set, every task has the loss of its kind."""
+    """Every step draws from every set, every task has the loss of its kind. Of several processes each draws and validates its share of the rows."""
 
     def __init__(self, config: Config, data: Path):
         self.config, self.steps, self.seed = config, config.steps, config.seed
         self.optimiser, self.validate_every = config.optimiser, config.validate_every
-        self.weights: Mapping[str, float] = config.losses
         self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.model.tasks)
+        self.weights: Mapping[str, float] = {task.name: config.losses.get(task.name, 1.0) for task in self.tasks}
+        self.balance, self.share = config.balance, batches.share_of(parallel.rank(), parallel.count())
+        if config.batch < parallel.count():
+            raise RequestError(f"a batch of {config.batch} rows cannot be shared by {parallel.count()} processes")
         for name in config.losses:
             if tasks.named(name) not in self.tasks:
                 raise RequestError(f"losses: the network has no task {name}")
@@ -43,7 +46,7 @@ class FacePlan:
         return build(self.config.model, {space: len(keys) for space, keys in self.spaces.items()})
 
     def batches(self, steps: range) -> Iterator[Batch]:
-        return batches.ahead(self.mix, steps, self.crop_size, self.config.threads)
+        return batches.ahead(self.mix, steps, self.crop_size, self.config.threads, self.share)
 
     def crop_size(self, step: int) -> int:
         """The first share of the steps sees smaller crops."""
@@ -51,12 +54,18 @@ class FacePlan:
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
         rows = {task.name: torch.from_numpy(task.labelled(batch.labels[task.name]).nonzero()[0]).to(device) for task in self.tasks}
-        rows = {name: index for name, index in rows.items() if len(index)}
+        counts: list[float] = [len(index) for index in rows.values()]
+        if model.training:  # a head that any process has rows for runs in all of them, since they share its batch statistics
+            counts = parallel.summed(counts)
+        rows = {name: index for (name, index), count in zip(rows.items(), counts, strict=True) if count}
         outputs = model(torch.from_numpy(batch.images).to(device), rows)
         losses = {}
         for task in self.tasks:
             if task.name in rows:
                 chosen = rows[task.name]
+                if not len(chosen):
+                    losses[task.name] = outputs[task.name].flatten(1).sum(1)  # no rows here, but other processes wait for the backward pass of the head
+                    continue
                 labels = {name: torch.from_numpy(array).to(device)[chosen] for name, array in batch.labels[task.name].items()}
                 if isinstance(task, Embedding):
                     losses[task.name] = self._identity_loss(model, outputs[task.name], labels["person"], batch.dataset[chosen.cpu().numpy()])
@@ -65,17 +74,18 @@ class FacePlan:
         return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """The mean loss of each task on the validation splits, and their weighted sum as `loss`."""
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
+        """The mean loss of each task on the validation splits, and their sum by the recipe's weights, whatever the balance, as `loss`."""
+        names = [task.name for task in self.tasks]
+        sums, counts = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
         model.eval()
         with torch.inference_mode():
             for batch in self._validation_batches():
                 for name, rows in self.loss(model, batch, device).items():
-                    sums[name] = sums.get(name, 0.0) + float(rows.sum())
-                    counts[name] = counts.get(name, 0) + len(rows)
-        means = {name: sums[name] / counts[name] for name in sums}
-        return means | ({"loss": sum(self.weights.get(name, 1.0) * mean for name, mean in means.items())} if means else {})
+                    sums[name] += float(rows.sum())
+                    counts[name] += len(rows)
+        everywhere = parallel.summed([*sums.values(), *counts.values()])
+        means = {name: total / rows for name, total, rows in zip(names, everywhere, everywhere[len(names) :], strict=False) if rows}
+        return means | ({"loss": sum(self.weights[name] * mean for name, mean in means.items())} if means else {})
 
     def blame(self, batch: Batch, name: str, row: int) -> dict[str, object]:
         """Which data set and picture a row of a task's losses came from, and all pictures of the batch."""
@@ -100,7 +110,7 @@ class FacePlan:
     def _validation_batches(self) -> Iterator[Batch]:
         for source in self.validation:
             rows, keys = [], []
-            for example in source.examples.items:
+            for example in source.examples.items[self.share]:
                 try:
                     rows.append(batches.plain_row(source, example, self.tasks, self.crop))
                     keys.append(example.record.key)

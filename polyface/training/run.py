@@ -13,7 +13,7 @@ from polyface.inference.card import Card, Data, Detector, entry_of_crop
 from polyface.models.export import new_card, write_model
 from polyface.models.polyface import PolyFace
 from polyface.runtime import processors
-from polyface.training import loop
+from polyface.training import loop, parallel
 from polyface.training.config import Config, load, to_toml
 from polyface.training.examples import Source
 from polyface.training.plan import FacePlan
@@ -22,19 +22,28 @@ from polyface.training.plan import FacePlan
 def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str] = (), resume: Path | None = None, report: loop.Report | None = None) -> Path:
     """Train a recipe into a run folder (config.toml, log.jsonl, checkpoints/, model/), or go on with one. Returns the folder.
 
-    Raises RequestError before anything is trained where the recipe, the data or the run folder do not fit.
+    Under torchrun all its processes train together; the folder is one that all of them see, and the first writes it. Raises RequestError before anything is trained where
+    the recipe, the data or the run folder do not fit.
     """
+    with parallel.joined():
+        return _train(recipe, data, out, settings, resume, report)
+
+
+def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
     config = load(str(resume / "config.toml") if resume else recipe, list(settings))
     folder = resume or out or Path("runs") / config.name
     if not resume and (folder / "checkpoints").exists():
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
-    torch.set_num_threads(config.compute_threads or processors())
+    torch.set_num_threads(config.compute_threads or max(1, processors() // parallel.beside()))
     plan = FacePlan(config, datasets.data_folder(data))
-    write_atomically(folder / "config.toml", to_toml(config))
-    write_atomically(folder / "data.json", plan.summary())
+    writes = parallel.rank() == 0
+    if writes:
+        write_atomically(folder / "config.toml", to_toml(config))
+        write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
     assert isinstance(model, PolyFace)
-    write_model(model, card_of(config, model, plan, datasets.data_folder(data)), folder / "model")
+    if writes:
+        write_model(model, card_of(config, model, plan, datasets.data_folder(data)), folder / "model")
     return folder
 
 

@@ -89,6 +89,17 @@ def test_threads_and_the_step_one_starts_at_change_nothing(sources: tuple[Source
         assert same(batch, batches.draw_batch(mixed(sources), step, 64 if step < 8 else 128))
 
 
+@pytest.mark.parametrize("processes", [2, 3, 8])
+def test_the_shares_of_any_number_of_processes_are_the_joined_batch(sources: tuple[Source, ...], processes: int) -> None:
+    mix, joined = mixed(sources), batches.draw_batch(mixed(sources), 3, 64)
+    for rank in range(processes):
+        share = batches.share_of(rank, processes)
+        own = batches.draw_batch(mix, 3, 64, share)
+        assert len(own.keys) >= 8 // processes and same(own, next(batches.ahead(mix, range(3, 4), lambda step: 64, 1, share)))
+        labels = {task: {name: array[share] for name, array in arrays.items()} for task, arrays in joined.labels.items()}
+        assert same(own, Batch(joined.images[share], labels, joined.dataset[share], joined.keys[share]))
+
+
 def test_a_batch_has_the_arrays_of_the_contract(sources: tuple[Source, ...]) -> None:
     batch = batches.draw_batch(mixed(sources), 0, 96)
     assert batch.images.shape == (8, 96, 96, 3) and batch.images.dtype == np.uint8

@@ -17,24 +17,27 @@ from torch.optim.swa_utils import AveragedModel
 
 from polyface.errors import RequestError, RunError
 from polyface.training import checkpoint
+from polyface.training.balance import Uncertainty
 from polyface.training.checkpoint import State
 
 torch.set_num_threads(1)
 
 
-def parts(seed: int = 0, width: int = 3) -> tuple[nn.Module, AveragedModel, torch.optim.AdamW]:
+def parts(seed: int = 0, width: int = 3) -> tuple[nn.Module, AveragedModel, torch.optim.AdamW, Uncertainty]:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width)).to(memory_format=torch.channels_last)
-    return model, AveragedModel(model, use_buffers=True), torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay": 0.1}], lr=0.1)
+    optimiser = torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay": 0.1}], lr=0.1)
+    return model, AveragedModel(model, use_buffers=True), optimiser, Uncertainty({"a": 1.0, "b": 2.0})
 
 
-def stepped(seed: int = 0) -> tuple[nn.Module, AveragedModel, torch.optim.AdamW]:
-    model, averaged, optimiser = parts(seed)
+def stepped(seed: int = 0) -> tuple[nn.Module, AveragedModel, torch.optim.AdamW, Uncertainty]:
+    model, averaged, optimiser, balance = parts(seed)
+    nn.init.normal_(balance.log_variance)
     for _ in range(2):
         model(torch.randn(2, 3, 5, 5)).square().sum().backward()
         optimiser.step()
         averaged.update_parameters(model)
-    return model, averaged, optimiser
+    return model, averaged, optimiser, balance
 
 
 def state(step: int) -> State:
@@ -60,6 +63,7 @@ def test_everything_comes_back_exactly(saved: Path) -> None:
     others, originals = parts(seed=5), stepped()
     assert checkpoint.load(saved, *others) == state(7)
     assert equal(others[0].state_dict(), originals[0].state_dict()) and equal(others[1].state_dict(), originals[1].state_dict())
+    assert equal(others[3].state_dict(), originals[3].state_dict()) and others[3].weights() != parts()[3].weights()
     found, wanted = others[2].state_dict(), originals[2].state_dict()
     assert [{**group, "betas": tuple(group["betas"])} for group in found["param_groups"]] == wanted["param_groups"]
     assert all(equal(found["state"][index], wanted["state"][index]) for index in wanted["state"])
@@ -70,7 +74,7 @@ def test_no_file_of_a_checkpoint_is_a_pickle(saved: Path) -> None:
     assert {path.suffix for path in saved.iterdir()} == {".safetensors", ".json"}
 
 
-@pytest.mark.parametrize("saves_until_full", [0, 1, 2])
+@pytest.mark.parametrize("saves_until_full", [0, 1, 2, 3])
 def test_a_full_disk_leaves_the_last_checkpoint_whole(saved: Path, monkeypatch: pytest.MonkeyPatch, saves_until_full: int) -> None:
     real, count = checkpoint.save_file, iter(range(10))
 
@@ -126,7 +130,7 @@ def test_killed_at_any_moment_of_two_saves_a_whole_checkpoint_is_there(saved: Pa
 
 
 def test_a_checkpoint_cut_in_half_is_refused_by_name(saved: Path) -> None:
-    for name in ("model.safetensors", "averaged.safetensors", "optimiser.safetensors", "optimiser.json", "state.json"):
+    for name in ("model.safetensors", "averaged.safetensors", "balance.safetensors", "optimiser.safetensors", "optimiser.json", "state.json"):
         whole = (saved / name).read_bytes()
         (saved / name).write_bytes(whole[: len(whole) // 2])
         with pytest.raises(RequestError, match=name.replace(".", r"\.")) as caught:
@@ -148,7 +152,7 @@ def test_a_checkpoint_of_another_version_is_refused(saved: Path) -> None:
         checkpoint.load(saved, *parts())
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "averaged.safetensors", "optimiser.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "averaged.safetensors", "balance.safetensors", "optimiser.safetensors"])
 def test_a_pickle_is_refused_and_never_run(saved: Path, name: str) -> None:
     class Evil:
         def __reduce__(self) -> tuple:

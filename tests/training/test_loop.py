@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from polyface.errors import RunError
 from polyface.synth.write import write
 from polyface.training import checkpoint, loop
-from polyface.training.config import Optimiser, load
+from polyface.training.config import Method, Optimiser, load
 from polyface.training.plan import FacePlan
 
 torch.set_num_threads(1)
@@ -37,6 +37,7 @@ class Line:
     seed: int = 3
     optimiser: Optimiser = Optimiser(rate=0.05, ema=0.5)  # noqa: RUF009
     weights: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"fit": 2.0})
+    balance: Method = "fixed"
     validate_every: int = 4
     people: Mapping[str, str] = dataclasses.field(default_factory=dict)
     validations: list[float] = dataclasses.field(default_factory=list)
