@@ -23,9 +23,9 @@ def mean_angle_error(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def words_of_angles(angles: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Which of the T + 1 ranges between ascending thresholds [T] an angle [N] falls in, int64 [N]; one on a threshold is in the upper."""
+    """Which of the T + 1 ranges between ascending thresholds [T] an angle [N] falls in, int64 [N]; one on a threshold is in the upper. A threshold may be infinite."""
     angles, thresholds = np.asarray(angles, np.float64), np.asarray(thresholds, np.float64)
-    require_finite(angles=angles, thresholds=thresholds)
+    require_finite(angles=angles, thresholds=np.nan_to_num(thresholds, nan=np.nan, posinf=0.0, neginf=0.0))
     return np.digitize(angles, thresholds).astype(np.int64)
 
 
