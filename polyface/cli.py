@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -33,8 +33,10 @@ app = App(
 )
 datasets = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
 synth = App(name="synth", help="Drawn people, every label known, to try and test with.", sort_key=8)
+reproduce = App(name="reproduce", help="Experiments and papers, rebuilt from their recipes to their tables.", sort_key=9)
 app.command(datasets)
 app.command(synth)
+app.command(reproduce)
 
 Model = Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours. The installed weights where nothing is said.")]
 Data = Annotated[Path | None, Parameter(help="The folder of the data sets: DIR/<name>, DIR/<name>.zip or DIR/<name>.tar.", env_var="POLYFACE_DATA")]
@@ -146,13 +148,16 @@ def info(
     /,
     *,
     json: Annotated[bool, Parameter(help="The whole card, as JSON.")] = False,
+    markdown: Annotated[bool, Parameter(help="The whole card, as a page in Markdown.")] = False,
 ) -> None:
     """What a model answers, how well, what it learned from, and what it was never shown."""
-    from polyface.inference import card, engine
+    from polyface.inference import card, card_page, engine
 
     loaded = engine.load(model)
     if json:
         sys.stdout.write(card.json_of_card(loaded.card).decode())
+    elif markdown:
+        sys.stdout.write(card_page.markdown(loaded.card, loaded.drift))
     else:
         _print_card(loaded.card, loaded.label)
 
@@ -244,11 +249,22 @@ def export(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="The model directory. RUN/model where nothing is said.")] = None,
+    int8: Annotated[bool, Parameter(help="Make model.int8.onnx of the model.onnx that is there, and compare them, on pictures of the sets it learned from.")] = False,
+    data: Data = None,
 ) -> None:
-    """Write a run's best network as ONNX with its card inside, compared with torch."""
-    from polyface.models import export
+    """Write a run's best network as ONNX with its card inside, compared with torch; or that network in eight bits."""
+    if not int8:
+        from polyface.models import export
 
-    print(export.export(run, out))
+        print(export.export(run, out))
+        return
+    from polyface import terminal
+    from polyface.models.quantise import quantise
+
+    with terminal.progress("crops") as report:
+        made = quantise(run, data, out, lambda name, done, total: report(done, total, name))
+    terminal.table(made.rows())
+    print(made.path)
 
 
 # Data sets
@@ -401,6 +417,54 @@ def synth_write(
 
     number = write.write(layout, out, people, photos, seed)
     print(f"{number} pictures in {out}")
+
+
+# Experiments and papers
+
+
+@reproduce.command(name="transfer", sort_key=1)
+def reproduce_transfer(
+    *,
+    scale: Annotated[Literal["smoke", "small"], Parameter(help="smoke: drawn people, a minute; small: real sets, three hours.", show_default=True)] = "smoke",
+    only: Annotated[str | None, Parameter(help="Only this part (screen, seeds, grain, long), or this run by its name.")] = None,
+    data: Data = None,
+    out: Annotated[Path | None, Parameter(help="Where runs and the page go; runs that are done there stay done. runs/transfer-<scale> where nothing is said.")] = None,
+) -> None:
+    """What tasks gain or lose from each other, and what coarse labels give: run after run, then one page with tables and heat maps."""
+    from polyface import terminal
+    from polyface.papers import transfer, transfer_page
+
+    folder = out or Path("runs") / f"transfer-{scale}"
+    with terminal.progress("runs") as report:
+        findings = transfer.reproduce(scale, data, folder, only, report)
+    terminal.table(transfer_page.verdict_rows(findings.verdicts))
+    for line in transfer_page.sentences(findings):
+        print(line)
+    print(folder / transfer.PAGE)
+
+
+@reproduce.command(name="fusion", sort_key=2)
+def reproduce_fusion(
+    *,
+    scale: Annotated[
+        Literal["smoke", "small", "paper"],
+        Parameter(help="smoke: drawn people, a minute; small: twenty minutes a world; paper: 20,000 iterations of 200, all networks.", show_default=True),
+    ] = "smoke",
+    only: Annotated[
+        str | None, Parameter(help="Only a world (celeba, pins, drawn, strangers), a split (celeba/image), a network (celeba/image/gender), or page.")
+    ] = None,
+    data: Data = None,
+    features: Annotated[tuple[str, ...], Parameter(help="Features of your own to fuse, as name=E.npz with keys [N] and features [N, d]; may be repeated.")] = (),
+    manifest: Annotated[Path | None, Parameter(help="A set of your own, as the only world.")] = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
+    out: Annotated[Path | None, Parameter(help="Where networks and the page go; what is done there stays done. runs/fusion-<scale> where nothing is said.")] = None,
+) -> None:
+    """Li and Zhu 2016: features learned for one task used for others, and fused; every table and figure, in honest splits too, with a verdict for every claim."""
+    from polyface import terminal
+    from polyface.papers import fusion
+
+    with terminal.progress("steps") as report:
+        print(fusion.reproduce(scale, out or Path("runs") / f"fusion-{scale}", data, only, features, manifest, settings, terminal.say, report))
 
 
 def _names(listed: str | None) -> list[str] | None:

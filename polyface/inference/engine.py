@@ -1,6 +1,8 @@
 """A model directory -> answers for crops. No task is named here: the card says which there are.
 
-A model is a directory with `card.json` and `model.onnx` (or `model.int8.onnx`), a single .onnx file that carries its card, or the installed package of weights.
+A model is a directory with `card.json`, `model.onnx` and perhaps `model.int8.onnx`, a single .onnx file that carries its card, or the installed package of weights. In a
+directory the network in eight bits answers where there is one, since it is several times faster; DIR/model.onnx names the other. One whose answers drift by more than
+is allowed (`drift.py`), or that does not say by how much, answers nobody.
 """
 
 import importlib
@@ -15,22 +17,30 @@ from polyface import files, runtime
 from polyface.errors import RequestError, RunError, nearest, reason
 from polyface.images.align import Crop
 from polyface.inference.card import CARD_IN_ONNX, Card, card_of_json, crop_of_card, read_card, tasks_of_card
+from polyface.inference.drift import DRIFT_IN_ONNX, Drift, drift_of_json
 from polyface.tasks.kinds import Task
 
-NETWORKS = ("model.onnx", "model.int8.onnx")
+FLOATS, INT8 = "model.onnx", "model.int8.onnx"
+NETWORKS = (INT8, FLOATS)
+"""The networks of a directory; the first that is there answers."""
+
+SAME_IN_BOTH_CARDS = ("name", "created", "commit", "crop", "tasks")
+"""What says that a card is of this network; scores and calibrations come later."""
+
 CHUNK = 32
 """Crops in one pass. More gain nothing on a processor and cost memory."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A network that answers. sha256 is that of its ONNX file."""
+    """A network that answers. sha256 is that of its ONNX file; drift, of one in eight bits, how far it is from the one that it was made from."""
 
     card: Card
     tasks: tuple[Task, ...]
     crop: Crop
     sha256: str
     session: Any = field(repr=False)
+    drift: Drift | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -46,7 +56,7 @@ class Engine:
         return tuple(task for task in self.tasks if task.name in wanted)
 
     def run(self, crops: np.ndarray, tasks: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """Crops uint8 RGB [N, S, S, 3] -> {task name: float32 [N, ...]}, of all tasks or of those named; the network computes no other.
+        """Crops uint8 RGB [N, S, S, 3] -> {task name: float32 [N, ...]}, of all tasks or of those named.
 
         Raises RequestError for crops of another shape and tasks the model does not have, RunError where the network fails.
         """
@@ -80,15 +90,18 @@ def load(path: Path | None = None, threads: int | None = None) -> Engine:
     path = _installed() if path is None else Path(path)
     network = _network(path)
     session = runtime.session(network, threads)
-    if path.is_dir():
-        card = read_card(path / "card.json")
-    else:
-        inside = session.get_modelmeta().custom_metadata_map.get(CARD_IN_ONNX)
-        if inside is None:
-            raise RequestError(f"{network}: carries no card, so it is no model of polyface")
-        card = card_of_json(inside.encode(), f"{network}: its card")
-    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session)
+    said = session.get_modelmeta().custom_metadata_map
+    inside = card_of_json(said[CARD_IN_ONNX].encode(), f"{network}: its card") if CARD_IN_ONNX in said else None
+    card = read_card(path / "card.json") if path.is_dir() else inside
+    if card is None:
+        raise RequestError(f"{network}: carries no card, so it is no model of polyface")
+    if inside is not None:
+        _check_cards(card, inside, network)
+    drift = drift_of_json(said[DRIFT_IN_ONNX].encode(), str(network)) if DRIFT_IN_ONNX in said else None
+    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session, drift)
     _check(engine, network)
+    if drift is not None or network.name == INT8:
+        _check_drift(engine, network)
     return engine
 
 
@@ -127,6 +140,22 @@ def _check(engine: Engine, network: Path) -> None:
         if task.name not in outputs:
             raise RequestError(f"{network}: the card promises {task.name!r}, which the network does not put out{nearest(task.name, outputs)}")
         _compare(network, task.name, outputs[task.name][1:], _shape(task, engine.crop.size))
+
+
+def _check_cards(beside: Card, inside: Card, network: Path) -> None:
+    """The card beside a network is of this network, and not of one that lay here before or after it."""
+    for what in SAME_IN_BOTH_CARDS:
+        if getattr(beside, what) != getattr(inside, what):
+            raise RequestError(f"{network}: the card inside is of another network than card.json beside it: they differ in {what!r}")
+
+
+def _check_drift(engine: Engine, network: Path) -> None:
+    """A network in eight bits answers as the one that it was made from, or not at all."""
+    if engine.drift is None:
+        raise RequestError(f"{network}: in eight bits, and nobody measured how far its answers drift; make it with `polyface export --int8`")
+    wrong = engine.drift.too_far(engine.tasks)
+    if wrong:
+        raise RequestError(f"{network}: set aside: {'; '.join(wrong)}; {FLOATS} answers instead where --model names it")
 
 
 def _compare(network: Path, name: str, stated: list[Any], expected: tuple[int, ...]) -> None:

@@ -22,6 +22,7 @@ from polyface.errors import RequestError, RunError
 from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.inference import card as cards
+from polyface.inference.engine import FLOATS, INT8
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.weights import read_tensors
 
@@ -48,7 +49,8 @@ def write_model(model: PolyFace, card: cards.Card, folder: Path) -> Path:
     compare(model, content, card.crop.size)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(exported_weights(model), folder / "model.safetensors", metadata={"polyface": card.name})
-    write_atomically(folder / "model.onnx", content)
+    (folder / INT8).unlink(missing_ok=True)  # it was made of another network
+    write_atomically(folder / FLOATS, content)
     cards.write_card(folder / "card.json", card)
     return folder
 
@@ -70,29 +72,42 @@ def new_card(name: str, model: PolyFace, crop: cards.CropEntry, data: Sequence[c
 
 def export(folder: Path, out: Path | None = None) -> Path:
     """The model directory of a model directory or run folder, its ONNX file written anew from its weights."""
-    source = folder / "model" if (folder / "model" / "card.json").exists() else folder
+    source = model_directory(folder)
     card = cards.read_card(source / "card.json")
     model = build(model_config(card, source), {})
     weights = read_tensors(source / "model.safetensors")
-    missing = sorted(exported_weights(model).keys() - weights.keys())
-    if missing:
-        raise RequestError(f"{source / 'model.safetensors'}: {missing[0]} is missing")
+    for name, wanted in exported_weights(model).items():
+        if name not in weights:
+            raise RequestError(f"{source / 'model.safetensors'}: {name} is missing")
+        if weights[name].shape != wanted.shape:
+            raise RequestError(f"{source / 'model.safetensors'}: {name} is of shape {list(weights[name].shape)}, the network of its card wants {list(wanted.shape)}")
     model.load_state_dict(weights, strict=False)
     return write_model(model, card, out or source)
+
+
+def model_directory(folder: Path) -> Path:
+    """The model directory of a run folder, or the folder itself."""
+    return folder / "model" if (folder / "model" / "card.json").exists() else folder
 
 
 def model_config(card: cards.Card, folder: Path) -> ModelConfig:
     """The widths of the network of a card, from its weights' own shapes."""
     weights = read_tensors(folder / "model.safetensors")
+
+    def channels(name: str) -> int:
+        if name not in weights:
+            raise RequestError(f"{folder / 'model.safetensors'}: {name} is missing")
+        return weights[name].shape[0]
+
     stages: dict[int, int] = {}
     for name in weights:
         if name.startswith("trunk.stages."):
             stage, block = (int(part) for part in name.split(".")[2:4])
             stages[stage] = max(stages.get(stage, 0), block + 1)
-    widths = tuple(weights[f"trunk.stages.{stage}.0.first.weight"].shape[0] for stage in sorted(stages))
+    widths = tuple(channels(f"trunk.stages.{stage}.0.first.weight") for stage in sorted(stages))
     hidden = next((tensor.shape[0] for name, tensor in weights.items() if name.endswith(".hidden.weight")), ModelConfig().hidden)
-    fine = weights["neck.smooth.0.weight"].shape[0] if "neck.smooth.0.weight" in weights else ModelConfig().fine
-    stem = weights["trunk.stem.0.weight"].shape[0]
+    fine = channels("neck.smooth.0.weight") if any(name.startswith("neck.") for name in weights) else ModelConfig().fine
+    stem = channels("trunk.stem.0.weight")
     return ModelConfig(tasks=tuple(card.tasks), stem=stem, widths=widths, blocks=tuple(stages[stage] for stage in sorted(stages)), fine=fine, hidden=hidden)
 
 

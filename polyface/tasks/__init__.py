@@ -3,6 +3,7 @@
 from polyface.errors import RequestError, nearest
 from polyface.tasks.age import age
 from polyface.tasks.attributes import attributes
+from polyface.tasks.derive import derive, retell
 from polyface.tasks.expression import expression
 from polyface.tasks.gender import gender
 from polyface.tasks.identity import identity
@@ -24,6 +25,6 @@ def named(name: str) -> Task:
 
 
 __all__ = [
-    "TASKS", "Angles", "Category", "Embedding", "Points", "Regions", "Scale", "Task", "Traits", "age", "attributes", "expression", "gender", "identity", "landmarks",
-    "named", "parsing", "pose", "race",
+    "TASKS", "Angles", "Category", "Embedding", "Points", "Regions", "Scale", "Task", "Traits", "age", "attributes", "derive", "expression", "gender",
+    "identity", "landmarks", "named", "parsing", "pose", "race", "retell",
 ]  # fmt: skip

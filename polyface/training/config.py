@@ -65,14 +65,22 @@ class Augment(_Strict, frozen=True, kw_only=True):
 
 
 class Optimiser(_Strict, frozen=True, kw_only=True):
-    """Muon for the kernels of convolutions, AdamW for all else; linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights."""
+    """Muon for the kernels of convolutions, AdamW for all else; linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights.
 
+    Or SGD with momentum and a rate that drops, as older papers have it.
+    """
+
+    algorithm: Literal["muon", "sgd"] = "muon"
     kernel_rate: Positive = 0.02
     rate: Positive = 2e-3
     weight_decay: float = 0.05
     warmup: Share = 0.03
     clip: Positive = 5.0
     ema: Share = 0.999
+    momentum: Share = 0.9
+    """Of SGD."""
+    drops: tuple[Share, ...] = ()
+    """Shares of the steps after which the rate falls to a tenth, in place of the cosine."""
 
 
 class Identity(_Strict, frozen=True, kw_only=True):

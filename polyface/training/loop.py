@@ -9,7 +9,7 @@ another number of them.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -107,7 +107,7 @@ def _step(plan: Plan, parts: _Parts, weights: Mapping[str, float], batch: Any, s
     """One step; returns the mean of every loss over all processes."""
     torch.manual_seed(plan.seed * 1_000_003 + step + parallel.rank() * NOISE_APART)
     for group in parts.optimiser.param_groups:
-        group["lr"] = group["rate"] * rate_factor(step, plan.steps, plan.optimiser.warmup)
+        group["lr"] = group["rate"] * rate_factor(step, plan.steps, plan.optimiser.warmup, plan.optimiser.drops)
     parts.model.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
         losses = plan.loss(parts.model, batch, device)
@@ -129,16 +129,18 @@ def _step(plan: Plan, parts: _Parts, weights: Mapping[str, float], batch: Any, s
     return {"total": round(total, 5)} | {name: round(mean, 5) for name, mean in means.items()}
 
 
-def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Linear warm-up over a share of the steps, then half a cosine to zero."""
+def rate_factor(step: int, steps: int, warmup: float, drops: Sequence[float] = ()) -> float:
+    """Linear warm-up over a share of the steps, then half a cosine to zero; or a tenth after each of the drops, which are shares of the steps."""
     rise = max(1.0, warmup * steps)
     if step < rise:
         return (step + 1) / (rise + 1)
+    if drops:
+        return 0.1 ** sum(step >= drop * steps for drop in drops)
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
 
 
-def _optimiser(model: nn.Module, balance: Balance, config: Optimiser) -> MuonWithAdamW:
-    """Muon for the kernels of convolutions, AdamW for all else; no decay on norms, biases and what the balance learns."""
+def _optimiser(model: nn.Module, balance: Balance, config: Optimiser) -> torch.optim.Optimizer:
+    """Muon for the kernels of convolutions, AdamW for all else, or SGD; no decay on norms, biases and what the balance learns."""
     parameters = [*model.parameters(), *balance.parameters()]
     kernels = [parameter for parameter in parameters if _is_kernel(parameter)]
     matrices = [parameter for parameter in parameters if parameter.ndim > 1 and not _is_kernel(parameter)]
@@ -148,6 +150,9 @@ def _optimiser(model: nn.Module, balance: Balance, config: Optimiser) -> MuonWit
         {"params": matrices, "orthogonal": False, "rate": config.rate, "weight_decay": config.weight_decay},
         {"params": plain, "orthogonal": False, "rate": config.rate, "weight_decay": 0.0},
     ]
+    if config.algorithm == "sgd":
+        groups[0]["rate"] = config.rate
+        return torch.optim.SGD([group for group in groups if group["params"]], lr=config.rate, momentum=config.momentum)
     return MuonWithAdamW([group for group in groups if group["params"]], lr=config.rate)
 
 

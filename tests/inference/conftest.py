@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from polyface import tasks
 from polyface.images.align import Crop
 from polyface.inference import card as cards
+from polyface.inference.drift import DRIFT_IN_ONNX, Drift
 
 SIZE = 64
 CROP = Crop().scaled(SIZE)
@@ -39,13 +41,19 @@ def model(tmp_path: Path, card: cards.Card) -> Path:
 
 
 @pytest.fixture
-def write_network() -> Callable[..., Path]:
-    """write_network(path, card=None, names=all): the network alone, with a card inside where one is given."""
+def drift() -> Drift:
+    """What a network in eight bits says that answers just as the one in floats."""
+    return Drift(of="tiny@000000000000", sets=("drawn",), calibrated=3, measured=3, drift={task.name: 0.0 for task in tasks.TASKS})
 
-    def write(path: Path, card: cards.Card | None = None, names: Sequence[str] | None = None) -> Path:
+
+@pytest.fixture
+def write_network() -> Callable[..., Path]:
+    """write_network(path, card=None, names=all, drift=None): the network alone, with a card inside where one is given, and what one in eight bits says of itself."""
+
+    def write(path: Path, card: cards.Card | None = None, names: Sequence[str] | None = None, drift: Drift | None = None) -> Path:
         built = network(names)
-        if card is not None:
-            helper.set_model_props(built, {"polyface.card": cards.json_of_card(card).decode()})
+        inside = {"polyface.card": cards.json_of_card(card).decode()} if card is not None else {}
+        helper.set_model_props(built, inside | ({DRIFT_IN_ONNX: msgspec.json.encode(drift).decode()} if drift is not None else {}))
         onnx.save(built, path)
         return path
 

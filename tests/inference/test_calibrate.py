@@ -19,6 +19,7 @@ from polyface.inference import calibrate_pairs as pairs
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
 from polyface.inference.analyze import answer_of, in_words
+from polyface.inference.drift import Drift
 from polyface.labels import People, Ranges, TraitNames, same_words, words
 from polyface.synth.write import write
 from polyface.tasks import scoring
@@ -242,10 +243,11 @@ def test_too_few_people_give_no_line() -> None:
 # The model directory and the command
 
 
-def test_every_network_of_a_directory_is_measured(model: Path, card: cards.Card, write_network) -> None:
+def test_every_network_of_a_directory_is_measured(model: Path, card: cards.Card, write_network, drift: Drift) -> None:
     assert list(calibration.networks_of(model)) == ["model.onnx"]
-    write_network(model / "model.int8.onnx", card)
-    assert list(calibration.networks_of(model)) == ["model.onnx", "model.int8.onnx"]
+    write_network(model / "model.onnx", card)
+    write_network(model / "model.int8.onnx", card, drift=drift)
+    assert list(calibration.networks_of(model)) == ["model.int8.onnx", "model.onnx"]  # the one that answers first: calibration is fitted to it
     with pytest.raises(RequestError, match="written into a model directory"):
         calibration.networks_of(model / "model.onnx")
 

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from polyface import files, tasks
 from polyface.errors import RequestError
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
+from polyface.inference.drift import Drift
 
 
 @pytest.fixture
@@ -75,9 +78,62 @@ def test_one_file_without_card_is_refused(tmp_path: Path, write_network: Callabl
         engines.load(write_network(tmp_path / "alone.onnx"), threads=1)
 
 
-def test_the_int8_network_serves_where_it_is_the_only_one(model: Path) -> None:
-    (model / "model.onnx").rename(model / "model.int8.onnx")
+def test_the_network_in_eight_bits_answers_where_there_is_one(model: Path, write_network: Callable, drift: Drift) -> None:
+    write_network(model / "model.int8.onnx", drift=drift)
+    found = engines.load(model, threads=1)
+    assert found.label == f"tiny@{files.sha256_of_file(model / 'model.int8.onnx')[:12]}" and found.drift == drift
+    (model / "model.onnx").unlink()
     assert engines.load(model, threads=1).tasks == tasks.TASKS
+
+
+def test_the_network_in_floats_is_named_by_its_file(model: Path, card: cards.Card, write_network: Callable, drift: Drift) -> None:
+    write_network(model / "model.int8.onnx", card, drift=drift)
+    write_network(model / "model.onnx", card)
+    found = engines.load(model / "model.onnx", threads=1)
+    assert found.sha256 == files.sha256_of_file(model / "model.onnx") and found.drift is None
+
+
+def test_eight_bits_of_which_nobody_knows_how_they_drift_answer_nobody(model: Path, write_network: Callable) -> None:
+    write_network(model / "model.int8.onnx")
+    with pytest.raises(RequestError, match=r"model\.int8\.onnx: in eight bits, and nobody measured how far its answers drift; .*export --int8"):
+        engines.load(model, threads=1)
+
+
+@pytest.mark.parametrize("name", ["model.int8.onnx", "renamed.onnx"])
+def test_eight_bits_that_drift_too_far_are_set_aside_by_task_under_any_name(model: Path, card: cards.Card, write_network: Callable, drift: Drift, name: str) -> None:
+    far = msgspec.structs.replace(drift, drift={**drift.drift, "landmarks": 0.2})
+    write_network(model / name, card, drift=far)
+    with pytest.raises(RequestError, match=rf"{name}: set aside: landmarks drifts by 0\.2 eye distances .*, 0\.015 is allowed; model\.onnx answers instead") as refused:
+        engines.load(model / name if name == "renamed.onnx" else model, threads=1)
+    assert "age" not in str(refused.value)
+
+
+def test_a_task_whose_drift_was_never_measured_is_named(model: Path, write_network: Callable, drift: Drift) -> None:
+    write_network(model / "model.int8.onnx", drift=msgspec.structs.replace(drift, drift={"age": 0.1}))
+    with pytest.raises(RequestError, match="nobody measured how far identity drifts"):
+        engines.load(model, threads=1)
+
+
+@pytest.mark.parametrize("network", ["model.onnx", "model.int8.onnx"])
+def test_a_network_of_another_training_than_its_card_is_named(model: Path, card: cards.Card, write_network: Callable, drift: Drift, network: str) -> None:
+    older = msgspec.structs.replace(card, commit="0123456789ab")
+    write_network(model / network, older, drift=drift if "int8" in network else None)
+    with pytest.raises(RequestError, match=rf"{network}: the card inside is of another network than card.json beside it: they differ in 'commit'"):
+        engines.load(model, threads=1)
+
+
+def test_scores_and_calibrations_may_differ_between_the_card_inside_and_the_one_beside(model: Path, card: cards.Card, write_network: Callable) -> None:
+    write_network(model / "model.onnx", msgspec.structs.replace(card, limits=("said later",)))
+    assert engines.load(model, threads=1).card == card
+
+
+def test_a_network_with_a_card_of_another_format_inside_is_named(model: Path, card: cards.Card, write_network: Callable) -> None:
+    write_network(model / "model.onnx", card)
+    built = onnx.load(model / "model.onnx")
+    onnx.helper.set_model_props(built, {"polyface.card": cards.json_of_card(card).decode().replace('"polyface": 1', '"polyface": 7', 1)})
+    onnx.save(built, model / "model.onnx")
+    with pytest.raises(RequestError, match=r"model\.onnx: its card: a card of format 7; this polyface reads format 1"):
+        engines.load(model, threads=1)
 
 
 def test_a_promised_output_that_is_missing_is_named(model: Path, write_network: Callable) -> None:

@@ -1,12 +1,14 @@
 """A model directory that the engine loads and that agrees with torch, or none at all."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from polyface import tasks
 from polyface.errors import RequestError, RunError
@@ -63,6 +65,31 @@ def test_a_directory_is_exported_anew_from_its_weights(directory: Path, tmp_path
     crops = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     first, second = engine.load(directory, threads=1).run(crops), engine.load(again, threads=1).run(crops)
     assert all(np.allclose(first[name], second[name], atol=1e-5) for name in first)
+
+
+@pytest.mark.parametrize("name", ["trunk.stem.0.weight", "trunk.stages.2.0.first.weight", "neck.smooth.0.weight", "heads.age.logits.bias"])
+def test_a_directory_with_a_tensor_too_few_is_refused_by_its_name(directory: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(RequestError, match=rf"model\.safetensors: {name} is missing"):
+        export.export(copy_of(directory, tmp_path, lambda weights: weights.pop(name)))
+
+
+def test_a_directory_with_a_tensor_of_another_shape_is_refused_by_its_name(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"model\.safetensors: heads\.age\.logits\.bias is of shape \[3\], the network of its card wants \[117\]"):
+        export.export(copy_of(directory, tmp_path, lambda weights: weights.update({"heads.age.logits.bias": torch.zeros(3)})))
+
+
+def copy_of(directory: Path, folder: Path, spoil: Callable[[dict[str, torch.Tensor]], object]) -> Path:
+    shutil.copytree(directory, folder / "copy")
+    weights = load_file(directory / "model.safetensors")
+    spoil(weights)
+    save_file(weights, folder / "copy" / "model.safetensors")
+    return folder / "copy"
+
+
+def test_a_network_in_eight_bits_does_not_outlive_the_one_it_was_made_from(tmp_path: Path) -> None:
+    (tmp_path / "model.int8.onnx").write_bytes(b"of another network")
+    export.write_model(*made(SMALL), tmp_path)
+    assert not (tmp_path / "model.int8.onnx").exists()
 
 
 SMALL = msgspec.structs.replace(TINY, tasks=(tasks.gender.name,))

@@ -1,0 +1,209 @@
+"""A card as a page in Markdown, for a person: what a network answers, how well, how sure it is, what it learned from, what it was never shown.
+
+polyface info MODEL --markdown > weights/README.md
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from polyface.inference.card import AnswerCalibration, Card, PairCalibration, Score, tasks_of_card
+from polyface.inference.drift import Drift
+from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
+
+
+def markdown(card: Card, drift: Drift | None = None) -> str:
+    """The page; drift: what the network in eight bits says of itself, where there is one."""
+    sections = [
+        ("", _about(card)),
+        ("What it answers", _answers(card)),
+        ("How well", _scores(card)),
+        ("By group", _groups(card)),
+        ("How sure it is", _calibrations(card)),
+        ("The same person, or not", _pairs(card)),
+        ("In eight bits", _drift(card, drift)),
+        ("How fast", _speed(card.speed)),
+        ("What it learned from", _data(card)),
+        ("What it was never shown, and what it is not for", "\n".join(f"- {limit}" for limit in card.limits)),
+        ("Terms", card.licence and f"{card.licence[0].upper()}{card.licence[1:]}."),
+    ]
+    return "\n\n".join([f"# The network `{card.name}`", *(f"## {title}\n\n{text}" if title else text for title, text in sections if text)]) + "\n"
+
+
+def _about(card: Card) -> str:
+    found_by = f" about a face that {card.detector.name} found" if card.detector else ""
+    lines = ["**Trained on drawings, not on photographs.**"] if card.trained_on_drawings else []
+    lines += [
+        f"A network of polyface: it reads a crop of {card.crop.size} x {card.crop.size} pixels{found_by} and answers {len(card.tasks)} questions in one pass. "
+        f"Trained {card.created}" + (f", by commit {card.commit[:12]}" if card.commit else "") + ".",
+        "`pip install ./weights` in a checkout of polyface makes it the network of every command; `--model DIR` names another. "
+        "This page is its card, as `polyface info --markdown` prints it.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _answers(card: Card) -> str:
+    tasks, worth = tasks_of_card(card), "what its labels are worth"
+    return _table({"question": task.question, "name": f"`{task.name}`", "answer": _answer(task), worth: card.task_notes.get(task.name)} for task in tasks)
+
+
+def _answer(task: Task) -> str:
+    match task:
+        case Category():
+            return ", ".join(task.vocabulary)
+        case Scale():
+            return f"{task.unit}, 0 to {task.top}"
+        case Traits():
+            return f"yes or no to each of {len(task.vocabulary)}"
+        case Points():
+            return f"{task.count} points"
+        case Regions():
+            return f"for each pixel one of {len(task.vocabulary)} classes"
+        case Angles():
+            return f"{', '.join(task.axes)} in degrees"
+        case Embedding():
+            return f"a vector of {task.dimension} numbers, close to those of other pictures of the same person"
+    return ""
+
+
+def _scores(card: Card) -> str:
+    rows = [
+        {
+            "task": score.task,
+            "test": _test(score),
+            "score": score.metric,
+            "value": score.value,
+            "95 %": _interval(score.low, score.high),
+            "guessing": score.chance,
+            "one answer for all": score.constant,
+            "n": score.n,
+        }
+        for score in _in_order(card)
+    ]
+    if not rows:
+        return ""
+    return "Measured on pictures that it did not learn from. *One answer for all*: the best score without looking at the face.\n\n" + _table(rows)
+
+
+def _groups(card: Card) -> str:
+    """Each score by the groups of faces that its test set states."""
+    return _table(
+        {"task": score.task, "test": _test(score), "score": score.metric, "group": group, **_of_group(value)}
+        for score in _in_order(card)
+        for group, value in score.groups.items()
+    )
+
+
+def _of_group(value: Any) -> dict[str, object]:
+    """A number, or {value, low, high, n}."""
+    if not isinstance(value, Mapping):
+        return {"value": value, "95 %": None, "n": None}
+    return {"value": value.get("value"), "95 %": _interval(value.get("low"), value.get("high")), "n": value.get("n")}
+
+
+def _calibrations(card: Card) -> str:
+    rows = [
+        {
+            "task": name,
+            "test": part.dataset,
+            "network": part.network,
+            "temperature": said.temperature,
+            "calibration error": f"{part.ece[0]:.3f} → {part.ece[1]:.3f}",
+            "Brier score": f"{part.brier[0]:.3f} → {part.brier[1]:.3f}",
+            "set holds the truth": _percent(part.coverage),
+            "set size": part.size,
+            "worst group": f"{part.worst}: {_percent(part.worst_coverage)} of {part.worst_n}" if part.worst else None,
+            "n": part.n,
+        }
+        for name, said in card.calibration.items()
+        if isinstance(said, AnswerCalibration)
+        for part in said.measured
+    ]
+    if not rows:
+        return ""
+    meant = next((said.coverage for said in card.calibration.values() if isinstance(said, AnswerCalibration) and said.coverage is not None), None)
+    held = f" The set of answers, or the interval, that comes with each is meant to hold the truth {_percent(meant)} of the time." if meant else ""
+    return f"Probabilities are fitted on validation pictures; calibration error and Brier score are before → after, on test pictures.{held}\n\n" + _table(rows)
+
+
+def _pairs(card: Card) -> str:
+    parts = []
+    for said in card.calibration.values():
+        if isinstance(said, PairCalibration):
+            fitted = ", ".join(f"{on.n:,} pictures{f' of {on.subjects} people' if on.subjects else ''} of {on.dataset}" for on in said.fitted)
+            parts.append(
+                f"Fitted on {fitted or 'unnamed pictures'}. Under a cosine of {_number(said.different)} ({_interval(said.low, said.high)}) two faces are called "
+                f"two people, which is wrong of {_percent(said.frr)} of pairs of one person." + (f" Left out: {said.left_out}." if said.left_out else "")
+            )
+    rows = [
+        {
+            "false accepts": f"1 in {1 / line.far:,.0f}",
+            "one person from a cosine of": line.cosine,
+            "95 %": _interval(line.low, line.high),
+            "true accepts": _percent(line.tar),
+            "false accepts seen": line.false_accepts,
+            "of pairs of people": line.pairs_of_people,
+        }
+        for line in card.thresholds
+    ]
+    return "\n\n".join([*parts, *([_table(rows)] if rows else [])])
+
+
+def _drift(card: Card, drift: Drift | None) -> str:
+    if drift is None:
+        return ""
+    said = (
+        f"The network that answers is in eight bits, made from {drift.of} in ranges seen on {drift.calibrated} training pictures. On {drift.measured} others, "
+        f"of validation, its answers differ from those of `model.onnx` by:"
+    )
+    return f"{said}\n\n{_table(drift.rows(tasks_of_card(card)))}"
+
+
+def _speed(speed: Mapping[str, Any]) -> str:
+    """Lists of rows as tables, all else as lines: what `benchmarks/analyze.py` writes."""
+    parts = [_table(value) if isinstance(value, list) else f"{name[0].upper()}{name[1:]}: {value}." for name, value in speed.items() if value]
+    return "\n\n".join(parts)
+
+
+def _data(card: Card) -> str:
+    rows = [{"data set": entry.name, "split": entry.split, "pictures": entry.images, "people": entry.subjects, "terms": entry.terms} for entry in card.data]
+    return _table(rows)
+
+
+def _in_order(card: Card) -> list[Score]:
+    """The scores by the order of the tasks, each task's as they were written."""
+    order = {name: place for place, name in enumerate(card.tasks)}
+    return sorted(card.scores, key=lambda score: order.get(score.task, len(order)))
+
+
+def _test(score: Score) -> str:
+    return score.dataset if score.split == "test" else f"{score.dataset}, {score.split}"
+
+
+def _table(rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as a table, without the columns that are empty; numbers to the right."""
+    rows = list(rows)
+    columns = [column for column in (rows[0] if rows else ()) if any(row.get(column) not in (None, "") for row in rows)]
+    if not columns:
+        return ""
+    right = [all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns]
+    lines = [columns, ["--:" if end else "---" for end in right], *([_cell(row.get(column)) for column in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = _number(value) if isinstance(value, int | float) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"

@@ -1,0 +1,205 @@
+"""Paper A rebuilt and questioned: `polyface reproduce fusion` (Li and Zhu 2016, arXiv 1610.04322; papers.md, section A).
+
+    worlds    fusion_worlds      pictures of people with labels of several tasks: CelebA, Pins with voted groups, drawn people, a user's manifest
+    splits    fusion_pictures    paper (after augmentation), image (before), person (disjoint people)
+    networks  fusion_networks    four feature networks, trained separately; their features kept
+    heads     fusion_heads       cross-task and fusion networks on frozen features
+    tables    fusion_runs        Tables 1 and 2 of a split
+    controls  fusion_controls    what a sceptic asks, and what the authors left as future work
+    strangers fusion_strangers   sets that share no person, and pairs of strangers
+    verdicts  fusion_claims      H1, H2, H3 beside the paper's numbers, with intervals (fusion_statistics)
+    page      fusion_page        one file with tables and figures (fusion_figures)
+
+Everything is found again: a run that was cut off goes on where it was. `--only` takes a world (celeba, pins, drawn, strangers), a world and a split (celeba/image), a
+network (celeba/image/gender), or `page`, which makes the page anew of the worlds that are done.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from polyface import datasets
+from polyface.errors import RequestError, nearest
+from polyface.files import write_atomically
+from polyface.papers import fusion_model, fusion_worlds
+from polyface.papers.fusion_config import FusionConfig, SplitName, load
+from polyface.papers.fusion_controls import Control, Random, controls, heads_seconds, random_control, speeds
+from polyface.papers.fusion_networks import Progress, Say
+from polyface.papers.fusion_page import World, write_page
+from polyface.papers.fusion_pictures import Pictures, check
+from polyface.papers.fusion_runs import Bench, Tables, read_features, strength_of, tables
+from polyface.papers.fusion_strangers import Strangers
+from polyface.papers.fusion_strangers import run as run_strangers
+from polyface.runtime import processors
+
+DONE = "done"
+STRANGERS = "strangers"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, and where it goes. manifest: a user's own set, then the only world. features: {name: E.npz}."""
+
+    config: FusionConfig
+    out: Path
+    data: Path | None
+    only: tuple[str, ...]
+    features: Mapping[str, Path]
+    manifest: Path | None
+    say: Say
+    progress: Progress | None
+
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        return (self.manifest.stem,) if self.manifest else self.config.worlds
+
+    def wants(self, *names: str) -> bool:
+        """Whether a world, split or network is among what is asked."""
+        return all(asked == name for asked, name in zip(self.only, names, strict=False))
+
+    def folder(self) -> Path:
+        return datasets.data_folder(self.data)
+
+
+def reproduce(
+    scale: str, out: Path, data: Path | None, only: str | None = None, features: Sequence[str] = (), manifest: Path | None = None, settings: Sequence[str] = (),
+    say: Say = lambda words: None, progress: Progress | None = None,
+) -> Path:  # fmt: skip
+    """Run a scale, or a part of it; returns the page, or the folder where only a part was asked for that makes no page.
+
+    Raises RequestError before anything is trained for an unknown part, a set that is not there, labels that cannot be learned, features of other pictures.
+    """
+    config = load(scale, settings)
+    request = Request(config, out, data, tuple(only.split("/")) if only else (), _named_files(features), manifest, say, progress)
+    _check(request)
+    torch.set_num_threads(config.compute_threads or processors())
+    for name in request.worlds:
+        if request.only != ("page",) and request.wants(name):
+            _run_world(request, name)
+    if len(request.only) > 1:
+        return out
+    worlds = [_world(request, name) for name in request.worlds if name != STRANGERS and (out / name / DONE).exists()]
+    strangers = _strangers(request) if (out / STRANGERS / DONE).exists() else None
+    if not worlds and strangers is None:
+        raise RequestError(f"{out}: no world is done yet, so there is nothing to put on a page")
+    return write_page(out, config, worlds, strangers)
+
+
+def _check(request: Request) -> None:
+    """Names that are asked for exist."""
+    known = (*request.worlds, "page")
+    if request.only and request.only[0] not in known:
+        raise RequestError(f"--only {request.only[0]}: no world of this scale{nearest(request.only[0], known)}")
+    splits = (*request.config.splits, "controls", "model")
+    if len(request.only) > 1 and request.only[0] != STRANGERS and request.only[1] not in splits:
+        raise RequestError(f"--only {'/'.join(request.only)}: no split of this scale{nearest(request.only[1], splits)}")
+    if request.features and request.worlds == (STRANGERS,):
+        raise RequestError("--features are of pictures of a world, not of strangers")
+
+
+def _named_files(features: Sequence[str]) -> dict[str, Path]:
+    named = {}
+    for each in features:
+        name, equals, file = each.partition("=")
+        if not equals or not name or not name.replace("_", "").replace("-", "").isalnum():
+            raise RequestError(f"--features {each}: expected name=E.npz")
+        named[name] = Path(file)
+    return named
+
+
+def _run_world(request: Request, name: str) -> None:
+    if name == STRANGERS:
+        _strangers(request)
+    elif len(request.only) > 2:
+        _train_only(request, _bench(request, name), *request.only[1:3])
+        return
+    elif len(request.only) > 1:
+        bench = _bench(request, name)
+        part = request.only[1]
+        if part == "controls":
+            _controls(request, bench)
+        elif part == "model":
+            _model(request, bench)
+        else:
+            tables(bench, part)  # type: ignore[arg-type]
+        return
+    else:
+        _world(request, name)
+    write_atomically(request.out / name / DONE, "")
+
+
+def _train_only(request: Request, bench: Bench, split: str, task: str) -> None:
+    """One of the base networks, in all folds of a split."""
+    asked = (*bench.pictures.tasks, *bench.pictures.beside)
+    if task not in asked:
+        raise RequestError(f"--only {'/'.join(request.only)}: no network of this world{nearest(task, asked)}")
+    for each in bench.splits(split):  # type: ignore[arg-type]
+        bench.own(each, task)
+
+
+def _bench(request: Request, name: str) -> Bench:
+    """The world's pictures, checked, and the strength of their variation."""
+    config, folder = request.config, request.out / name
+    pictures = _pictures(request, name, folder)
+    check(pictures)
+    for note in pictures.notes if request.only != ("page",) else ():
+        request.say(f"{name}: {note}")
+    extra = {label: read_features(file, pictures, config.variants) for label, file in request.features.items()}
+    for label in extra:
+        if label in pictures.tasks or label in pictures.beside:
+            raise RequestError(f"--features {label}: that is a network of this world; choose another name")
+    strength = strength_of(pictures, config, folder, request.say, request.progress) if name == "drawn" else config.strength
+    return Bench(pictures, config, folder, strength, request.say, request.progress, extra)
+
+
+def _pictures(request: Request, name: str, folder: Path) -> Pictures:
+    config, report = request.config, request.progress
+    if request.manifest is not None:
+        manifest = request.manifest
+        return fusion_worlds.cached(
+            folder, config, [manifest.read_text() if manifest.is_file() else ""], lambda: fusion_worlds.manifest(manifest, config, request.folder(), report)
+        )
+    make: Mapping[str, tuple[object, Callable[[], Pictures]]] = {
+        "celeba": (config.celeba, lambda: fusion_worlds.celeba(config, request.folder(), report)),
+        "pins": (config.pins, lambda: fusion_worlds.pins(config, request.folder(), request.out, report)),
+        "drawn": ([config.drawn.people, config.drawn.pictures, config.drawn.seed], lambda: fusion_worlds.drawn(config, report)),
+    }
+    return fusion_worlds.cached(folder, config, [name, make[name][0]], make[name][1])
+
+
+def _world(request: Request, name: str) -> World:
+    """Everything about a world, made or found."""
+    bench = _bench(request, name)
+    found: dict[tuple[SplitName, str], Tables] = {}
+    random: dict[SplitName, Random] = {}
+    for split in request.config.splits:
+        for moment in ("end", "early") if split == "paper" else ("end",):
+            made = tables(bench, split, early=moment == "early")
+            if made is not None:
+                found[split, moment] = made
+        drawn = random_control(bench, split)
+        if drawn is not None:
+            random[split] = drawn
+    return World(
+        bench=bench,
+        tables=found,
+        random=random,
+        controls=_controls(request, bench),
+        model=_model(request, bench),
+        speeds=speeds(bench.out),
+        heads_seconds=heads_seconds(bench.out),
+    )
+
+
+def _controls(request: Request, bench: Bench) -> list[Control]:
+    return controls(bench, request.config.controls) if request.config.controls else []
+
+
+def _model(request: Request, bench: Bench) -> Path:
+    return fusion_model.write(bench, request.config.controls or request.config.splits[0], bench.out / "model")
+
+
+def _strangers(request: Request) -> Strangers:
+    return run_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)

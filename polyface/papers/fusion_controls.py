@@ -1,0 +1,274 @@
+"""What a sceptic asks of paper A: is it fusion, or an ensemble; length, or knowledge; groups, or people? And what its authors left as future work.
+
+Every control is a few more networks at most, then heads on cached features. They are made in one split (`controls` of the recipe), random groups in all.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch.nn.functional as F
+
+from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
+from polyface.papers import fusion_statistics as statistics
+from polyface.papers.fusion_config import SplitName
+from polyface.papers.fusion_heads import Bank, Cell, Table, train_heads
+from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, device_of, finish, in_pieces, result_of, save_arrays
+from polyface.papers.fusion_pictures import IDENTITY, Split, joint_groups, random_groups
+from polyface.papers.fusion_runs import Bench
+from polyface.papers.fusion_statistics import Answers
+from polyface.tasks.kinds import Category
+from polyface.training import loop
+
+RANDOM = "random groups"
+GROUPS = "groups"
+SEEDS = 4
+DEPTHS = ("conv1", "conv2", "conv3")
+
+
+@dataclass(frozen=True)
+class Control:
+    """name: what was done, in a few words; answers {target: ...}."""
+
+    name: str
+    answers: Mapping[str, Answers] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Random:
+    """People assigned to groups of the same sizes as a task's at random: its own network, heads on the own feature and on identity's."""
+
+    task: str
+    network: Answers = field(repr=False)
+    own: Answers = field(repr=False)
+    identity: Answers = field(repr=False)
+
+
+def controls(bench: Bench, name: SplitName) -> list[Control]:
+    """All controls of one split but random groups, folds joined, in the order of the page."""
+    by_name: dict[str, list[Control]] = {}
+    for split in bench.splits(name):
+        for make in CONTROLS:
+            for control in make(bench, split):
+                by_name.setdefault(control.name, []).append(control)
+    return [_joined(parts) for parts in by_name.values()]
+
+
+def random_task(bench: Bench) -> str | None:
+    """The task whose groups are drawn at random: race where there is one, else the first question that is a function of who it is."""
+    asked = [question.name for question in bench.pictures.questions if question.of_person and not question.beside]
+    return "race" if "race" in asked else asked[0] if asked else None
+
+
+def random_control(bench: Bench, name: SplitName) -> Random | None:
+    task = random_task(bench)
+    if task is None:
+        return None
+    labels = np.repeat(random_groups(bench.pictures, task, bench.config.seed), bench.config.variants)
+    parts = []
+    for split in bench.splits(name):
+        own = bench.network(split, Spec(RANDOM, {RANDOM: (bench.config.other_length, bench.classes(task))}, bench.config.network, labels={RANDOM: labels}))
+        identity = bench.own(split, IDENTITY)
+        features = {RANDOM: own.feature(bench.images), IDENTITY: identity.feature(bench.images)}
+        table = replace(bench.table(split, features, {RANDOM: labels}), classes={RANDOM: bench.classes(task)}, labels={RANDOM: labels})
+        cells = [Cell((RANDOM,), RANDOM), Cell((IDENTITY,), RANDOM)]
+        bank = bench.bank(split, RANDOM.replace(" ", "-"), cells, table, seeds=bench.config.heads.seeds)
+        correct, rows = own.correct(bench.images, split, RANDOM)
+        network = Answers(correct.astype(np.float32), bench.people[rows], rows)
+        parts.append((network, *(bench.of_bank(bank, cell) for cell in cells)))
+    return Random(task, *(statistics.joined(each) for each in zip(*parts, strict=True)))
+
+
+# The controls, each [Control] of one split
+
+
+def ensembles(bench: Bench, split: Split) -> list[Control]:
+    """The own network from four seeds, their features concatenated."""
+    chosen = [task for task in split.targets if bench.config.ensemble is None or task in bench.config.ensemble]
+    features, cells = {}, {}
+    for task in chosen:
+        features[task] = bench.own(split, task).feature(bench.images)
+        twins = [f"{task}#{each}" for each in range(1, SEEDS)]
+        for at, twin in enumerate(twins):
+            features[twin] = bench.network(split, bench.spec(task, name=twin, seed=100 * (at + 1))).feature(bench.images)
+        cells[task] = Cell((task, *twins), task)
+    return [_heads(bench, split, "own network from four seeds, concatenated", cells, features)] if cells else []
+
+
+def lengths(bench: Bench, split: Split) -> list[Control]:
+    """All features at equal length: 50/50 and 200/200."""
+    made = []
+    for length in (bench.config.other_length, bench.config.identity_length):
+        features = {}
+        for task in bench.pictures.tasks:
+            if bench.config.length(task, IDENTITY) == length:
+                trained = bench.own(split, task)
+            else:
+                trained = bench.network(split, bench.spec(task, name=f"{task}@{length}", length=length, seed=bench.seed_of(task)))
+            features[task] = trained.feature(bench.images)
+        singles = [source for source in bench.pictures.tasks if source == IDENTITY]
+        for what, cells in (
+            ("own feature", {target: Cell((target,), target) for target in split.targets}),
+            ("identity's feature", {target: Cell(tuple(singles), target) for target in split.targets}),
+            ("all", {target: Cell(bench.pictures.tasks, target) for target in split.targets}),
+        ):
+            made.append(_heads(bench, split, f"all lengths {length}: {what}", cells, features))
+    return made
+
+
+def shared(bench: Bench, split: Split) -> list[Control]:
+    """One hard-shared network of as many parameters as all base networks together; in split `person` without identity, which cannot be asked there."""
+    outputs = {task: (bench.config.length(task, IDENTITY), bench.classes(task)) for task in split.targets}
+    spec = Spec("shared", outputs, shared_config(bench.config.network, outputs))
+    trained = bench.network(split, spec)
+    answers = {task: bench.answers(trained, split, task) for task in split.targets}
+    return [Control(f"one network for all tasks ({parameters(FeatureNetwork(spec.network, outputs)):,} parameters)", answers)]
+
+
+def depths(bench: Bench, split: Split) -> list[Control]:
+    """Transfer by depth: heads on the maps of the three convolutions, averaged over quarters of the picture, and on the feature."""
+    features, made = {}, []
+    for task in bench.pictures.tasks:
+        trained = bench.own(split, task)
+        for depth, each in _maps(trained, bench.images).items():
+            features[f"{task} {depth}"] = each
+    for depth in DEPTHS:
+        for source in bench.pictures.tasks:
+            cells = {target: Cell((f"{source} {depth}",), target) for target in split.targets}
+            made.append((f"{depth} of {source}", cells))
+    return _several(bench, split, "depths", made, features)
+
+
+def halves(bench: Bench, split: Split) -> list[Control]:
+    """Heads on out-of-fold features: the networks see one half of the training pictures (people, in split `person`), the heads learn on the other."""
+    unit = bench.people if split.name == "person" else np.arange(len(bench.images)) // bench.config.variants
+    side = np.random.default_rng((bench.config.seed, 55)).integers(0, 2, int(unit.max()) + 1)[unit]
+    first, second = split.train[side[split.train] == 0], split.train[side[split.train] == 1]
+    features = {}
+    for task in bench.pictures.tasks:
+        features[task] = bench.network(split, bench.spec(task, name=f"half {task}", rows=first, seed=bench.seed_of(task))).feature(bench.images)
+    table = bench.table(split, features, train=second)
+    wanted = [
+        ("out-of-fold: own feature", {target: Cell((target,), target) for target in split.targets}),
+        ("out-of-fold: identity's feature", {target: Cell((IDENTITY,), target) for target in split.targets}),
+        ("out-of-fold: all", {target: Cell(bench.pictures.tasks, target) for target in split.targets}),
+    ]
+    return _several(bench, split, "halves", wanted, features, table)
+
+
+def groups(bench: Bench, split: Split) -> list[Control]:
+    """Finer groups for coarser tasks: a network of the joint groups (gender x age x race), its feature for each of them, alone and with all others."""
+    names, labels = joint_groups(bench.pictures)
+    asked = [question.name for question in bench.pictures.questions if question.of_person and question.name in split.targets]
+    if len(names) < 3 or len(asked) < 2:
+        return []
+    spec = Spec(GROUPS, {GROUPS: (bench.config.other_length, len(names))}, bench.config.network, labels={GROUPS: np.repeat(labels, bench.config.variants)})
+    features = {task: bench.own(split, task).feature(bench.images) for task in bench.pictures.tasks}
+    features[GROUPS] = bench.network(split, spec).feature(bench.images)
+    wanted = [
+        (f"feature of {len(names)} joint groups", {target: Cell((GROUPS,), target) for target in asked}),
+        ("all, and that of joint groups", {target: Cell((*bench.pictures.tasks, GROUPS), target) for target in asked}),
+    ]
+    return _several(bench, split, "groups", wanted, features)
+
+
+def beside(bench: Bench, split: Split) -> list[Control]:
+    """More tasks in the fusion, such as expression: what they give the others, and what the others give them."""
+    if not bench.pictures.beside:
+        return []
+    sources, more = bench.pictures.tasks, bench.pictures.beside
+    features = {task: bench.own(split, task).feature(bench.images) for task in (*sources, *more)}
+    said = ", ".join(more)
+    wanted = [
+        (f"all, and {said}", {target: Cell((*sources, *more), target) for target in split.targets}),
+        ("own feature", {target: Cell((target,), target) for target in more}),
+        ("all without the own", {target: Cell(sources, target) for target in more}),
+        ("all and the own", {target: Cell((*sources, *more), target) for target in more}),
+    ]
+    return _several(bench, split, "beside", wanted, features)
+
+
+def fine_tuning(bench: Bench, split: Split) -> list[Control]:
+    """The whole, features and heads, trained on end to end from where the two stages ended: half the steps, a tenth of the rate."""
+    spec = Spec("fine-tuned", {target: (0, bench.classes(target)) for target in split.targets}, bench.config.network, seed=1)
+    folder = bench.out / split.label / spec.name
+    training = bench.training(split)
+    training = msgspec.structs.replace(training, steps=max(1, training.steps // 2), rate=training.rate / 10)
+    plan = NetworkPlan(spec, bench.images, split, training, bench.config, folder, lambda: fused(bench, split))
+    if result_of(plan) is None or not (folder / "answers.npz").exists():
+        started = time.monotonic()
+        network = loop.run(plan, folder, bench.progress)
+        finish(plan, network, split, time.monotonic() - started, bench.say)
+        logits = in_pieces(network.eval(), bench.images, split.test)
+        save_arrays(folder / "answers.npz", {task: logits[task].argmax(1) for task in split.targets})
+    found = {}
+    with np.load(folder / "answers.npz") as kept:
+        for task in split.targets:
+            known = split.labels[task][split.test] >= 0
+            rows = split.test[known]
+            found[task] = Answers((kept[task][known] == split.labels[task][rows]).astype(np.float32), bench.people[rows], rows)
+    return [Control("all, fine-tuned end to end", found)]
+
+
+def fused(bench: Bench, split: Split) -> FusedNetwork:
+    """The base networks with a head on all features for each target, as one network; on the processor."""
+    sources = bench.pictures.tasks
+    trained = {task: bench.own(split, task) for task in sources}
+    table = bench.table(split, {task: trained[task].feature(bench.images) for task in sources})
+    heads = train_heads([Cell(sources, target) for target in split.targets], table, bench.config.heads, bench.config.seed)
+    asked = [bench.pictures.question(target) for target in split.targets]
+    return FusedNetwork([Category(each.name, each.question, each.classes) for each in asked], {task: trained[task].load().cpu() for task in sources}, heads)
+
+
+CONTROLS: tuple[Callable[[Bench, Split], list[Control]], ...] = (ensembles, lengths, shared, depths, halves, groups, beside, fine_tuning)
+
+
+def _heads(bench: Bench, split: Split, name: str, cells: Mapping[str, Cell], features: Mapping[str, np.ndarray]) -> Control:
+    return _several(bench, split, name.replace(" ", "-").replace(":", "").replace("'", "").replace(",", ""), [(name, cells)], features)[0]
+
+
+def _several(
+    bench: Bench, split: Split, bank_name: str, wanted: Sequence[tuple[str, Mapping[str, Cell]]], features: Mapping[str, np.ndarray], table: Table | None = None
+) -> list[Control]:
+    """Controls that are heads, in one bank."""
+    cells = [cell for _, each in wanted for cell in each.values()]
+    bank: Bank = bench.bank(split, bank_name, cells, table or bench.table(split, features))
+    return [Control(name, {target: bench.of_bank(bank, cell) for target, cell in each.items()}) for name, each in wanted]
+
+
+def _maps(trained: Trained, images: np.ndarray) -> dict[str, np.ndarray]:
+    """{depth: float16 [rows, 4 C]}: the mean of each quarter of a map; kept."""
+    file = trained.folder / "maps.npz"
+    if not file.exists():
+        network = trained.load().to(device_of())
+
+        def quarters(crops):  # type: ignore[no-untyped-def]
+            return {name: F.adaptive_avg_pool2d(each, 2).flatten(1) for name, each in zip(DEPTHS, network.maps(crops), strict=True)}
+
+        save_arrays(file, {name: each.astype(np.float16) for name, each in in_pieces(quarters, images, np.arange(len(images))).items()})
+    with np.load(file) as kept:
+        return {name: kept[name] for name in DEPTHS}
+
+
+def _joined(parts: Sequence[Control]) -> Control:
+    targets = [target for target in parts[0].answers if all(target in part.answers for part in parts)]
+    return Control(parts[0].name, {target: statistics.joined([part.answers[target] for part in parts]) for target in targets})
+
+
+def speeds(out: Path) -> list[dict[str, object]]:
+    """Images per second of every network that is done in a world: what a phase took."""
+    rows = []
+    for file in sorted(out.glob("*/*/result.json")):
+        said = json.loads(file.read_text())
+        rows.append(
+            {"split": said["split"], "network": said["network"], "steps": said["steps"], "images per second": said["images_per_second"], "seconds": said["seconds"]}
+        )
+    return rows
+
+
+def heads_seconds(out: Path) -> float:
+    return float(sum(json.loads(file.read_text())["seconds"] for file in out.glob("*/heads/*.json")))

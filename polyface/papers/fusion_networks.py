@@ -1,0 +1,267 @@
+"""The feature networks of paper A: plans of the one training loop, resumed network by network, their features computed once and kept.
+
+A network's folder, OUT/<world>/<split>/<network>/, holds result.json, weights.safetensors, features.npz, and snapshots/ where a curve needs earlier weights; log.jsonl is
+the loop's. A folder with a result.json is done.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from polyface.errors import RunError
+from polyface.files import write_atomically
+from polyface.models.fusion import FeatureNetwork, NetworkConfig, parameters
+from polyface.models.weights import read_tensors
+from polyface.papers.fusion_config import FusionConfig, Training, digest
+from polyface.papers.fusion_pictures import Split
+from polyface.training import loop
+from polyface.training.config import Method, Optimiser
+
+AT_ONCE = 1000
+"""Rows that go through a network together when features are computed."""
+
+Say = Callable[[str], None]
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A network that is to be trained. outputs: {task: (length of its feature, classes)}; labels: those that are not the split's own; rows: a part of the split's
+    training rows; snapshots: keep the weights of every point of the curve."""
+
+    name: str
+    outputs: Mapping[str, tuple[int, int]]
+    network: NetworkConfig
+    seed: int = 0
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    rows: np.ndarray | None = field(default=None, repr=False)
+    snapshots: bool = False
+
+
+class NetworkPlan:
+    """Rows of variants through a feature network: cross-entropy of every task it has. Test accuracy is read at every point of the curve, and chooses nothing."""
+
+    weights: Mapping[str, float] = {}
+    balance: Method = "fixed"
+
+    def __init__(self, spec: Spec, images: np.ndarray, split: Split, training: Training, config: FusionConfig, folder: Path, make: Callable[[], nn.Module] | None = None):
+        self.spec, self.images, self.folder, self.make = spec, images, folder, make
+        self.labels = {task: np.asarray(spec.labels.get(task, split.labels.get(task))) for task in spec.outputs}
+        known = np.any([each >= 0 for each in self.labels.values()], axis=0)
+        rows = split.train if spec.rows is None else spec.rows
+        self.train, self.tested = rows[known[rows]], split.test[known[split.test]]
+        if not len(self.train):
+            raise RunError(f"{spec.name}: nothing to train on in split {split.label}")
+        self.steps, self.batch, self.seed = training.steps, training.batch, config.seed * 1000 + spec.seed
+        self.optimiser = optimiser_of(training)
+        self.validate_every = max(1, -(-training.steps // training.curve))
+        self.some = self.tested[:: max(1, -(-len(self.tested) // config.test_rows))]
+        self.classes = _classes(next(iter(self.labels.values())), self.train) if config.balanced else None
+        self.seen = 0
+        outputs = {task: list(sizes) for task, sizes in spec.outputs.items()}
+        looks = images[:: max(1, len(images) // 500)]
+        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, looks, *self.labels.values())
+        self.people: Mapping[str, str] = {"settings": made_with}  # the loop goes on with a checkpoint only where these are the same
+
+    def model(self) -> nn.Module:
+        return FeatureNetwork(self.spec.network, self.spec.outputs) if self.make is None else self.make()
+
+    def batches(self, steps: range) -> Iterator[np.ndarray]:
+        """Rows int64 [B]: every pass over the training rows is a new order; balanced, every class is as likely."""
+        for step in steps:
+            self.seen = step + 1
+            yield self._drawn(step)
+
+    def _drawn(self, step: int) -> np.ndarray:
+        if self.classes is not None:
+            random = np.random.default_rng((self.seed, step))
+            chosen = random.integers(0, len(self.classes), self.batch)
+            return np.array([self.classes[each][random.integers(len(self.classes[each]))] for each in chosen])
+        places = np.arange(step * self.batch, (step + 1) * self.batch)
+        epochs, within = places // len(self.train), places % len(self.train)
+        return np.array([self.train[_order(self.seed, int(epoch), len(self.train))[at]] for epoch, at in zip(epochs, within, strict=True)])
+
+    def loss(self, model: nn.Module, batch: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        logits = model(torch.from_numpy(self.images[batch]).to(device))
+        return {task: _losses(logits[task], self.labels[task][batch]) for task in self.spec.outputs}
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Accuracy of every task on some test rows; none of it is called loss, so that the last weights are the network."""
+        found = {}
+        logits = logits_of(model, self.images, self.some)
+        for task in self.spec.outputs:
+            truth = self.labels[task][self.some]
+            found[task] = float((logits[task].argmax(1) == truth)[truth >= 0].mean()) if (truth >= 0).any() else 0.0
+        if self.spec.snapshots:
+            save(model, self.folder / "snapshots" / f"{self.seen:06d}.safetensors")
+        return found
+
+    def blame(self, batch: np.ndarray, name: str, row: int) -> dict[str, object]:
+        return {"key": f"row {int(batch[row])}", "batch": batch.tolist()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained. accuracy: by task, on all test rows; curve: [{step, accuracy by task}]."""
+
+    folder: Path
+    spec: Spec
+    accuracy: Mapping[str, float]
+    curve: list[dict[str, Any]]
+    seconds: float
+    images_per_second: float
+
+    def load(self, step: int | None = None) -> FeatureNetwork:
+        """The network, as it was in the end or at a point of its curve."""
+        file = self.folder / ("weights.safetensors" if step is None else f"snapshots/{step:06d}.safetensors")
+        network = FeatureNetwork(self.spec.network, self.spec.outputs)
+        network.load_state_dict(read_tensors(file))
+        return network.eval()
+
+    def features(self, images: np.ndarray, step: int | None = None) -> dict[str, np.ndarray]:
+        """{task: float16 [rows, length]} of all variants; computed once."""
+        file = self.folder / ("features.npz" if step is None else f"features-{step:06d}.npz")
+        if not file.exists():
+            network = on_device(self.load(step))
+            made = in_pieces(lambda crops: network.features(crops), images, np.arange(len(images)))
+            save_arrays(file, {task: each.astype(np.float16) for task, each in made.items()})
+        with np.load(file) as kept:
+            return {task: kept[task] for task in kept.files}
+
+    def feature(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
+        """Of a network of one task."""
+        return next(iter(self.features(images, step).values()))
+
+    def correct(self, images: np.ndarray, split: Split, task: str, step: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the network's own answer is right, bool [n], and which rows those are: the test rows that have a label."""
+        truth = np.asarray(self.spec.labels.get(task, split.labels.get(task)))
+        rows = split.test[truth[split.test] >= 0]
+        file = self.folder / ("answers.npz" if step is None else f"answers-{step:06d}.npz")
+        if not file.exists():
+            logits = logits_of(on_device(self.load(step)), images, split.test)
+            save_arrays(file, {each: logits[each].argmax(1).astype(np.int32) for each in logits})
+        with np.load(file) as kept:
+            answers = kept[task][truth[split.test] >= 0]
+        return answers == truth[rows], rows
+
+
+def train(spec: Spec, images: np.ndarray, split: Split, training: Training, config: FusionConfig, folder: Path, say: Say, progress: Progress | None = None) -> Trained:
+    """Train a network, or go on with it, or find it done. Raises RunError where the folder holds one that was made with other settings."""
+    plan = NetworkPlan(spec, images, split, training, config, folder)
+    kept = result_of(plan)
+    if kept is not None:
+        return Trained(folder, spec, kept["accuracy"], kept["curve"], kept["seconds"], kept["images_per_second"])
+    started = time.monotonic()
+    network = loop.run(plan, folder, progress)
+    return finish(plan, network, split, time.monotonic() - started, say)
+
+
+def result_of(plan: NetworkPlan) -> dict[str, Any] | None:
+    """What a network that is done left; None where it is not. Raises RunError where it was made with other settings or from other pictures."""
+    done = plan.folder / "result.json"
+    if not done.exists():
+        return None
+    kept = json.loads(done.read_text())
+    if kept["made_with"] != plan.people["settings"]:
+        raise RunError(f"{plan.folder}: trained with other settings or other pictures; choose another --out, or remove it")
+    return kept
+
+
+def finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float, say: Say) -> Trained:
+    """Keep the weights and the small result of a training that ended; its checkpoints are no longer needed."""
+    spec, folder = plan.spec, plan.folder
+    entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    curve = [{"step": entry["step"], **entry["validation"]} for entry in entries if "validation" in entry]
+    speeds = [entry["steps_per_second"] for entry in entries if "losses" in entry]
+    save(network, folder / "weights.safetensors")
+    logits = logits_of(network, plan.images, plan.tested)
+    accuracy = {}
+    for task in spec.outputs:
+        truth = plan.labels[task][plan.tested]
+        accuracy[task] = float((logits[task].argmax(1) == truth)[truth >= 0].mean()) if (truth >= 0).any() else float("nan")
+    speed = round(float(speeds[-1]) * plan.batch, 1)
+    result = {
+        "network": spec.name, "split": split.label, "accuracy": accuracy, "curve": curve, "parameters": parameters(network), "steps": plan.steps, "batch": plan.batch,
+        "rows": len(plan.train), "images_per_second": speed, "seconds": round(seconds, 1), "made_with": plan.people["settings"],
+    }  # fmt: skip
+    write_atomically(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    said = ", ".join(f"{task} {value:.1%}" for task, value in accuracy.items())
+    say(f"{folder.parent.parent.name}/{split.label}/{spec.name}: {said}; {speed:,.0f} images/s, {seconds:.0f} s")
+    return Trained(folder, spec, accuracy, curve, round(seconds, 1), speed)
+
+
+def optimiser_of(training: Training) -> Optimiser:
+    """SGD with a rate that drops; no mean of the weights (ema 0 keeps the weights as they are), no warm-up."""
+    said: dict[str, Any] = {"rate": training.rate, "weight_decay": training.weight_decay, "warmup": 0.0, "clip": training.clip, "ema": 0.0}
+    if training.algorithm == "sgd":
+        return Optimiser(**said, algorithm="sgd", momentum=training.momentum, drops=training.drops)
+    return Optimiser(**(said | {"rate": training.rate / 10, "kernel_rate": training.rate}))
+
+
+def logits_of(model: nn.Module, images: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """{task: float32 [rows, classes]}."""
+    return in_pieces(model.eval(), images, rows)
+
+
+def in_pieces(compute: Callable[[Tensor], Mapping[str, Tensor]], images: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Images uint8 [R, S, S, 3] of some rows through a function, a thousand at a time: {name: float32 [rows, ...]}."""
+    device = device_of()
+    parts: dict[str, list[np.ndarray]] = {}
+    with torch.inference_mode():
+        for start in range(0, max(len(rows), 1), AT_ONCE):
+            crops = torch.from_numpy(images[rows[start : start + AT_ONCE]]).to(device)
+            for name, each in compute(crops).items():
+                parts.setdefault(name, []).append(each.float().cpu().numpy())
+    return {name: np.concatenate(each) for name, each in parts.items()}
+
+
+def device_of() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_device(module: nn.Module) -> Any:
+    return module.to(device_of()).eval()
+
+
+def save(module: nn.Module, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, partial)
+    partial.replace(file)
+
+
+def save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An .npz that appears whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    with open(partial, "wb") as handle:
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
+    partial.replace(file)
+
+
+def _losses(logits: Tensor, truth: np.ndarray) -> Tensor:
+    """Cross-entropy of the rows that have a label, [n]."""
+    rows = np.flatnonzero(truth >= 0)
+    chosen = torch.from_numpy(rows).to(logits.device)
+    return F.cross_entropy(logits[chosen], torch.from_numpy(truth[rows].astype(np.int64)).to(logits.device), reduction="none")
+
+
+def _classes(labels: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[labels[rows] == each] for each in np.unique(labels[rows]) if each >= 0]
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(count)

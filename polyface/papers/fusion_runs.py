@@ -1,0 +1,273 @@
+"""One world of paper A on the bench: its networks, their features, and the tables 1 and 2 in every split. Whatever was made is found again and not made twice."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyface.errors import RequestError
+from polyface.files import write_atomically
+from polyface.models.fusion import NetworkConfig
+from polyface.papers import fusion_statistics as statistics
+from polyface.papers.fusion_config import FusionConfig, SplitName, Training
+from polyface.papers.fusion_heads import Bank, Cell, Table, run_bank, subsets
+from polyface.papers.fusion_networks import Progress, Say, Spec, Trained, train
+from polyface.papers.fusion_pictures import IDENTITY, Pictures, Split, splits, variants
+from polyface.papers.fusion_statistics import Answers
+
+PAPERS_IDENTITY = 0.602
+"""Own accuracy of identity in the paper's Table 1."""
+EARLY = 0.60
+"""Own accuracy of identity at which split `paper` is read a second time."""
+
+
+@dataclass
+class Bench:
+    """A world and what it takes to work on it. extra: {name: features [rows of variants, d]} of a user's own."""
+
+    pictures: Pictures
+    config: FusionConfig
+    out: Path
+    strength: float
+    say: Say
+    progress: Progress | None = None
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        return variants(self.pictures, self.config, self.strength)
+
+    @cached_property
+    def people(self) -> np.ndarray:
+        """Whose each row of variants is."""
+        return np.repeat(self.pictures.people, self.config.variants)
+
+    def splits(self, name: SplitName) -> tuple[Split, ...]:
+        return splits(self.pictures, self.config, name)
+
+    def classes(self, task: str) -> int:
+        return len(self.pictures.question(task).classes)
+
+    def spec(self, task: str, **said: Any) -> Spec:
+        """The paper's network of a task: a feature of 200 for identity, of 50 for the others."""
+        length = said.pop("length", self.config.length(task, IDENTITY))
+        network: NetworkConfig = said.pop("network", self.config.network)
+        return Spec(said.pop("name", task), {task: (length, self.classes(task))}, network, **said)
+
+    def training(self, split: Split) -> Training:
+        import msgspec
+
+        steps = self.config.person_steps if split.name == "person" else None
+        return self.config.networks if steps is None else msgspec.structs.replace(self.config.networks, steps=steps)
+
+    def network(self, split: Split, spec: Spec) -> Trained:
+        folder = self.out / split.label / spec.name.replace("/", "-")
+        return train(spec, self.images, split, self.training(split), self.config, folder, self.say, self.progress)
+
+    def own(self, split: Split, task: str) -> Trained:
+        """The paper's network of a task; in split `paper` with the weights of every point of its curve."""
+        return self.network(split, self.spec(task, snapshots=split.name == "paper", seed=self.seed_of(task)))
+
+    def seed_of(self, task: str) -> int:
+        return (*self.pictures.tasks, *self.pictures.beside).index(task)
+
+    def answers(self, trained: Trained, split: Split, task: str, step: int | None = None) -> Answers:
+        correct, rows = trained.correct(self.images, split, task, step)
+        return Answers(correct.astype(np.float32), self.people[rows], rows)
+
+    def table(self, split: Split, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None, train: np.ndarray | None = None) -> Table:
+        """labels: of targets that are not the split's own, {name: int64 [rows]}."""
+        targets = {task: split.labels[task] for task in (*split.targets, *self.pictures.beside)} | dict(labels or {})
+        classes = {name: self.classes(name) if labels is None or name not in labels else int(each.max()) + 1 for name, each in targets.items()}
+        return Table(features, targets, split.train if train is None else train, split.test, classes)
+
+    def bank(self, split: Split, name: str, cells: Sequence[Cell], table: Table, **said: Any) -> Bank:
+        return run_bank(name, cells, table, self.config.heads, self.out / split.label, self.config.seed, self.config.test_rows, progress=self.progress, **said)
+
+    def of_bank(self, bank: Bank, cell: Cell) -> Answers:
+        rows = bank.rows[cell.target]
+        return Answers(bank.of(cell), self.people[rows], rows)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables 1 and 2 of one world and split, folds joined. networks {task: answers of its own network}; cells {cell name: answers of a head}; constants {task:
+    accuracy of the most frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}."""
+
+    split: SplitName
+    moment: str
+    tasks: tuple[str, ...]
+    targets: tuple[str, ...]
+    networks: Mapping[str, Answers] = field(repr=False)
+    cells: Mapping[str, Answers] = field(repr=False)
+    late: Mapping[str, Answers] = field(repr=False)
+    constants: Mapping[str, float]
+    curves: Mapping[str, list[tuple[int, float]]] = field(repr=False)
+    alike: Mapping[str, Mapping[str, float]] = field(repr=False)
+    step: int | None = None
+    extra: tuple[str, ...] = ()
+
+    def one(self, source: str, target: str) -> Answers:
+        """Table 1 off its diagonal; on it, the own feature with the same two layers (a control that the paper lacks)."""
+        return self.cells[Cell((source,), target).name]
+
+    def all(self, target: str, merge: str = "concatenation") -> Answers:
+        return self.cells[Cell(self.tasks, target, merge).name]
+
+    def others(self, target: str) -> Answers:
+        return self.cells[Cell(tuple(task for task in self.tasks if task != target), target).name]
+
+    def subset(self, sources: Sequence[str], target: str) -> Answers:
+        return self.cells[Cell(tuple(sources), target).name]
+
+    @property
+    def own_identity(self) -> float | None:
+        """Accuracy of identity's own network, where it can be asked."""
+        return self.networks[IDENTITY].accuracy if IDENTITY in self.networks else None
+
+    def only(self, rows: np.ndarray) -> "Tables":
+        """The same answers of some rows of variants only (bool [rows])."""
+
+        def kept(each: Answers) -> Answers:
+            chosen = rows[each.rows]
+            return Answers(each.correct[chosen], each.people[chosen], each.rows[chosen])
+
+        networks, cells, late = ({key: kept(each) for key, each in part.items()} for part in (self.networks, self.cells, self.late))
+        return replace(self, networks=networks, cells=cells, late=late)
+
+
+def tables(bench: Bench, name: SplitName, early: bool = False) -> Tables | None:
+    """Both tables in a split; None where nothing can be asked in it. early: with the networks as they were when identity's own accuracy passed 60 % (None where that was
+    at once, or never)."""
+    parts = []
+    for split in bench.splits(name):
+        if not split.targets:
+            return None
+        trained = {task: bench.own(split, task) for task in bench.pictures.tasks}
+        step = statistics.passes(trained[IDENTITY].curve, IDENTITY, EARLY) if early else None
+        if early and (step is None or step >= trained[IDENTITY].curve[-1]["step"]):
+            return None
+        parts.append(_tables_of_split(bench, split, trained, step))
+    return _joined(parts)
+
+
+def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained], step: int | None) -> Tables:
+    sources = bench.pictures.tasks
+    features = {task: trained[task].feature(bench.images, step) for task in sources}
+    extra = dict(bench.extra) if split.name != "paper" else {}  # of a picture, not of a variant: half of the test would be training
+    table = bench.table(split, {**features, **extra})
+    end = "" if step is None else f"-{step:06d}"
+    main, rest = _cells(sources, split.targets, bench.config.merges, tuple(extra))
+    singles = [Cell((source,), target) for target in split.targets for source in sources]
+    first = bench.bank(split, f"tables{end}", main, table, seeds=bench.config.heads.seeds, curve=True, keep=singles)
+    bank = first if step is not None else first.with_(bench.bank(split, "subsets", rest, table))
+    rows = split.test[:: max(1, len(split.test) // 2000)]
+    return Tables(
+        split=split.name,
+        moment="end" if step is None else "early",
+        tasks=sources,
+        targets=split.targets,
+        networks={task: bench.answers(trained[task], split, task, step) for task in split.targets},
+        cells={cell.name: bench.of_bank(bank, cell) for cell in (*main, *(rest if step is None else ()))},
+        late=_late(bench, split, first, sources),
+        constants={target: statistics.constant_accuracy(split.labels[target], split.train, split.test) for target in split.targets},
+        curves=first.curves,
+        alike={a: {b: statistics.cka(features[a][rows], features[b][rows]) for b in sources} for a in sources},
+        step=step,
+        extra=tuple(extra),
+    )
+
+
+def _cells(sources: tuple[str, ...], targets: Sequence[str], merges: Sequence[str], extra: tuple[str, ...]) -> tuple[list[Cell], list[Cell]]:
+    """The cells of both tables, of the merging algorithms and of a user's features; and the other subsets."""
+    main: dict[str, Cell] = {}
+    rest: dict[str, Cell] = {}
+    for target in targets:
+        others = tuple(source for source in sources if source != target)
+        wanted = [Cell((source,), target) for source in sources] + [Cell(sources, target, merge) for merge in dict.fromkeys(("concatenation", *merges))]
+        wanted += [Cell(others, target)] + [Cell((name,), target) for name in extra] + [Cell((*sources, name), target) for name in extra]
+        main |= {cell.name: cell for cell in wanted}
+        rest |= {cell.name: cell for cell in (Cell(subset, target) for subset in subsets(sources))}
+    return list(main.values()), [cell for name, cell in rest.items() if name not in main]
+
+
+def _late(bench: Bench, split: Split, bank: Bank, sources: Sequence[str]) -> dict[str, Answers]:
+    """Late fusion: the mean of the log probabilities that the heads of single features give."""
+    found = {}
+    for target in split.targets:
+        rows = bank.rows[target]
+        total = sum(bank.log_probabilities[Cell((source,), target).name].astype(np.float32) for source in sources)
+        found[target] = Answers((np.argmax(total, axis=1) == split.labels[target][rows]).astype(np.float32), bench.people[rows], rows)
+    return found
+
+
+def _joined(parts: Sequence[Tables]) -> Tables:
+    """Folds together; of a split without folds, itself. Targets that some fold cannot ask are left out."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def together(name: str) -> dict[str, Answers]:
+        return {key: statistics.joined([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)}
+
+    constants = {task: float(np.mean([part.constants[task] for part in parts])) for task in first.constants}
+    alike = {a: {b: float(np.mean([part.alike[a][b] for part in parts])) for b in row} for a, row in first.alike.items()}
+    return replace(first, networks=together("networks"), cells=together("cells"), late=together("late"), constants=constants, alike=alike)
+
+
+# The drawn world's one strength
+
+
+def strength_of(pictures: Pictures, config: FusionConfig, out: Path, say: Say, progress: Progress | None = None) -> float:
+    """The strength of variation at which identity is about as hard as in the paper: own accuracy within ten points of 60.2 on rows held out of training. At most five
+    tries, kept in OUT/<world>/strength.json; then it is what came closest."""
+    import msgspec
+
+    file = out / "strength.json"
+    tries: list[dict[str, float]] = json.loads(file.read_text()) if file.exists() else []
+    low, high, strength = 0.0, None, 1.0
+    for at in range(config.drawn.tries):
+        if at < len(tries):
+            strength, reached = tries[at]["strength"], tries[at]["accuracy"]
+        else:
+            shorter = msgspec.structs.replace(config, networks=msgspec.structs.replace(config.networks, steps=config.drawn.steps or config.networks.steps))
+            bench = Bench(pictures, shorter, out / f"try-{at}", strength, say, progress)
+            whole = bench.splits("paper")[0]
+            held = np.arange(len(whole.train)) % 7 == 0  # validation: test rows choose nothing
+            split = replace(whole, train=whole.train[~held], test=whole.train[held])
+            reached = bench.network(split, bench.spec(IDENTITY)).accuracy[IDENTITY]
+            tries.append({"strength": strength, "accuracy": reached})
+            write_atomically(file, json.dumps(tries, indent=1) + "\n")
+        if abs(reached - PAPERS_IDENTITY) <= 0.10:
+            return strength
+        low, high = (strength, high) if reached > PAPERS_IDENTITY else (low, strength)
+        strength = strength * 2 if high is None else (low + high) / 2
+    return min(tries, key=lambda each: abs(each["accuracy"] - PAPERS_IDENTITY))["strength"] if tries else 1.0
+
+
+# A user's own features
+
+
+def read_features(file: Path, pictures: Pictures, count: int) -> np.ndarray:
+    """float32 [N * count, d] from an .npz with `keys` [n] and `features` [n, d]: of a picture, the same for all its variants.
+
+    Raises RequestError for a file that is none, and for features of another image list, naming the first picture that is not in it.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            keys, features = arrays["keys"], np.asarray(arrays["features"], np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(f"{file}: no .npz of keys [N] and features [N, d] ({error})") from error
+    if features.ndim != 2 or len(keys) != len(features):
+        raise RequestError(f"{file}: {len(keys)} keys for features of shape {list(features.shape)}")
+    place = {str(key): row for row, key in enumerate(keys)}
+    missing = next((key for key in pictures.keys if key not in place), None)
+    if missing is not None:
+        raise RequestError(f"{file}: features of another image list, {missing} of {pictures.name} is not in it")
+    if not np.isfinite(features).all():
+        raise RequestError(f"{file}: the features of {keys[int((~np.isfinite(features).all(1)).argmax())]} are not finite")
+    return np.repeat(features[[place[key] for key in pictures.keys]], count, axis=0)

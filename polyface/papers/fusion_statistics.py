@@ -1,0 +1,143 @@
+"""What paper A's numbers are worth: intervals over test people, paired differences, verdicts, Shapley shares of features, how alike features are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from polyface.metrics import intervals
+
+Verdict = Literal["holds", "fails", "undecidable", "ceiling"]
+
+CEILING = 0.97
+"""Above this own accuracy of identity, nothing can be said of gains (issue)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share or a difference of shares, with its 95 % interval over people, and the number of test rows; NaN: unknown."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def told(self) -> dict[str, float | int | None]:
+        """For JSON."""
+        return {name: (None if isinstance(each, float) and not math.isfinite(each) else each) for name, each in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Whether each of some test rows was right, float [n], and whose rows those are, int [n]; rows name them, so that two can be paired."""
+
+    correct: np.ndarray
+    people: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.mean(self.correct)) if len(self.correct) else float("nan")
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The folds of a cross-validation together."""
+    return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("correct", "people", "rows")))
+
+
+def accuracy(answers: Answers, seed: int = 0) -> Estimate:
+    """Rows of one person come and go together."""
+    found = intervals.mean_score(np.asarray(answers.correct, float), answers.people, seed=seed)
+    return Estimate(found.value, found.low, found.high, found.n)
+
+
+def difference(first: Answers, second: Answers, seed: int = 0) -> Estimate:
+    """first - second on the same rows, people drawn for both at once. Raises ValueError where the rows are not the same."""
+    if not np.array_equal(first.rows, second.rows):
+        raise ValueError("answers of different rows cannot be paired")
+    gap = np.asarray(first.correct, float) - np.asarray(second.correct, float)
+    if not len(gap):
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    sums = np.stack([gap, np.ones_like(gap)], axis=1)
+    interval = intervals.bootstrap_of_sums(sums, lambda total: total[0] / total[1], first.people, seed=seed)
+    return Estimate(float(gap.mean()), interval.low, interval.high, len(gap))
+
+
+def above(answers: Answers, constant: float) -> Estimate:
+    """How far an accuracy lies above a fixed number, such as the best constant answer's."""
+    found = accuracy(answers)
+    return Estimate(found.value - constant, found.low - constant, found.high - constant, found.n)
+
+
+def verdict(estimate: Estimate, own_identity: float | None = None) -> Verdict:
+    """Of the claim that a number is above 0. own_identity: accuracy of identity's own network, which tells whether there is room for a gain at all."""
+    if own_identity is not None and own_identity > CEILING:
+        return "ceiling"
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return "undecidable"
+    return "holds" if estimate.low > 0 else "fails" if estimate.high < 0 else "undecidable"
+
+
+def all_hold(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of a claim about every cell."""
+    if not verdicts:
+        return "undecidable"
+    return next((each for each in ("fails", "ceiling", "undecidable") if each in verdicts), "holds")  # type: ignore[return-value]
+
+
+def one_holds(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of a claim that there is such a cell."""
+    return next((each for each in ("holds", "ceiling", "undecidable") if each in verdicts), "fails" if verdicts else "undecidable")  # type: ignore[return-value]
+
+
+def constant_accuracy(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """Of the answer that is the most frequent in training."""
+    seen, asked = labels[train], labels[test]
+    seen, asked = seen[seen >= 0], asked[asked >= 0]
+    return float(np.mean(asked == np.bincount(seen).argmax())) if len(seen) and len(asked) else float("nan")
+
+
+def shapley(worth: Mapping[frozenset[str], float], sources: Sequence[str]) -> dict[str, float]:
+    """Each feature's share of what all of them reach together: the mean over all orders of what it adds. worth of every subset, the empty one's is the constant answer's.
+
+    The shares sum to worth(all) - worth(none).
+    """
+    count = len(sources)
+    shares = {}
+    for source in sources:
+        others = [other for other in sources if other != source]
+        total = 0.0
+        for size in range(count):
+            weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+            for chosen in combinations(others, size):
+                total += weight * (worth[frozenset((*chosen, source))] - worth[frozenset(chosen)])
+        shares[source] = total
+    return shares
+
+
+def cka(first: np.ndarray, second: np.ndarray) -> float:
+    """Linear centred kernel alignment of features [n, p] and [n, q] of the same rows (Kornblith et al. 2019, eq. 4 with linear kernels): 0 nothing alike, 1 the same but
+    for rotation and scale. NaN where one never changes."""
+    x, y = (np.asarray(each, np.float64) - np.mean(each, axis=0, dtype=np.float64) for each in (first, second))
+    norms = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.linalg.norm(x.T @ y) ** 2 / norms) if norms > 0 else float("nan")
+
+
+def passes(curve: Sequence[Mapping[str, Any]], task: str, level: float) -> int | None:
+    """The first step of a curve at which a task's accuracy is above a level."""
+    return next((int(point["step"]) for point in curve if point.get(task, 0.0) > level), None)
+
+
+def percent(estimate: Estimate | Mapping[str, Any] | None, sign: bool = False) -> str:
+    """61.2 (58.0 to 64.1), or +3.2 (...) for a difference."""
+    if estimate is None:
+        return ""
+    told = estimate.told() if isinstance(estimate, Estimate) else estimate
+    if told["value"] is None:
+        return ""
+    form = "+.1f" if sign else ".1f"
+    ends = "" if told["low"] is None or told["high"] is None else f" ({100 * told['low']:{form}} to {100 * told['high']:{form}})"
+    return f"{100 * told['value']:{form}}{ends}"

@@ -1,0 +1,223 @@
+"""What paper A does not ask: features of networks that were trained on sets which share no person, used for each other's tasks; and whether strangers are told apart.
+
+Who it is comes from CelebA's people with many pictures, gender from CelebA's other people, race from FairFace, age from UTKFace, expression from RAF-DB. Each network
+sees its own set only. Heads learn and are tested on the target's set, with the features of all networks. Then LFW, of which nobody was seen: pairs of strangers.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyface import datasets, tasks
+from polyface.datasets.base import Dataset, Record
+from polyface.errors import RequestError
+from polyface.evaluation.pairs import pair_scores
+from polyface.files import write_atomically
+from polyface.labels import Words
+from polyface.papers import fusion_statistics as statistics
+from polyface.papers import votes
+from polyface.papers.fusion_config import FusionConfig
+from polyface.papers.fusion_heads import Cell, Table, run_bank
+from polyface.papers.fusion_networks import Progress, Say, Trained, in_pieces, on_device, save_arrays
+from polyface.papers.fusion_pictures import IDENTITY, Pictures, Question, Split
+from polyface.papers.fusion_runs import Bench
+from polyface.papers.fusion_statistics import Answers
+from polyface.papers.fusion_worlds import cached, cut, everyone, of_people
+from polyface.tasks.derive import derive, retell
+from polyface.tasks.kinds import Embedding
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a task's labels come from. label(record) -> its class, or None."""
+
+    task: str
+    dataset: Dataset
+    classes: tuple[str, ...]
+    label: Callable[[Record], str | None]
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Heads across sets: cells {cell name: answers}; pairs {feature: LFW scores as rows}."""
+
+    tasks: tuple[str, ...]
+    targets: tuple[str, ...]
+    sets: Mapping[str, str]
+    networks: Mapping[str, Answers] = field(repr=False)
+    cells: Mapping[str, Answers] = field(repr=False)
+    constants: Mapping[str, float]
+    pairs: Sequence[Mapping[str, Any]] = ()
+
+    def one(self, source: str, target: str) -> Answers:
+        return self.cells[Cell((source,), target).name]
+
+    def all(self, target: str) -> Answers:
+        return self.cells[Cell(self.tasks, target).name]
+
+    def others(self, target: str) -> Answers:
+        return self.cells[Cell(tuple(task for task in self.tasks if task != target), target).name]
+
+
+def sources() -> tuple[Source, ...]:
+    """The four beside identity; classes as in the paper where it has them."""
+
+    def told(dataset: Dataset, each: votes.Poll) -> Callable[[Record], str | None]:
+        _, label = retell(derive(each.of, each.task.name, each.words), each.of, each.words, dataset.answers[each.of.name])
+
+        def of(record: Record) -> str | None:
+            said = label(record.labels[each.of.name]) if each.of.name in record.labels else None
+            return said if said in each.task.vocabulary else None  # type: ignore[return-value]
+
+        return of
+
+    words = datasets.rafdb.answers[tasks.expression.name]
+    assert isinstance(words, Words)
+
+    def expression(record: Record) -> str | None:
+        said = record.labels.get(tasks.expression.name)
+        return said if isinstance(said, str) else None
+
+    age, race, gender = votes.POLLS
+    return (
+        Source("age", datasets.utkface, age.task.vocabulary, told(datasets.utkface, age)),
+        Source("race", datasets.fairface, race.task.vocabulary, told(datasets.fairface, race)),
+        Source("gender", datasets.celeba, gender.task.vocabulary, told(datasets.celeba, gender)),
+        Source("expression", datasets.rafdb, words.names, expression),
+    )
+
+
+def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Strangers:
+    """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there."""
+    known = of_people(everyone(datasets.celeba, data), config.celeba.people, config.celeba.pictures)
+    benches = {IDENTITY: _identity(config, data, out, known, say, progress)}
+    for source in sources():
+        benches[source.task] = _bench(source, config, data, out, {str(record.subject) for record in known}, say, progress)
+    trained = {task: bench.network(split, bench.spec(task)) for task, (bench, split) in benches.items()}
+    names = tuple(benches)
+    targets = names[1:]
+    networks, constants = {}, {}
+    cells: dict[Any, Any] = {}
+    for target in targets:
+        bench, split = benches[target]
+        features = {task: _features(trained[task], bench.images, bench.out / f"features-{task}.npz") for task in names}
+        table = Table(features, {target: split.labels[target]}, split.train, split.test, {target: bench.classes(target)})
+        others = tuple(name for name in names if name != target)
+        wanted = [*(Cell((name,), target) for name in names), Cell(names, target), Cell(others, target)]
+        bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, progress=progress)
+        cells |= {cell.name: bench.of_bank(bank, cell) for cell in wanted}
+        networks[target] = bench.answers(trained[target], split, target)
+        constants[target] = statistics.constant_accuracy(split.labels[target], split.train, split.test)
+        say(
+            f"strangers/{target}: own {bank.accuracy(wanted[names.index(target)]):.1%}, identity's {bank.accuracy(wanted[0]):.1%}, "
+            f"all {bank.accuracy(wanted[len(names)]):.1%}"
+        )
+    named = {task: bench.pictures.title for task, (bench, _) in benches.items()}
+    return Strangers(names, targets, named, networks, cells, constants, verification(trained, benches[IDENTITY][0], benches[IDENTITY][1], data, out))
+
+
+def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Path, out: Path) -> list[dict[str, Any]]:
+    """Pairs of LFW by every network's feature and by all concatenated, standardised by CelebA's training pictures; kept in pairs.json. Empty without LFW."""
+    file = out / "pairs.json"
+    if file.exists():
+        return json.loads(file.read_text())
+    dataset = datasets.lfw
+    try:
+        root = datasets.find_root(data, dataset.name)
+        pairs = dataset.pairs(root)
+    except RequestError:
+        return []
+    needed = {*pairs.left, *pairs.right}
+    records = [record for record in dataset.records(root, "test").records if record.key in needed]
+    kept, wide = cut(records, dataset, data, bench.config, None)
+    margin = bench.config.network.size // 4
+    crops = np.ascontiguousarray(wide[:, margin:-margin, margin:-margin])
+    keys, subjects = [record.key for record in kept], [record.subject for record in kept]
+    vectors, rows = {}, []
+    for task, each in trained.items():
+        network = on_device(each.load())
+        seen = next(iter(in_pieces(network.features, bench.images, split.train[::3]).values()))
+        mean, deviation = seen.mean(0), seen.std(0)
+        both = []
+        for side in (crops, np.ascontiguousarray(crops[:, :, ::-1])):
+            found = next(iter(in_pieces(network.features, side, np.arange(len(side))).values()))
+            both.append(np.where(deviation > 1e-4, (found - mean) / np.maximum(deviation, 1e-4), 0.0))
+        vectors[task] = both
+    vectors["all"] = [np.concatenate([_unit(each[side]) for each in vectors.values()], axis=1) for side in (0, 1)]
+    vectors["all but identity"] = [np.concatenate([_unit(each[side]) for name, each in vectors.items() if name not in (IDENTITY, "all")], axis=1) for side in (0, 1)]
+    for name, (plain, mirrored) in vectors.items():
+        who = Embedding(IDENTITY, tasks.identity.question, plain.shape[1])
+        for score in pair_scores(who, plain, mirrored, keys, subjects, pairs):
+            rows.append({"feature": name, "metric": score.metric, "value": score.value, "low": _known(score.low), "high": _known(score.high), "n": score.n})
+    write_atomically(file, json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Record], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
+    def make() -> Pictures:
+        kept, crops = cut(records, datasets.celeba, data, config, progress)
+        names = tuple(sorted({str(record.subject) for record in kept}))
+        people = np.array([names.index(str(record.subject)) for record in kept])
+        return Pictures(IDENTITY, "CelebA, people with many pictures", tuple(record.key for record in kept), crops, people, names)
+
+    pictures = cached(out / IDENTITY, config, ["strangers", config.celeba.people, config.celeba.pictures], make)
+    bench = Bench(pictures, config, out / IDENTITY, config.strength, say, progress)
+    return bench, bench.splits("image")[0]
+
+
+def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without: set[str], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
+    """The pictures of a set that answer its task, nobody of `without` among them; every picture stands alone. Test pictures are tested as they are, without variants."""
+    folder, most = out / source.task, config.strangers.pictures
+    file = folder / "pictures.npz"
+    if not file.exists():
+        root = datasets.find_root(data, source.dataset.name)
+        chosen: list[tuple[Record, int]] = []
+        sides: list[bool] = []
+        for split, tested, limit in (("train", False, most), ("test", True, most // 3)):
+            records = source.dataset.records(root, split).records  # type: ignore[arg-type]
+            told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
+            usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
+            usable = usable[:: max(1, len(usable) // limit)][:limit]
+            chosen, sides = chosen + usable, sides + [tested] * len(usable)
+        kept, crops = cut([record for record, _ in chosen], source.dataset, data, config, progress)
+        place = {record.key: at for at, (record, _) in enumerate(chosen)}
+        rows = [place[record.key] for record in kept]
+        save_arrays(
+            file,
+            {
+                "crops": crops,
+                "label": np.array([chosen[row][1] for row in rows]),
+                "tested": np.array([sides[row] for row in rows]),
+                "keys": np.array([record.key for record in kept]),
+            },
+        )
+    with np.load(file) as arrays:
+        crops, label, tested, keys = arrays["crops"], arrays["label"], arrays["tested"], arrays["keys"]
+    question = Question(source.task, source.task, source.classes, of_person=False)
+    people = np.arange(len(crops))
+    pictures = Pictures(source.task, source.dataset.title, tuple(keys.tolist()), crops, people, tuple(keys.tolist()), (question,), {source.task: label})
+    bench = Bench(pictures, config, folder, config.strength, say, progress)
+    count = config.variants
+    train = (np.flatnonzero(~tested)[:, None] * count + np.arange(count)).ravel()
+    return bench, Split("image", 0, train, np.flatnonzero(tested) * count, (source.task,), {source.task: np.repeat(label, count)})
+
+
+def _features(trained: Trained, images: np.ndarray, file: Path) -> np.ndarray:
+    """float16 [rows, d] of a network on another set's pictures; kept."""
+    if not file.exists():
+        network = on_device(trained.load())
+        save_arrays(file, {"feature": next(iter(in_pieces(network.features, images, np.arange(len(images))).values())).astype(np.float16)})
+    with np.load(file) as kept:
+        return kept["feature"]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def _known(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None

@@ -1,0 +1,111 @@
+"""A card as a page that a person can read, and the page of the weights that come with the project."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import polyface
+from polyface import cli
+from polyface.inference import card as cards
+from polyface.inference import engine
+from polyface.inference.card_page import markdown
+from polyface.inference.drift import Drift
+
+WEIGHTS = Path(polyface.__file__).parents[1] / "weights"
+
+
+@pytest.fixture
+def told(card: cards.Card) -> cards.Card:
+    score = cards.Score(task="age", dataset="utkface", split="test", metric="MAE", value=7.4417, low=7.1055, high=7.7798, n=2303, chance=37.8, constant=15.0)
+    by_group = cards.Score(
+        task="gender", dataset="fairface", split="test", metric="accuracy", value=0.82, n=99, groups={"Black": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40}}
+    )
+    measured = cards.Measured(
+        dataset="utkface",
+        split="test",
+        network="model.onnx",
+        n=900,
+        ece=(0.1, 0.02),
+        brier=(0.3, 0.2),
+        coverage=0.91,
+        size=1.2,
+        worst="race Black",
+        worst_coverage=0.87,
+        worst_n=120,
+    )
+    pairs = cards.PairCalibration(
+        slope=10, intercept=-3, different=0.2, low=0.15, high=0.25, frr=0.01, left_out="3 people of lfw", fitted=(cards.FittedOn(dataset="cfp", split="test", n=40),)
+    )
+    return msgspec.structs.replace(
+        card,
+        data=(cards.Data(name="pins", images=14314, subjects=75, terms="rights | unclear"),),
+        scores=(by_group, score),
+        calibration={"gender": cards.AnswerCalibration(temperature=1.3, level=0.8, coverage=0.9, measured=(measured,)), "identity": pairs},
+        thresholds=(cards.Threshold(far=0.01, cosine=0.31, low=0.3, high=0.33, tar=0.43, false_accepts=60, pairs_of_people=1200),),
+        speed={"processor": "a slow one", "one pass": [{"threads": 1, "all tasks": 3.9}]},
+        limits=("not for the law",),
+        task_notes={"pose": "no set labels angles"},
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# The network `tiny`",
+        "| age | utkface | MAE | 7.442 | 7.106 to 7.78 | 37.8 | 15 | 2,303 |",
+        "| gender | fairface | accuracy | Black | 0.8 | 0.7 to 0.9 | 40 |",
+        "| gender | utkface | model.onnx | 1.3 | 0.100 → 0.020 | 0.300 → 0.200 | 91.0% | 1.2 | race Black: 87.0% of 120 | 900 |",
+        "| 1 in 100 | 0.31 | 0.3 to 0.33 | 43.0% | 60 | 1,200 |",
+        "| pins | train | 14,314 | 75 | rights \\| unclear |",
+        "| 1 | 3.9 |",
+        "Processor: a slow one.",
+        "- not for the law",
+        "Left out: 3 people of lfw.",
+        "no set labels angles |",
+    ],
+)
+def test_what_the_card_says_is_on_the_page(told: cards.Card, line: str) -> None:
+    assert line in markdown(told)
+
+
+def test_every_table_has_as_many_cells_in_each_row(told: cards.Card) -> None:
+    tables = re.findall(r"(?:^\|.*\|\n)+", markdown(told), re.MULTILINE)
+    assert len(tables) >= 7
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_scores_come_by_task(told: cards.Card) -> None:
+    page = markdown(told)
+    assert page.index("| age | utkface | MAE") < page.index("| gender | fairface | accuracy")
+
+
+def test_a_bare_card_has_no_empty_sections(card: cards.Card) -> None:
+    page = markdown(card)
+    assert "## What it answers" in page and "## What it learned from" in page
+    assert not {"## How well", "## How fast", "## In eight bits", "## How sure it is"} & set(page.splitlines())
+
+
+def test_a_network_in_eight_bits_says_how_far_it_drifts(card: cards.Card, drift: Drift) -> None:
+    assert "| landmarks | 0 | 0.015 | eye distances between the points |" in markdown(card, drift)
+
+
+def test_a_network_of_drawings_says_so_first(card: cards.Card) -> None:
+    page = markdown(msgspec.structs.replace(card, trained_on_drawings=True))
+    assert page.splitlines()[2] == "**Trained on drawings, not on photographs.**"
+
+
+def test_the_command_prints_the_page(model: Path, card: cards.Card, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["info", str(model), "--markdown"]) == 0
+    assert capsys.readouterr().out == markdown(card)
+
+
+def test_the_page_of_the_weights_is_that_of_their_card() -> None:
+    """polyface info weights/polyface_weights/model --markdown > weights/README.md"""
+    model = WEIGHTS / "polyface_weights" / "model"
+    if not (model / "card.json").exists():
+        pytest.skip("the weights are not in this checkout")
+    loaded = engine.load(model, threads=1)
+    assert (WEIGHTS / "README.md").read_text() == markdown(loaded.card, loaded.drift)

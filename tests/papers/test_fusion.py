@@ -1,0 +1,136 @@
+"""`polyface reproduce fusion` from end to end on drawn people: every cell, every figure, a verdict for every claim, and a model that answers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyface import cli
+from polyface.errors import RequestError
+from polyface.inference import engine
+from polyface.papers import fusion
+from polyface.papers.fusion_config import load
+from polyface.papers.fusion_heads import Cell
+from polyface.papers.fusion_networks import NetworkPlan
+from polyface.synth.draw import draw
+from polyface.synth.people import person, photo_of
+
+TASKS = ("identity", "age", "race", "gender")
+TINY = ["networks.steps=10", "networks.curve=2", "person_steps=6", "heads.steps=8", "heads.curve=2", "drawn.pictures=4", "drawn.steps=8"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of the scale `smoke`, cut short, by the command, with a user's features beside."""
+    out = tmp_path_factory.mktemp("fusion")
+    keys = [f"drawn {who}/{photo}" for who in indices() for photo in range(4)]
+    np.savez(out / "own.npz", keys=np.array(keys), features=np.random.default_rng(0).normal(size=(len(keys), 5)))
+    settings = [part for each in TINY for part in ("--set", each)]
+    assert cli.run(["reproduce", "fusion", "--scale", "smoke", "--out", str(out / "run"), "--features", f"mine={out / 'own.npz'}", *settings]) == 0
+    return out / "run"
+
+
+def indices() -> list[int]:
+    from polyface.papers.fusion_worlds import _drawn_people
+
+    return [who.index for who, _ in _drawn_people(24, 7)]
+
+
+def findings(folder: Path) -> dict:
+    return json.loads((folder / "findings.json").read_text())["drawn"]
+
+
+@pytest.mark.timeout(1200)
+def test_every_cell_of_both_tables_is_there_in_every_split(done: Path) -> None:
+    found = findings(done)
+    for split, targets in (("paper end", TASKS), ("image end", TASKS), ("person end", TASKS[1:])):
+        cells = found[split]["cells"]
+        for target in targets:
+            others = tuple(task for task in TASKS if task != target)
+            merged = [Cell(TASKS, target, merge) for merge in load("smoke").merges]
+            for cell in [*(Cell((source,), target) for source in TASKS), Cell(others, target), Cell(TASKS, target), *merged]:
+                assert 0 <= cells[cell.name]["value"] <= 1, cell.name
+            assert len(found[split]["shapley"][target]) == 4
+        assert set(found[split]["networks"]) == set(targets) and set(found[split]["verdicts"]) == {"H1", "H2", "H3"}
+    assert Cell(("mine",), "age").name in found["image end"]["cells"] and Cell(("mine",), "age").name not in found["paper end"]["cells"]
+
+
+@pytest.mark.timeout(1200)
+def test_every_control_is_there(done: Path) -> None:
+    names = " | ".join(findings(done)["controls"])
+    for what in ("four seeds", "all lengths 12", "all lengths 32", "one network for all tasks", "conv1 of identity", "conv3 of race", "out-of-fold: all", "joint groups",
+                 "all, and expression", "fine-tuned"):  # fmt: skip
+        assert what in names, what
+    assert set(findings(done)["random"]) == {"paper", "image", "person"}
+
+
+@pytest.mark.timeout(1200)
+def test_the_page_opens_alone_and_the_figures_are_pictures_and_tables(done: Path) -> None:
+    content = (done / "fusion.html").read_text()
+    assert "http://" not in content and "https://" not in content and content.count("data:image") > 10
+    for words in ("Verdicts", "21.8", "11.8", "89.2", "Shapley", "late fusion", "random groups"):
+        assert words in content, words
+    for name in ("gains-drawn", "curves-drawn-image-age", "overlap-drawn-paper", "filters-drawn-image", "maps-drawn-person"):
+        assert (done / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert len((done / "figures" / f"{name}.csv").read_text().splitlines()) > 1
+
+
+@pytest.mark.timeout(1200)
+def test_what_is_done_is_not_done_again_and_numbers_stay(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = findings(done)
+    monkeypatch.setattr(NetworkPlan, "batches", lambda *_: pytest.fail("trained again"))
+    page = fusion.reproduce("smoke", done, None, "page", [f"mine={done.parent / 'own.npz'}"], None, TINY)
+    assert page == done / "fusion.html" and findings(done) == before
+
+
+@pytest.mark.timeout(1200)
+def test_one_network_can_be_trained_alone(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "drawn").mkdir()
+    for file in ("pictures.npz", "pictures.json", "strength.json"):
+        (tmp_path / "drawn" / file).write_bytes((done / "drawn" / file).read_bytes())
+    assert fusion.reproduce("smoke", tmp_path, None, "drawn/image/race", settings=TINY) == tmp_path
+    made = [path.parent for path in tmp_path.rglob("result.json")]
+    assert made == [tmp_path / "drawn" / "image" / "race"]
+    whole = json.loads((done / "drawn" / "image" / "race" / "result.json").read_text())
+    assert json.loads((made[0] / "result.json").read_text())["accuracy"] == whole["accuracy"]
+
+
+@pytest.mark.timeout(1200)
+def test_a_fused_network_is_a_model_that_answers_on_photographs(done: Path) -> None:
+    model = engine.load(done / "drawn" / "model", threads=1)
+    assert [task.name for task in model.tasks] == ["identity", "age_group", "race", "gender"] and model.card.trained_on_drawings and "Li and Zhu" in model.card.limits[0]
+    scene = photo_of(person(3, 0), 3, 0)
+    crop = draw(scene, model.crop.size, five=model.crop.template).image
+    answers = model.run(crop[None])
+    assert answers["identity"].shape == (1, 32 + 3 * 12) and np.linalg.norm(answers["identity"]) == pytest.approx(1, abs=1e-4)
+    assert {name: each.shape[1] for name, each in answers.items() if name != "identity"} == {"age_group": 3, "race": 4, "gender": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"only": "celeba"}, "no world of this scale"),
+        ({"only": "drawn/imagine"}, "did you mean 'image'"),
+        ({"features": ["mine"]}, "expected name=E.npz"),
+        ({"settings": ["networks.step=3"]}, "steps"),
+        ({"settings": ['worlds=["mars"]']}, "no world 'mars'"),
+        ({"only": "page"}, "no world is done yet"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(tmp_path: Path, arguments: dict, what: str) -> None:
+    with pytest.raises(RequestError, match=what):
+        fusion.reproduce("smoke", tmp_path, None, **arguments)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
+def test_the_recipes_of_all_scales_load(scale: str) -> None:
+    config = load(scale)
+    assert config.name == scale and config.wide.size > config.crop.size == config.network.size
+
+
+def test_the_papers_scale_is_the_papers() -> None:
+    config = load("paper")
+    assert (config.networks.steps, config.networks.batch, config.variants, config.train_share) == (20000, 200, 10, 0.7)
+    assert (config.identity_length, config.other_length) == (200, 50)
+    assert config.networks.algorithm == "sgd" and (config.drawn.people, config.drawn.pictures) == (77, 300) and config.pins.people == 77

@@ -1,0 +1,88 @@
+"""Sets that share no person, and famous people whose groups are voted: both on drawn sets, to their tables."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polyface import datasets
+from polyface.datasets import crops
+from polyface.images import align
+from polyface.images.detect import Face
+from polyface.papers import fusion, fusion_strangers, fusion_worlds
+from polyface.papers.fusion_config import FusionConfig, load
+from polyface.papers.fusion_pictures import check
+from polyface.synth.write import write
+
+torch.set_num_threads(1)
+
+TINY = [
+    "network={size=16, channels=[4, 4, 8]}", "networks.steps=8", "networks.batch=32", "networks.curve=2", "heads.steps=8", "heads.batch=32", "variants=2",
+    "celeba={people=6, pictures=4}",
+    "strangers={pictures=60}", 'worlds=["strangers"]',
+]  # fmt: skip
+RECIPE = """
+name = "voter"
+steps = 2
+batch = 8
+validate_every = 2
+validation_rows = 4
+data = [{ set = "fairface", tasks = ["age", "gender", "race"] }]
+crop = { size = 32, eye_distance = 11.0, eyes = [16.0, 14.0] }
+model = { tasks = ["age", "gender", "race"], stem = 8, widths = [8, 16], blocks = [1, 1], fine = 8, hidden = 16 }
+"""
+
+
+class Middle:
+    """Takes every picture for a face in its middle."""
+
+    name, sha256 = "middle", ""
+
+    def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        boxes = [(0.3 * image.shape[1], 0.2 * image.shape[0], 0.7 * image.shape[1], 0.8 * image.shape[0]) for image in images]
+        return [[Face(box, align.points_of_box(np.array(box)), 1.0)] for box in boxes]
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        return self.detect_many([image])[0]
+
+
+def config(*more: str) -> FusionConfig:
+    return load("smoke", [*TINY, *more])
+
+
+@pytest.mark.timeout(900)
+def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_compared(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for layout, people, photos in (("celeba", 24, 5), ("fairface", 24, 3), ("utkface", 30, 3), ("rafdb", 16, 4), ("lfw", 8, 3)):
+        write(layout, data / layout, people, photos, 5)
+    page = fusion.reproduce("smoke", out, data, settings=TINY)
+    found = fusion_strangers.run(config(), data, out / "strangers", lambda words: None)
+    assert found.tasks == ("identity", "age", "race", "gender", "expression") and found.targets == found.tasks[1:]
+    assert all(0 <= found.one(source, target).accuracy <= 1 for source in found.tasks for target in found.targets)
+    assert {each["feature"] for each in found.pairs} == {*found.tasks, "all", "all but identity"}
+    words = page.read_text()
+    assert "sets that share no person" in words and "UTKFace" in words and "LFW" in words
+    assert set(json.loads((out / "findings.json").read_text())["strangers"]["networks"]) == set(found.targets)
+    with np.load(out / "strangers" / "gender" / "pictures.npz") as gender, np.load(out / "strangers" / "identity" / "pictures.npz"):
+        known = json.loads((out / "strangers" / "identity" / "pictures.json").read_text())["keys"]
+        assert len(gender["keys"]) and not set(gender["keys"].tolist()) & set(known)
+
+
+@pytest.mark.timeout(900)
+def test_famous_people_get_their_groups_by_vote_and_the_votes_are_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write("fairface", data / "fairface", 10, 3, 5)
+    write("folders", data / "pins", 14, 4, 5)
+    for name in ("fairface", "pins"):
+        crops.align_set(datasets.named(name), datasets.find_root(data, name), data, Middle())
+    (tmp_path / "voter.toml").write_text(RECIPE)
+    asked = config(f'pins={{people=5, pictures=3, voter="{tmp_path / "voter.toml"}"}}')
+    made = fusion_worlds.pins(asked, data, tmp_path / "out")
+    assert (tmp_path / "out" / "voter" / "model" / "card.json").exists()
+    assert made.tasks == ("identity", "age", "race", "gender") and 1 <= len(made.names) <= 5 and max(np.bincount(made.people)) == 3
+    assert made.sure is not None and len(made.sure) == len(made.names)
+    assert any("recall on FairFace validation, race" in note for note in made.notes) and any("people in each group" in note for note in made.notes)
+    if all(len(np.unique(made.labels[task])) > 1 for task in made.tasks[1:]):
+        check(made)
