@@ -1,7 +1,7 @@
 """How far a network in eight bits may be from the one it was made from: measured when it is made, carried in its file, and asked for whenever it is opened.
 
-Each kind of question has one measure, in a unit that its users know, and a limit to its mean over faces that the network did not learn from. The limits are about twice
-what the shipped network shows (LOG.md), and small beside what it gets wrong: where answers change, it was between two.
+Each kind of question has one measure, in a unit that its users know, and a limit to its mean over faces that the network did not learn from. The limits are two to ten
+times what the shipped network shows (LOG.md), and small beside what it gets wrong: where answers change, it was between two.
 """
 
 import math
