@@ -4,11 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from polyface import __version__
+from polyface.cli import datasets, reproduce, synth
+from polyface.cli.options import Data, DetectorFile, Json, Model, names_in
 from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, reason
 
 BROKEN_PIPE = 141
@@ -31,17 +33,9 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-datasets = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
-synth = App(name="synth", help="Drawn people, every label known, to try and test with.", sort_key=8)
-reproduce = App(name="reproduce", help="Experiments and papers, rebuilt from their recipes to their tables.", sort_key=9)
-app.command(datasets)
-app.command(synth)
-app.command(reproduce)
-
-Model = Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours. The installed weights where nothing is said.")]
-Data = Annotated[Path | None, Parameter(help="The folder of the data sets: DIR/<name>, DIR/<name>.zip or DIR/<name>.tar.", env_var="POLYFACE_DATA")]
-DetectorFile = Annotated[Path | None, Parameter(help="A YuNet .onnx file that finds faces. OpenCV's own cascade where nothing is said.")]
-Json = Annotated[Path | None, Parameter(name="--json", help="Write the report here, as JSON.")]
+app.command(datasets.app)
+app.command(synth.app)
+app.command(reproduce.app)
 
 
 def main() -> NoReturn:
@@ -115,11 +109,11 @@ def analyze(
         raise RequestError("--report needs --out DIR, to write it to")
     analyzer = _with_terms(analysis.load(model, detector))
     if not report or out is None:
-        return write.analyze(analyzer, paths, _names(tasks), out, pictures)
+        return write.analyze(analyzer, paths, names_in(tasks), out, pictures)
     from polyface.inference import report as reports
 
     reporting = reports.Reporting(analyzer.engine, analyzer.detector)
-    status = write.analyze(reporting, paths, _names(tasks), out, pictures)
+    status = write.analyze(reporting, paths, names_in(tasks), out, pictures)
     print(reports.write(out, reporting))
     return status
 
@@ -202,7 +196,7 @@ def evaluate(
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        found = evaluate(network, data, _names(sets), lambda name, done, total: report(done, total, name), network.sha256)
+        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256)
     terminal.table(found.rows())
     for name, why in found.skipped.items():
         terminal.say(f"{name} is not scored: {why}")
@@ -265,235 +259,6 @@ def export(
         made = quantise(run, data, out, lambda name, done, total: report(done, total, name))
     terminal.table(made.rows())
     print(made.path)
-
-
-# Data sets
-
-
-@datasets.command(name="list", sort_key=1)
-def datasets_list(*, data: Data = None) -> None:
-    """The public data sets that polyface reads, what each answers, and whether it is there."""
-    from polyface import terminal
-    from polyface.datasets import DATASETS
-
-    rows = []
-    for dataset in DATASETS:
-        there = {} if data is None else {"there": "yes" if _is_there(dataset.name, data) else ""}
-        said = {"answers": ", ".join(dataset.answers), "splits": ", ".join(dataset.splits), "title": dataset.title, "terms": dataset.terms}
-        rows.append({"name": dataset.name, **there, **said})
-    terminal.table(rows)
-
-
-@datasets.command(name="test", sort_key=2)
-def datasets_test(
-    file: Annotated[str, Parameter(help="A user's .py or manifest .toml, or the name of a listed set.")],
-    /,
-    *,
-    data: Data = None,
-) -> int:
-    """Hold a data set to the contract: unique keys, splits disjoint by subject, valid labels, the same list twice."""
-    from polyface import terminal
-    from polyface.datasets import contract, find_root, named
-
-    dataset = named(file)
-    problems = contract.check(dataset, find_root(data, dataset.name))
-    for problem in problems:
-        print(problem)
-    terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract"))
-    return 1 if problems else 0
-
-
-@datasets.command(name="align", sort_key=3)
-def datasets_align(
-    *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
-    data: Data = None,
-    detector: DetectorFile = None,
-) -> None:
-    """Detect the five points of every face once, and keep them with the detector and its score."""
-    from polyface import terminal
-    from polyface.datasets import crops, data_folder, find_root, named
-    from polyface.images.detect import load_detector
-
-    folder, finder = data_folder(data), load_detector(detector)
-    for dataset in [named(name) for name in names]:
-        root = find_root(data, dataset.name)
-        with terminal.progress(dataset.name) as report:
-            counts = crops.align_set(dataset, root, folder, finder, report)
-        print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
-
-
-@datasets.command(name="pack", sort_key=4)
-def datasets_pack(
-    *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
-    data: Data = None,
-) -> int:
-    """Write the training split once as training reads it, large photographs as wide crops."""
-    from polyface import terminal
-    from polyface.datasets import data_folder, find_root, named, pack
-
-    folder, troubled = data_folder(data), False
-    for dataset in [named(name) for name in names]:
-        with terminal.progress(dataset.name) as report:
-            problems = pack.pack_set(dataset, find_root(data, dataset.name), folder, report)
-        for problem in problems:
-            terminal.say(str(problem))
-        troubled = troubled or bool(problems)
-        print(pack.pack_folder(folder, dataset.name))
-    return 1 if troubled else 0
-
-
-@datasets.command(name="check", sort_key=5)
-def datasets_check(
-    *names: Annotated[str, Parameter(help="Data sets, by name or by file. All that are there where nothing is said.")],
-    data: Data = None,
-    html: Annotated[Path | None, Parameter(help="Write a page here: what was found, pairs of pictures side by side.")] = None,
-    json: Json = None,
-) -> int:
-    """Count, hold labels to their words, open every picture, find copies within and across sets, people on both sides of a split; status 1 where anything is found."""
-    from polyface import files, terminal
-    from polyface.datasets import check, data_folder, named
-
-    folder = data_folder(data)
-    with terminal.progress("pictures") as report:
-        checked = check.check([named(name) for name in names] or _all_there(folder), folder, report)
-    terminal.table(checked.counts)
-    for line in checked.lines():
-        print(line)
-    if html is not None:
-        files.write_atomically(html, checked.to_html())
-    if json is not None:
-        files.write_atomically(json, checked.to_json())
-    terminal.say(f"{len(checked.findings):,} found" if checked.findings else "nothing was found")
-    return 1 if checked.findings else 0
-
-
-@datasets.command(name="stats", sort_key=6)
-def datasets_stats(*, data: Data = None) -> None:
-    """What labels what: how many records of each split carry a label for each task, and how finely each set speaks."""
-    from polyface import terminal
-    from polyface.datasets import check, data_folder
-
-    folder = data_folder(data)
-    labelled, grains = check.stats(_all_there(folder), folder)
-    terminal.table(labelled, title="labelled records")
-    print()
-    terminal.table(grains, title="words")
-
-
-# Drawn people
-
-
-@synth.command(name="preview", sort_key=1)
-def synth_preview(
-    *,
-    out: Annotated[Path, Parameter(help="The picture to write.", show_default=True)] = Path("drawn.png"),
-    people: Annotated[int, Parameter(help="How many people, a row for each.", show_default=True)] = 6,
-    photos: Annotated[int, Parameter(help="Photos of each.", show_default=True)] = 8,
-    seed: Annotated[int, Parameter(show_default=True)] = 0,
-    labels: Annotated[bool, Parameter(help="With regions, points and the nose's direction drawn on.")] = False,
-) -> None:
-    """One picture of drawn people."""
-    from polyface.inference.write import write_picture
-    from polyface.synth.preview import preview
-
-    if people < 1 or photos < 1 or seed < 0:
-        raise RequestError(f"people and photos must be at least 1 and the seed at least 0, not {people}, {photos} and {seed}")
-    write_picture(out, preview(seed, people, photos, labels))
-    print(out)
-
-
-@synth.command(name="write", sort_key=2)
-def synth_write(
-    layout: Annotated[str, Parameter(help="The public data set whose layout to write, such as utkface.")],
-    out: Annotated[Path, Parameter(help="The folder to write.")],
-    /,
-    *,
-    people: Annotated[int, Parameter(show_default=True)] = 50,
-    photos: Annotated[int, Parameter(help="Photos of each.", show_default=True)] = 10,
-    seed: Annotated[int, Parameter(show_default=True)] = 0,
-) -> None:
-    """Write drawn people in the layout of a public data set."""
-    from polyface.synth import write
-
-    number = write.write(layout, out, people, photos, seed)
-    print(f"{number} pictures in {out}")
-
-
-# Experiments and papers
-
-
-@reproduce.command(name="transfer", sort_key=1)
-def reproduce_transfer(
-    *,
-    scale: Annotated[Literal["smoke", "small"], Parameter(help="smoke: drawn people, a minute; small: real sets, three hours.", show_default=True)] = "smoke",
-    only: Annotated[str | None, Parameter(help="Only this part (screen, seeds, grain, long), or this run by its name.")] = None,
-    data: Data = None,
-    out: Annotated[Path | None, Parameter(help="Where runs and the page go; runs that are done there stay done. runs/transfer-<scale> where nothing is said.")] = None,
-) -> None:
-    """What tasks gain or lose from each other, and what coarse labels give: run after run, then one page with tables and heat maps."""
-    from polyface import terminal
-    from polyface.papers import transfer, transfer_page
-
-    folder = out or Path("runs") / f"transfer-{scale}"
-    with terminal.progress("runs") as report:
-        findings = transfer.reproduce(scale, data, folder, only, report)
-    terminal.table(transfer_page.verdict_rows(findings.verdicts))
-    for line in transfer_page.sentences(findings):
-        print(line)
-    print(folder / transfer.PAGE)
-
-
-@reproduce.command(name="fusion", sort_key=2)
-def reproduce_fusion(
-    *,
-    scale: Annotated[
-        Literal["smoke", "small", "paper"],
-        Parameter(help="smoke: drawn people, a minute; small: twenty minutes a world; paper: 20,000 iterations of 200, all networks.", show_default=True),
-    ] = "smoke",
-    only: Annotated[
-        str | None, Parameter(help="Only a world (celeba, pins, drawn, strangers), a split (celeba/image), a network (celeba/image/gender), or page.")
-    ] = None,
-    data: Data = None,
-    features: Annotated[tuple[str, ...], Parameter(help="Features of your own to fuse, as name=E.npz with keys [N] and features [N, d]; may be repeated.")] = (),
-    manifest: Annotated[Path | None, Parameter(help="A set of your own, as the only world.")] = None,
-    settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
-    out: Annotated[Path | None, Parameter(help="Where networks and the page go; what is done there stays done. runs/fusion-<scale> where nothing is said.")] = None,
-) -> None:
-    """Li and Zhu 2016: features learned for one task used for others, and fused; every table and figure, in honest splits too, with a verdict for every claim."""
-    from polyface import terminal
-    from polyface.papers import fusion
-
-    with terminal.progress("steps") as report:
-        print(fusion.reproduce(scale, out or Path("runs") / f"fusion-{scale}", data, only, features, manifest, settings, terminal.say, report))
-
-
-def _names(listed: str | None) -> list[str] | None:
-    """a,b -> [a, b]."""
-    if listed is None:
-        return None
-    names = [name.strip() for name in listed.split(",") if name.strip()]
-    if not names:
-        raise RequestError(f"{listed!r} names nothing")
-    return names
-
-
-def _is_there(name: str, data: Path) -> bool:
-    from polyface.datasets import find_root
-
-    try:
-        find_root(data, name)
-    except RequestError:
-        return False
-    return True
-
-
-def _all_there(data: Path) -> list[Any]:
-    from polyface.datasets import DATASETS
-
-    there = [dataset for dataset in DATASETS if _is_there(dataset.name, data)]
-    if not there:
-        raise RequestError(f"{data}: none of the data sets is in it (polyface datasets list)")
-    return there
 
 
 def _with_terms(analyzer: Any) -> Any:

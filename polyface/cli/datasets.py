@@ -1,0 +1,140 @@
+"""`polyface datasets ...`"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from polyface.cli.options import Data, DetectorFile, Json
+from polyface.errors import RequestError
+
+app = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
+
+
+@app.command(name="list", sort_key=1)
+def datasets_list(*, data: Data = None) -> None:
+    """The public data sets that polyface reads, what each answers, and whether it is there."""
+    from polyface import terminal
+    from polyface.datasets import DATASETS
+
+    rows = []
+    for dataset in DATASETS:
+        there = {} if data is None else {"there": "yes" if _is_there(dataset.name, data) else ""}
+        said = {"answers": ", ".join(dataset.answers), "splits": ", ".join(dataset.splits), "title": dataset.title, "terms": dataset.terms}
+        rows.append({"name": dataset.name, **there, **said})
+    terminal.table(rows)
+
+
+@app.command(name="test", sort_key=2)
+def datasets_test(
+    file: Annotated[str, Parameter(help="A user's .py or manifest .toml, or the name of a listed set.")],
+    /,
+    *,
+    data: Data = None,
+) -> int:
+    """Hold a data set to the contract: unique keys, splits disjoint by subject, valid labels, the same list twice."""
+    from polyface import terminal
+    from polyface.datasets import contract, find_root, named
+
+    dataset = named(file)
+    problems = contract.check(dataset, find_root(data, dataset.name))
+    for problem in problems:
+        print(problem)
+    terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract"))
+    return 1 if problems else 0
+
+
+@app.command(name="align", sort_key=3)
+def datasets_align(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
+    data: Data = None,
+    detector: DetectorFile = None,
+) -> None:
+    """Detect the five points of every face once, and keep them with the detector and its score."""
+    from polyface import terminal
+    from polyface.datasets import crops, data_folder, find_root, named
+    from polyface.images.detect import load_detector
+
+    folder, finder = data_folder(data), load_detector(detector)
+    for dataset in [named(name) for name in names]:
+        root = find_root(data, dataset.name)
+        with terminal.progress(dataset.name) as report:
+            counts = crops.align_set(dataset, root, folder, finder, report)
+        print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+
+
+@app.command(name="pack", sort_key=4)
+def datasets_pack(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
+    data: Data = None,
+) -> int:
+    """Write the training split once as training reads it, large photographs as wide crops."""
+    from polyface import terminal
+    from polyface.datasets import data_folder, find_root, named, pack
+
+    folder, troubled = data_folder(data), False
+    for dataset in [named(name) for name in names]:
+        with terminal.progress(dataset.name) as report:
+            problems = pack.pack_set(dataset, find_root(data, dataset.name), folder, report)
+        for problem in problems:
+            terminal.say(str(problem))
+        troubled = troubled or bool(problems)
+        print(pack.pack_folder(folder, dataset.name))
+    return 1 if troubled else 0
+
+
+@app.command(name="check", sort_key=5)
+def datasets_check(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file. All that are there where nothing is said.")],
+    data: Data = None,
+    html: Annotated[Path | None, Parameter(help="Write a page here: what was found, pairs of pictures side by side.")] = None,
+    json: Json = None,
+) -> int:
+    """Count, hold labels to their words, open every picture, find copies within and across sets, people on both sides of a split; status 1 where anything is found."""
+    from polyface import files, terminal
+    from polyface.datasets import check, data_folder, named
+
+    folder = data_folder(data)
+    with terminal.progress("pictures") as report:
+        checked = check.check([named(name) for name in names] or _all_there(folder), folder, report)
+    terminal.table(checked.counts)
+    for line in checked.lines():
+        print(line)
+    if html is not None:
+        files.write_atomically(html, checked.to_html())
+    if json is not None:
+        files.write_atomically(json, checked.to_json())
+    terminal.say(f"{len(checked.findings):,} found" if checked.findings else "nothing was found")
+    return 1 if checked.findings else 0
+
+
+@app.command(name="stats", sort_key=6)
+def datasets_stats(*, data: Data = None) -> None:
+    """What labels what: how many records of each split carry a label for each task, and how finely each set speaks."""
+    from polyface import terminal
+    from polyface.datasets import check, data_folder
+
+    folder = data_folder(data)
+    labelled, grains = check.stats(_all_there(folder), folder)
+    terminal.table(labelled, title="labelled records")
+    print()
+    terminal.table(grains, title="words")
+
+
+def _is_there(name: str, data: Path) -> bool:
+    from polyface.datasets import find_root
+
+    try:
+        find_root(data, name)
+    except RequestError:
+        return False
+    return True
+
+
+def _all_there(data: Path) -> list[Any]:
+    from polyface.datasets import DATASETS
+
+    there = [dataset for dataset in DATASETS if _is_there(dataset.name, data)]
+    if not there:
+        raise RequestError(f"{data}: none of the data sets is in it (polyface datasets list)")
+    return there

@@ -1,0 +1,55 @@
+"""`polyface reproduce ...`"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from polyface.cli.options import Data
+
+app = App(name="reproduce", help="Experiments and papers, rebuilt from their recipes to their tables.", sort_key=9)
+
+
+@app.command(name="transfer", sort_key=1)
+def reproduce_transfer(
+    *,
+    scale: Annotated[Literal["smoke", "small"], Parameter(help="smoke: drawn people, a minute; small: real sets, three hours.", show_default=True)] = "smoke",
+    only: Annotated[str | None, Parameter(help="Only this part (screen, seeds, grain, long), or this run by its name.")] = None,
+    data: Data = None,
+    out: Annotated[Path | None, Parameter(help="Where runs and the page go; runs that are done there stay done. runs/transfer-<scale> where nothing is said.")] = None,
+) -> None:
+    """What tasks gain or lose from each other, and what coarse labels give: run after run, then one page with tables and heat maps."""
+    from polyface import terminal
+    from polyface.papers import transfer, transfer_page
+
+    folder = out or Path("runs") / f"transfer-{scale}"
+    with terminal.progress("runs") as report:
+        findings = transfer.reproduce(scale, data, folder, only, report)
+    terminal.table(transfer_page.verdict_rows(findings.verdicts))
+    for line in transfer_page.sentences(findings):
+        print(line)
+    print(folder / transfer.PAGE)
+
+
+@app.command(name="fusion", sort_key=2)
+def reproduce_fusion(
+    *,
+    scale: Annotated[
+        Literal["smoke", "small", "paper"],
+        Parameter(help="smoke: drawn people, a minute; small: twenty minutes a world; paper: 20,000 iterations of 200, all networks.", show_default=True),
+    ] = "smoke",
+    only: Annotated[
+        str | None, Parameter(help="Only a world (celeba, pins, drawn, strangers), a split (celeba/image), a network (celeba/image/gender), or page.")
+    ] = None,
+    data: Data = None,
+    features: Annotated[tuple[str, ...], Parameter(help="Features of your own to fuse, as name=E.npz with keys [N] and features [N, d]; may be repeated.")] = (),
+    manifest: Annotated[Path | None, Parameter(help="A set of your own, as the only world.")] = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
+    out: Annotated[Path | None, Parameter(help="Where networks and the page go; what is done there stays done. runs/fusion-<scale> where nothing is said.")] = None,
+) -> None:
+    """Li and Zhu 2016: features learned for one task used for others, and fused; every table and figure, in honest splits too, with a verdict for every claim."""
+    from polyface import terminal
+    from polyface.papers import fusion
+
+    with terminal.progress("steps") as report:
+        print(fusion.reproduce(scale, out or Path("runs") / f"fusion-{scale}", data, only, features, manifest, settings, terminal.say, report))
