@@ -1,6 +1,40 @@
-"""What all tests share."""
+"""What all tests share: limits of a busy machine, and a detector that knows where faces are, for pictures that were drawn."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import settings
+
+from polyface import datasets
+from polyface.datasets import crops
+from polyface.images import align
+from polyface.images.detect import Face
 
 settings.register_profile("busy machine", deadline=None)  # tests never measure time
 settings.load_profile("busy machine")
+
+
+class Middle:
+    """Takes every picture for a face in its middle."""
+
+    name, sha256 = "middle", ""
+
+    def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        boxes = [(0.3 * image.shape[1], 0.2 * image.shape[0], 0.7 * image.shape[1], 0.8 * image.shape[0]) for image in images]
+        return [[Face(box, align.points_of_box(np.array(box)), 1.0)] for box in boxes]
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        return self.detect_many([image])[0]
+
+
+@pytest.fixture(scope="session")
+def find_faces() -> Callable[..., None]:
+    """find_faces(data, names): what `polyface datasets align` does for these sets, every face taken for one in the middle."""
+
+    def find(data: Path, *names: str) -> None:
+        for name in names:
+            crops.align_set(datasets.named(name), datasets.find_root(data, name), data, Middle())
+
+    return find

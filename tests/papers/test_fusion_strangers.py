@@ -1,16 +1,13 @@
 """Sets that share no person, and famous people whose groups are voted: both on drawn sets, to their tables."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from polyface import datasets
-from polyface.datasets import crops
-from polyface.images import align
-from polyface.images.detect import Face
 from polyface.papers import fusion, fusion_strangers, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, load
 from polyface.papers.fusion_pictures import check
@@ -33,19 +30,6 @@ data = [{ set = "fairface", tasks = ["age", "gender", "race"] }]
 crop = { size = 32, eye_distance = 11.0, eyes = [16.0, 14.0] }
 model = { tasks = ["age", "gender", "race"], stem = 8, widths = [8, 16], blocks = [1, 1], fine = 8, hidden = 16 }
 """
-
-
-class Middle:
-    """Takes every picture for a face in its middle."""
-
-    name, sha256 = "middle", ""
-
-    def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        boxes = [(0.3 * image.shape[1], 0.2 * image.shape[0], 0.7 * image.shape[1], 0.8 * image.shape[0]) for image in images]
-        return [[Face(box, align.points_of_box(np.array(box)), 1.0)] for box in boxes]
-
-    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
-        return self.detect_many([image])[0]
 
 
 def config(*more: str) -> FusionConfig:
@@ -71,12 +55,11 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
 
 
 @pytest.mark.timeout(900)
-def test_famous_people_get_their_groups_by_vote_and_the_votes_are_told(tmp_path: Path) -> None:
+def test_famous_people_get_their_groups_by_vote_and_the_votes_are_told(tmp_path: Path, find_faces: Callable[..., None]) -> None:
     data = tmp_path / "data"
     write("fairface", data / "fairface", 10, 3, 5)
     write("folders", data / "pins", 14, 4, 5)
-    for name in ("fairface", "pins"):
-        crops.align_set(datasets.named(name), datasets.find_root(data, name), data, Middle())
+    find_faces(data, "fairface", "pins")
     (tmp_path / "voter.toml").write_text(RECIPE)
     asked = config(f'pins={{people=5, pictures=3, voter="{tmp_path / "voter.toml"}"}}')
     made = fusion_worlds.pins(asked, data, tmp_path / "out")
