@@ -3,7 +3,6 @@
 What runs share is made once: the sets as training lists them (without near-copies of any test picture), and the faces that are scored, with their points.
 """
 
-import copy
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ import msgspec
 import numpy as np
 import torch
 
-from polyface import datasets, runtime, tasks
+from polyface import datasets, runtime
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
 from polyface.datasets.crops import align_record, read_faces
 from polyface.errors import RequestError
@@ -27,9 +26,9 @@ from polyface.metrics.intervals import groups_of
 from polyface.models.polyface import PolyFace
 from polyface.papers.transfer_effects import Outcome, Result, read_result, write_result
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
-from polyface.training import batches, loop
+from polyface.training import loop
 from polyface.training.config import Config, Data, to_toml
-from polyface.training.examples import Source
+from polyface.training.examples import Source, training_sources
 from polyface.training.plan import FacePlan
 
 Say = Callable[[str], None]
@@ -70,8 +69,8 @@ class Bench:
                 self.faces[name, split] = faces_of(datasets.named(name), wanted, data, split, most)
         self.data = data
         entries = {_key(entry): entry for run in runs for entry in run.config.data}
-        self.whole = FacePlan(_of_all(runs[0].config, list(entries.values()), runs), data)
-        self.sources = dict(zip(entries, self.whole.sources, strict=True))
+        every = msgspec.structs.replace(runs[0].config, data=tuple(entries.values()), batch=max(runs[0].config.batch, len(entries)))
+        self.sources = dict(zip(entries, training_sources(every, data), strict=True))
 
     def do(self, run: Run, say: Say | None = None) -> Result:
         """Train, score, write OUT/<run>/result.json; a run that was interrupted goes on. Raises RequestError where another recipe left something there."""
@@ -103,17 +102,9 @@ class Bench:
         return result
 
     def _plan_of(self, run: Run) -> FacePlan:
-        """The plan of all sets, narrowed to a run's: listing them again would take longer than a run. Nothing is validated along the way: nothing is chosen there."""
-        plan, config = copy.copy(self.whole), run.config
-        sources = [replace(self.sources[_key(entry)], weight=entry.weight) for entry in config.data]
-        plan.config, plan.steps, plan.seed = config, config.steps, config.seed
-        plan.tasks = tuple(tasks.named(name) for name in config.model.tasks)
-        plan.weights = {task.name: config.losses.get(task.name, 1.0) for task in plan.tasks}
-        plan.sources, plan.validation = tuple(run.change(source) if run.change else source for source in sources), ()
-        plan.spaces = {source.space: source.people for source in plan.sources if source.people}
-        plan.people = {space: sha256_of_lines(sorted(keys)) for space, keys in plan.spaces.items()}
-        plan.mix = batches.mix(plan.sources, plan.tasks, config.batch, plan.crop, config.augment, config.seed)
-        return plan
+        """Of sets that were listed once: to list them again would take longer than a run. Nothing is validated along the way: nothing is chosen there."""
+        sources = [replace(self.sources[_key(entry)], weight=entry.weight) for entry in run.config.data]
+        return FacePlan(run.config, self.data, [run.change(source) if run.change else source for source in sources])
 
     def _ask(self, network: "Trained", questions: Sequence[Question], split: Split) -> dict[str, Outcome]:
         """Each set is looked at once, whatever it is asked."""
@@ -140,13 +131,6 @@ def _key(entry: Data) -> tuple[str, tuple[str, ...] | None]:
 
 def _words(source: Source) -> str:
     return f"{source.dataset.name} ({', '.join(source.dataset.answers)})"
-
-
-def _of_all(base: Config, entries: list[Data], runs: Sequence[Run]) -> Config:
-    """The recipe that lists every set of some runs; it is never trained."""
-    named = {name for run in runs for name in run.config.model.tasks}
-    model = msgspec.structs.replace(base.model, tasks=tuple(task.name for task in tasks.TASKS if task.name in named))
-    return msgspec.structs.replace(base, data=tuple(entries), batch=max(base.batch, len(entries)), model=model)
 
 
 @dataclass(frozen=True)

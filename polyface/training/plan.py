@@ -22,9 +22,12 @@ from polyface.training.examples import Source, training_sources, validation_sour
 
 
 class FacePlan:
-    """Every step draws from every set, every task has the loss of its kind. Of several processes each draws and validates its share of the rows."""
+    """Every step draws from every set, every task has the loss of its kind. Of several processes each draws and validates its share of the rows.
 
-    def __init__(self, config: Config, data: Path):
+    sources: sets that were listed before, for a plan that validates nothing; those of the recipe are listed where there are none.
+    """
+
+    def __init__(self, config: Config, data: Path, sources: Sequence[Source] | None = None):
         self.config, self.steps, self.seed = config, config.steps, config.seed
         self.optimiser, self.validate_every = config.optimiser, config.validate_every
         self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.model.tasks)
@@ -36,8 +39,8 @@ class FacePlan:
             if tasks.named(name) not in self.tasks:
                 raise RequestError(f"losses: the network has no task {name}")
         self.crop = Crop(config.crop.size, config.crop.eye_distance, config.crop.eyes)
-        self.sources = training_sources(config, data)
-        self.validation = validation_sources(config, data)
+        self.sources = training_sources(config, data) if sources is None else tuple(sources)
+        self.validation = validation_sources(config, data) if sources is None else ()
         self.spaces = {source.space: source.people for source in self.sources if source.people}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
         self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
