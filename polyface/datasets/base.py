@@ -87,6 +87,11 @@ class Dataset:
             raise InputError(f"{root.label}: no picture of {self.title}, split {split}{hint}")
         return listing
 
+    def space(self, task: str) -> str:
+        """Where a person's key means something: the space that the set's answer to a task names, or the set alone."""
+        meaning = self.answers.get(task)
+        return (meaning.space if isinstance(meaning, People) else "") or self.name
+
     def pairs(self, root: Root) -> Pairs:
         if self.list_pairs is None:
             raise RequestError(f"{self.name} states no pairs")

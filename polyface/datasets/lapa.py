@@ -16,7 +16,7 @@ and train, one of validation leaves train. Many photographs are 300-W's, some of
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
-from polyface.datasets.tables import Mask, Rows, as_text, check_inside, number
+from polyface.datasets.tables import Mask, Rows, as_text, check_inside, points_of_rows
 from polyface.errors import InputError
 from polyface.images import align, geometry
 from polyface.images.read import Root, Source
@@ -103,16 +103,7 @@ def read_points(content: str, name: str) -> np.ndarray:
     table = content.strip().split("\n")
     if table[0].strip() != str(COUNT) or len(table) != COUNT + 1:
         raise InputError(f"{name}: {len(table) - 1} points and `{table[0].strip()[:20]}` where {COUNT} points are expected")
-    points = []
-    for row, line in enumerate(table[1:], 2):
-        fields = line.split()
-        try:
-            points.append([number(field) for field in fields])
-        except InputError as error:
-            raise InputError(f"{name}, row {row}: {error}") from None
-        if len(fields) != 2:
-            raise InputError(f"{name}, row {row}: not `x y`")
-    return geometry.from_zero_based(np.array(points))
+    return geometry.from_zero_based(points_of_rows(((row, line.split()) for row, line in enumerate(table[1:], 2)), name))
 
 
 def _five(points: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from the points, by a fit (`images/headpose.py`).
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of_train
-from polyface.datasets.tables import Rows, as_text, check_inside, number
+from polyface.datasets.tables import Rows, as_text, check_inside, points_of_rows
 from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.headpose import angles_of_68
@@ -28,16 +28,7 @@ def read_pts(content: str, name: str) -> np.ndarray:
         raise InputError(f"{name}: not a .pts file of version 1")
     if table[1].replace(" ", "") != f"n_points:{landmarks.count}" or len(table) != landmarks.count + 4:
         raise InputError(f"{name}: {len(table) - 4} points and `{table[1]}` where {landmarks.count} points are expected")
-    points = []
-    for row, line in enumerate(table[3:-1], 4):
-        fields = line.split()
-        try:
-            points.append([number(field) for field in fields])
-        except InputError as error:
-            raise InputError(f"{name}, row {row}: {error}") from None
-        if len(fields) != 2:
-            raise InputError(f"{name}, row {row}: not `x y`")
-    return geometry.from_one_based(np.array(points))
+    return geometry.from_one_based(points_of_rows(((row, line.split()) for row, line in enumerate(table[3:-1], 4)), name))
 
 
 def list_helen(root: Root, split: Split) -> Listing:

@@ -132,6 +132,19 @@ def number(word: str) -> float:
     return value
 
 
+def points_of_rows(rows: Iterable[tuple[int, list[str]]], name: str) -> np.ndarray:
+    """(row, fields) of lines `x y` -> float [n, 2], as they are written. Raises InputError naming file and row."""
+    points = []
+    for row, fields in rows:
+        try:
+            points.append([number(field) for field in fields])
+        except InputError as error:
+            raise InputError(f"{name}, row {row}: {error}") from None
+        if len(fields) != 2:
+            raise InputError(f"{name}, row {row}: not `x y`")
+    return np.array(points)
+
+
 def whole(word: str) -> int:
     """Raises InputError for what is no whole number."""
     try:

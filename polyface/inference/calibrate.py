@@ -11,7 +11,7 @@ probability nor an interval (points, regions, angles) have nothing to calibrate.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -194,9 +194,8 @@ def _told(task: Task, rows: Rows) -> Rows:
             told = (rows.truth[:, 0] > 0) | (rows.truth[:, 1] < task.top)
         case _:
             told = np.any(rows.truth >= 0, axis=1)
-    return Rows(
-        rows.dataset, rows.split, rows.meaning, rows.logits[told], rows.truth[told], tuple(record for record, good in zip(rows.records, told, strict=True) if good)
-    )
+    records = tuple(record for record, good in zip(rows.records, told, strict=True) if good)
+    return replace(rows, logits=rows.logits[told], truth=rows.truth[told], records=records)
 
 
 def _possible(task: Task, rows: Rows) -> np.ndarray:

@@ -18,7 +18,6 @@ from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import Network, Progress, look
 from polyface.files import sha256_of_lines
 from polyface.inference.card import FittedOn, PairCalibration, Threshold
-from polyface.labels import People
 from polyface.metrics import thresholds
 from polyface.metrics.intervals import Interval
 from polyface.metrics.thresholds import AllPairs, all_pairs
@@ -50,7 +49,7 @@ def calibrate_pairs(
             notes.append(f"{task.name}: {error}")
             continue
         notes += seen.refused
-        space = _space(dataset, task.name)
+        space = dataset.space(task.name)
         taken = []
         for record, row in zip(seen.records.get(task.name, []), seen.rows.get(task.name, []), strict=True):
             if (space, record.key) not in known and record.subject is not None and strangers.admit(dataset, record.subject):
@@ -112,14 +111,14 @@ class _Strangers:
                     continue
                 root = datasets.find_root(folder, dataset.name)
                 self.names[name] = {
-                    (_space(dataset, task), split): {person_name(record.subject) for record in dataset.records(root, split).records if record.subject is not None}
+                    (dataset.space(task), split): {person_name(record.subject) for record in dataset.records(root, split).records if record.subject is not None}
                     for split in dataset.splits
                 }
             except (InputError, RequestError) as error:
                 notes.append(f"{task}: whether somebody is also in {name} is not known: {error}")
 
     def admit(self, dataset: Dataset, person: str) -> bool:
-        space, plain = _space(dataset, self.task), person_name(person)
+        space, plain = dataset.space(self.task), person_name(person)
         for name, people in self.names.items():
             if any(plain in names for (of, split), names in people.items() if split == "train" or of != space):
                 self.away.setdefault(name, set()).add(f"{space} {plain}")
@@ -129,11 +128,6 @@ class _Strangers:
     def left_out(self) -> str:
         counts = Counter({name: len(people) for name, people in self.away.items()})
         return ", ".join(f"{number} people who are also in {name}" for name, number in counts.items())
-
-
-def _space(dataset: Dataset, task: str) -> str:
-    meaning = dataset.answers[task]
-    return meaning.space if isinstance(meaning, People) and meaning.space else dataset.name
 
 
 def _pairs(faces: Sequence[_Face]) -> AllPairs:

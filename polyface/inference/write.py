@@ -68,7 +68,7 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
 
 
 def _without_masks(chosen: tuple[Task, ...], asked: bool) -> tuple[Task, ...]:
-    """Masks need a place to be written to, so without one the network need not make them."""
+    """Masks need a place to be written to."""
     kept = tuple(task for task in chosen if not isinstance(task, Regions))
     if asked and not kept:
         raise RequestError(f"{chosen[0].name} is answered by pictures; give --out DIR, to write them to")

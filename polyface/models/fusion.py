@@ -6,7 +6,6 @@ features of several networks and adds two layers and an output; with one network
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from polyface.tasks.kinds import Embedding, Task
 
-Merge = Literal["concatenation", "weighted sum", "attention", "gated product"]
 Features = Mapping[str, Tensor]
 """{source: [B, d]}: the feature layers of frozen networks, by the name of the network."""
 

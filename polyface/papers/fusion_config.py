@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import Annotated, Literal
 
@@ -13,20 +13,14 @@ from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
 from polyface.models.fusion import MERGES, NetworkConfig
 from polyface.strict import strict
+from polyface.training.config import Count, Positive, Share, Strict, with_settings
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 SplitName = Literal["paper", "image", "person"]
 SCALES = ("smoke", "small", "paper")
 WORLDS = ("celeba", "pins", "drawn", "strangers")
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all tables share."""
-
-
-class Training(_Strict, frozen=True, kw_only=True):
+class Training(Strict, frozen=True, kw_only=True):
     """SGD, 'large at first, then gradually reduced'; batch and steps as published (A2), the rest [INF]."""
 
     steps: Count = 20_000
@@ -54,7 +48,7 @@ class Heads(Training, frozen=True, kw_only=True):
     """Tables and merging algorithms are means over so many."""
 
 
-class Variation(_Strict, frozen=True, kw_only=True):
+class Variation(Strict, frozen=True, kw_only=True):
     """What the ten variants of a picture differ in ('image filters and affine transforms', the rest [INF]), at strength 1."""
 
     degrees: float = 8.0
@@ -69,12 +63,12 @@ class Variation(_Strict, frozen=True, kw_only=True):
     """Side of a grey rectangle, as a share of the crop's."""
 
 
-class Celeba(_Strict, frozen=True, kw_only=True):
+class Celeba(Strict, frozen=True, kw_only=True):
     people: Count = 200
     pictures: Count = 30
 
 
-class Pins(_Strict, frozen=True, kw_only=True):
+class Pins(Strict, frozen=True, kw_only=True):
     people: Count = 77
     pictures: Count = 170
     voter: str = "fusion-voter"
@@ -83,7 +77,7 @@ class Pins(_Strict, frozen=True, kw_only=True):
     """The recipe's where nothing is said."""
 
 
-class Drawn(_Strict, frozen=True, kw_only=True):
+class Drawn(Strict, frozen=True, kw_only=True):
     people: Count = 77
     pictures: Count = 300
     seed: int = 7
@@ -93,12 +87,12 @@ class Drawn(_Strict, frozen=True, kw_only=True):
     """Steps of each of those networks; a whole training where nothing is said."""
 
 
-class Strangers(_Strict, frozen=True, kw_only=True):
+class Strangers(Strict, frozen=True, kw_only=True):
     pictures: Count = 6000
     """At most so many of each set's training split, and a third as many of its test."""
 
 
-class FusionConfig(_Strict, frozen=True, kw_only=True):
+class FusionConfig(Strict, frozen=True, kw_only=True):
     """One scale, complete."""
 
     name: str
@@ -170,9 +164,7 @@ def load(scale: str, settings: Sequence[str] = ()) -> FusionConfig:
     if scale not in SCALES:
         raise RequestError(f"no scale {scale!r}{nearest(scale, SCALES)}")
     table = tomllib.loads(resources.files("polyface.recipes").joinpath("fusion").joinpath(f"{scale}.toml").read_text())
-    for setting in settings:
-        _set(table, setting)
-    return strict(table, FusionConfig, f"recipe fusion/{scale}")
+    return strict(with_settings(table, settings), FusionConfig, f"recipe fusion/{scale}")
 
 
 def digest(*parts: object) -> str:
@@ -181,20 +173,3 @@ def digest(*parts: object) -> str:
     for part in parts:
         whole.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else msgspec.json.encode(part))
     return whole.hexdigest()[:16]
-
-
-def _set(table: dict, setting: str) -> None:
-    key, equals, value = setting.partition("=")
-    if not equals:
-        raise RequestError(f"--set {setting}: expected key=value")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        inner = table.setdefault(parent, {})
-        if not isinstance(inner, Mapping):
-            raise RequestError(f"--set {setting}: {parent} is no table")
-        table = inner  # type: ignore[assignment]
-    table[last] = parsed

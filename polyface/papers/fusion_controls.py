@@ -17,7 +17,7 @@ from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, sha
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_config import SplitName
 from polyface.papers.fusion_heads import Bank, Cell, Table, train_heads
-from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, device_of, finish, in_pieces, result_of, save_arrays
+from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, finish, in_pieces, on_device, result_of, save_arrays
 from polyface.papers.fusion_pictures import IDENTITY, Split, joint_groups, random_groups
 from polyface.papers.fusion_runs import Bench
 from polyface.papers.fusion_statistics import Answers
@@ -244,7 +244,7 @@ def _maps(trained: Trained, images: np.ndarray) -> dict[str, np.ndarray]:
     """{depth: float16 [rows, 4 C]}: the mean of each quarter of a map; kept."""
     file = trained.folder / "maps.npz"
     if not file.exists():
-        network = trained.load().to(device_of())
+        network = on_device(trained.load())
 
         def quarters(crops):  # type: ignore[no-untyped-def]
             return {name: F.adaptive_avg_pool2d(each, 2).flatten(1) for name, each in zip(DEPTHS, network.maps(crops), strict=True)}

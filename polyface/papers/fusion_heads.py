@@ -20,8 +20,8 @@ from polyface.errors import RequestError
 from polyface.files import write_atomically
 from polyface.models.fusion import FusionHead
 from polyface.papers.fusion_config import Heads, digest
-from polyface.papers.fusion_networks import AT_ONCE, Progress, _losses, device_of, optimiser_of, save_arrays
-from polyface.training import loop
+from polyface.papers.fusion_networks import AT_ONCE, Progress, _losses, optimiser_of, save_arrays
+from polyface.training import loop, parallel
 from polyface.training.config import Method
 
 CELL = "|"
@@ -94,7 +94,7 @@ class HeadsPlan:
         known = np.any([table.labels[target] >= 0 for target in targets], axis=0)
         self.train, self.tested = table.train[known[table.train]], table.test[known[table.test]]
         self.some = self.tested[:: max(1, -(-len(self.tested) // test_rows))]
-        device = device_of()
+        device = parallel.device()
         self.features = {source: torch.from_numpy(np.asarray(table.features[source])).to(device) for source in {each for cell in cells for each in cell.sources}}
         seen = torch.from_numpy(self.train).to(device)
         self.looks = {source: _look(each[seen]) for source, each in self.features.items()}
@@ -138,7 +138,7 @@ class HeadsPlan:
         return {name: np.concatenate(each) for name, each in answers.items()}, {name: np.concatenate(each) for name, each in logs.items()}
 
     def _logits(self, model: nn.Module, rows: np.ndarray) -> dict[str, Tensor]:
-        chosen = torch.from_numpy(rows).to(device_of())
+        chosen = torch.from_numpy(rows).to(parallel.device())
         features = {source: each[chosen] for source, each in self.features.items()}
         assert isinstance(model, nn.ModuleDict)
         return {cell.name: model[cell.name](features) for cell in self.cells}

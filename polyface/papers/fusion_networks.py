@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from polyface.errors import RunError
@@ -25,7 +25,7 @@ from polyface.models.fusion import FeatureNetwork, NetworkConfig, parameters
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_config import FusionConfig, Training, digest
 from polyface.papers.fusion_pictures import Split
-from polyface.training import loop
+from polyface.training import loop, parallel
 from polyface.training.config import Method, Optimiser
 
 AT_ONCE = 1000
@@ -129,9 +129,9 @@ class Trained:
         network.load_state_dict(read_tensors(file))
         return network.eval()
 
-    def features(self, images: np.ndarray, step: int | None = None) -> dict[str, np.ndarray]:
-        """{task: float16 [rows, length]} of all variants; computed once."""
-        file = self.folder / ("features.npz" if step is None else f"features-{step:06d}.npz")
+    def features(self, images: np.ndarray, step: int | None = None, file: Path | None = None) -> dict[str, np.ndarray]:
+        """{task: float16 [rows, length]} of all variants; computed once, kept in `file` where the pictures are of another set."""
+        file = file or self.folder / ("features.npz" if step is None else f"features-{step:06d}.npz")
         if not file.exists():
             network = on_device(self.load(step))
             made = in_pieces(lambda crops: network.features(crops), images, np.arange(len(images)))
@@ -139,9 +139,9 @@ class Trained:
         with np.load(file) as kept:
             return {task: kept[task] for task in kept.files}
 
-    def feature(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
+    def feature(self, images: np.ndarray, step: int | None = None, file: Path | None = None) -> np.ndarray:
         """Of a network of one task."""
-        return next(iter(self.features(images, step).values()))
+        return next(iter(self.features(images, step, file).values()))
 
     def correct(self, images: np.ndarray, split: Split, task: str, step: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Whether the network's own answer is right, bool [n], and which rows those are: the test rows that have a label."""
@@ -217,7 +217,7 @@ def logits_of(model: nn.Module, images: np.ndarray, rows: np.ndarray) -> dict[st
 
 def in_pieces(compute: Callable[[Tensor], Mapping[str, Tensor]], images: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Images uint8 [R, S, S, 3] of some rows through a function, a thousand at a time: {name: float32 [rows, ...]}."""
-    device = device_of()
+    device = parallel.device()
     parts: dict[str, list[np.ndarray]] = {}
     with torch.inference_mode():
         for start in range(0, max(len(rows), 1), AT_ONCE):
@@ -227,19 +227,12 @@ def in_pieces(compute: Callable[[Tensor], Mapping[str, Tensor]], images: np.ndar
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
-def device_of() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def on_device(module: nn.Module) -> Any:
-    return module.to(device_of()).eval()
+    return module.to(parallel.device()).eval()
 
 
 def save(module: nn.Module, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, partial)
-    partial.replace(file)
+    write_atomically(file, serialised({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
 
 
 def save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -104,7 +104,7 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
     cells: dict[Any, Any] = {}
     for target in targets:
         bench, split = benches[target]
-        features = {task: _features(trained[task], bench.images, bench.out / f"features-{task}.npz") for task in names}
+        features = {task: trained[task].feature(bench.images, file=bench.out / f"features-{task}.npz") for task in names}
         table = Table(features, {target: split.labels[target]}, split.train, split.test, {target: bench.classes(target)})
         others = tuple(name for name in names if name != target)
         wanted = [*(Cell((name,), target) for name in names), Cell(names, target), Cell(others, target)]
@@ -204,15 +204,6 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
     count = config.variants
     train = (np.flatnonzero(~tested)[:, None] * count + np.arange(count)).ravel()
     return bench, Split("image", 0, train, np.flatnonzero(tested) * count, (source.task,), {source.task: np.repeat(label, count)})
-
-
-def _features(trained: Trained, images: np.ndarray, file: Path) -> np.ndarray:
-    """float16 [rows, d] of a network on another set's pictures; kept."""
-    if not file.exists():
-        network = on_device(trained.load())
-        save_arrays(file, {"feature": next(iter(in_pieces(network.features, images, np.arange(len(images))).values())).astype(np.float16)})
-    with np.load(file) as kept:
-        return kept["feature"]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

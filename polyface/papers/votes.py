@@ -17,6 +17,7 @@ from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import Network
 from polyface.images import align
+from polyface.labels import words
 from polyface.metrics.classification import confusion, share
 from polyface.tasks.derive import Grouping, derive, retell
 from polyface.tasks.kinds import Category, Scale, Task, median, softmax
@@ -44,8 +45,7 @@ class Poll:
             inside = np.array([[low <= year <= high for low, high in self.words.values()] for year in years], bool).reshape(len(output), -1)
         else:
             assert isinstance(self.of, Category)
-            held = np.array([[answer in ((group,) if isinstance(group, str) else group) for group in self.words.values()] for answer in self.of.vocabulary])
-            inside = held[np.argmax(output, axis=-1)]
+            inside = words(self.of.vocabulary, self.words).table.T[np.argmax(output, axis=-1)]
         return np.where(inside.any(1), inside.argmax(1), -1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from polyface import labels
 from polyface.errors import RequestError, nearest
 from polyface.labels import PointMap, Ranges, TraitNames, Words
 from polyface.tasks.kinds import Category, Label, Points, Regions, Scale, Task, Traits
@@ -46,7 +47,7 @@ def derive(task: Task, name: str, words: Grouping) -> Task:
             _each_once(name, words, task.vocabulary)
             if left := [region for region in task.vocabulary if not any(region in held for held in words.values())]:
                 raise RequestError(f"{name}: {left[0]} is in none of its regions")
-            table = _table(words, task.vocabulary)
+            table = labels.words(task.vocabulary, words).table
             return Regions(name, task.question, tuple(words), _mirrored(name, table, list(task.mirrored)))
         case Points():
             table = _means(name, words, task.count)
@@ -64,7 +65,7 @@ def retell(coarse: Task, task: Task, words: Grouping, meaning: Any) -> Retold:
         case Traits():
             return _retold_trait(words, meaning)
         case Regions():
-            table = (meaning.table.astype(int) @ _table(words, task.vocabulary).T.astype(int)) > 0
+            table = (meaning.table.astype(int) @ labels.words(task.vocabulary, words).table.T.astype(int)) > 0
             return Words(meaning.names, table), lambda label: label
         case Points():
             return _retold_points(_means(coarse.name, words, task.count), meaning)
@@ -85,13 +86,8 @@ def _each_once(name: str, words: Grouping, vocabulary: tuple[str, ...]) -> None:
             seen.add(answer)
 
 
-def _table(words: Grouping, vocabulary: tuple[str, ...]) -> np.ndarray:
-    """bool [words, answers of the finer task]."""
-    return np.array([[answer in ((held,) if isinstance(held, str) else held) for answer in vocabulary] for held in words.values()])
-
-
 def _retold_words(words: Grouping, vocabulary: tuple[str, ...], meaning: Words) -> Retold:
-    groups = _table(words, vocabulary)
+    groups = labels.words(vocabulary, words).table
     outside = ~groups.any(0)
     rows = zip(meaning.names, meaning.table, strict=True)
     certain: dict[str, set[int]] = {name: set(np.flatnonzero((groups & row).any(1)).tolist()) for name, row in rows if not (row & outside).any()}

@@ -110,7 +110,8 @@ class Category(Task):
         shares = softmax(output / temperature)
         probabilities = {word: round(float(share), 4) for word, share in zip(self.vocabulary, shares, strict=True)}
         order = np.argsort(-shares, kind="stable")
-        held = {} if level is None else {"set": [self.vocabulary[at] for at in order if mass_before(shares)[at] <= level]}
+        before = mass_before(shares)
+        held = {} if level is None else {"set": [self.vocabulary[at] for at in order if before[at] <= level]}
         return {"answer": self.vocabulary[order[0]], **held, "probabilities": probabilities}
 
 

@@ -1,6 +1,7 @@
 """Recipes: what to train, on what, how. TOML in, a complete typed Config out; unknown keys are refused with the nearest known one."""
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,11 +19,11 @@ Method = Literal["fixed", "uncertainty", "dwa"]
 """How weights of losses change while training: not at all, by uncertainty (Kendall et al. 2018), by how fast each loss falls (Liu et al. 2019)."""
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all tables of a recipe share."""
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all tables of a recipe share; those of the papers too."""
 
 
-class Data(_Strict, frozen=True, kw_only=True):
+class Data(Strict, frozen=True, kw_only=True):
     """A data set of the mix: a listed name, or the path of a user's .py or manifest .toml; rows of each batch are shared out by weight."""
 
     set: str
@@ -31,7 +32,7 @@ class Data(_Strict, frozen=True, kw_only=True):
     """The answers to use; all that the set has by default."""
 
 
-class CropConfig(_Strict, frozen=True, kw_only=True):
+class CropConfig(Strict, frozen=True, kw_only=True):
     """The crop every task reads: side in pixels, eye distance, and where the point between the eyes is."""
 
     size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 128
@@ -39,14 +40,14 @@ class CropConfig(_Strict, frozen=True, kw_only=True):
     eyes: tuple[float, float] = (64.0, 60.0)
 
 
-class Small(_Strict, frozen=True, kw_only=True):
+class Small(Strict, frozen=True, kw_only=True):
     """The first share of the steps sees the same view in fewer pixels, which is cheaper and costs little (Touvron et al. 2019)."""
 
     size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 96
     share: Share = 0.0
 
 
-class Augment(_Strict, frozen=True, kw_only=True):
+class Augment(Strict, frozen=True, kw_only=True):
     """Strength of what varies a training picture; the shift matches the 9 % of the eye distance by which a detector's points are off."""
 
     degrees: float = 6.0
@@ -64,7 +65,7 @@ class Augment(_Strict, frozen=True, kw_only=True):
     """Share of pictures with a grey rectangle in them (Zhong et al. 2020); masks and points under it stay."""
 
 
-class Optimiser(_Strict, frozen=True, kw_only=True):
+class Optimiser(Strict, frozen=True, kw_only=True):
     """Muon for the kernels of convolutions, AdamW for all else; linear warm-up and a cosine to zero, gradients clipped by norm, an exponential mean of the weights.
 
     Or SGD with momentum and a rate that drops, as older papers have it.
@@ -83,14 +84,14 @@ class Optimiser(_Strict, frozen=True, kw_only=True):
     """Shares of the steps after which the rate falls to a tenth, in place of the cosine."""
 
 
-class Identity(_Strict, frozen=True, kw_only=True):
+class Identity(Strict, frozen=True, kw_only=True):
     """CosFace over the people of one set."""
 
     scale: Positive = 32.0
     margin: float = 0.25
 
 
-class Config(_Strict, frozen=True, kw_only=True):
+class Config(Strict, frozen=True, kw_only=True):
     """A recipe, complete."""
 
     name: str
@@ -151,9 +152,7 @@ def load(recipe: str, settings: list[str] | None = None) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{name}: not TOML ({error})") from error
-    for setting in settings or []:
-        _set(table, setting)
-    return from_table(table, name)
+    return from_table(with_settings(table, settings or []), name)
 
 
 def from_table(table: dict, name: str) -> Config:
@@ -161,27 +160,31 @@ def from_table(table: dict, name: str) -> Config:
     return strict(table, Config, name)
 
 
+def with_settings(table: dict, settings: Sequence[str]) -> dict:
+    """A recipe's table after "key.key=value" in TOML's notation, changed in place. Raises RequestError naming the setting."""
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RequestError(f"--set {setting}: expected key=value")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        *parents, last = key.strip().split(".")
+        inner = table
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise RequestError(f"--set {setting}: {parent} is no table")
+        inner[last] = parsed
+    return table
+
+
 def to_toml(config: Config) -> str:
     """The recipe with every default written."""
     import msgspec.toml
 
     return msgspec.toml.encode(_without_none(msgspec.to_builtins(config))).decode()
-
-
-def _set(table: dict, setting: str) -> None:
-    key, equals, value = setting.partition("=")
-    if not equals:
-        raise RequestError(f"--set {setting}: expected key=value")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise RequestError(f"--set {setting}: {parent} is no table")
-    table[last] = parsed
 
 
 def _without_none(value: object) -> object:

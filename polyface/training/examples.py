@@ -11,7 +11,6 @@ from polyface.datasets import copies, pack
 from polyface.datasets.base import Dataset, Record
 from polyface.datasets.crops import Examples, Faces, examples, read_faces
 from polyface.errors import InputError, RequestError
-from polyface.labels import People
 from polyface.training.config import Config, Data
 
 
@@ -109,10 +108,8 @@ def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -
             kept.append(replace(example, record=_without_identity(record)))
         else:
             kept.append(example)
-    meaning = dataset.answers.get(tasks.identity.name)
-    space = (meaning.space or dataset.name) if isinstance(meaning, People) else dataset.name
     unchecked = sum(example.record.key not in faces.thumbnails for example in kept)
-    return Source(replace(listed, items=tuple(kept)), entry.weight, space, left_out=left_out, unchecked=unchecked)
+    return Source(replace(listed, items=tuple(kept)), entry.weight, dataset.space(tasks.identity.name), left_out=left_out, unchecked=unchecked)
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:
