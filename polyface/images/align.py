@@ -1,6 +1,7 @@
 """From points or a box to the crop that every task reads."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Crop:
     eye_distance: float = 30.0
     eyes: tuple[float, float] = (64.0, 60.0)
 
-    @property
+    @cached_property
     def template(self) -> np.ndarray:
         """The five points [5, 2] a face is aligned to."""
         between, distance = ARCFACE_112[:2].mean(0), np.linalg.norm(ARCFACE_112[1] - ARCFACE_112[0])

@@ -4,6 +4,9 @@ Inside the project a coordinate is a continuous pixel: the centre of the first p
 MTFL and CelebA put the first pixel's centre at (0, 0); 300-W's .pts at (1, 1). Matrices are float64 [2, 3] from a source's coordinates to a destination's.
 """
 
+import math
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -48,13 +51,14 @@ def similarity(source: np.ndarray, destination: np.ndarray) -> np.ndarray:
     a, b = source - from_mean, destination - to_mean
     power = max((a**2).sum(), 1e-12)
     cosine, sine = (a * b).sum() / power, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / power
-    linear = np.array([[cosine, -sine], [sine, cosine]])
-    return np.hstack([linear, (to_mean - linear @ from_mean)[:, None]])
+    return _turn(cosine, sine, from_mean, to_mean)
 
 
 def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """The matrix that applies first, then second."""
-    return (_square(second) @ _square(first))[:2]
+    both = second[:, :2] @ first
+    both[:, 2] += second[:, 2]
+    return both
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
@@ -68,7 +72,8 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def scale_of(matrix: np.ndarray) -> float:
     """How many destination pixels one source pixel becomes, along a side."""
-    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    (a, b, _), (c, d, _) = matrix.tolist()
+    return math.sqrt(abs(a * d - b * c))
 
 
 def rotation_of(matrix: np.ndarray) -> float:
@@ -78,10 +83,8 @@ def rotation_of(matrix: np.ndarray) -> float:
 
 def about(centre: tuple[float, float], scale: float = 1.0, degrees: float = 0.0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """Turn clockwise and scale about a centre, then shift."""
-    cosine, sine = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
-    linear = np.array([[cosine, -sine], [sine, cosine]])
-    middle = np.array(centre)
-    return np.hstack([linear, (middle + np.array(shift) - linear @ middle)[:, None]])
+    cosine, sine = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+    return _turn(cosine, sine, centre, (centre[0] + shift[0], centre[1] + shift[1]))
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int | tuple[int, int, int] = GREY, nearest: bool = False) -> np.ndarray:
@@ -94,7 +97,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: i
         width, height = max(1, round(image.shape[1] * scale * 1.5)), max(1, round(image.shape[0] * scale * 1.5))
         factors = np.array([image.shape[1] / width, image.shape[0] / height])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        matrix = np.hstack([matrix[:, :2] * factors, matrix[:, 2:]])
+        matrix = matrix * [*factors, 1.0]
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return cv2.warpAffine(image, _zero_based(matrix), size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
 
@@ -112,11 +115,17 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return shared / union if union > 0 else 0.0
 
 
+def _turn(cosine: float, sine: float, middle: Sequence[float] | np.ndarray, to: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Turn and scale about a middle, which goes to a place."""
+    (x, y), (u, v) = middle, to
+    return np.array([[cosine, -sine, u - cosine * x + sine * y], [sine, cosine, v - sine * x - cosine * y]])
+
+
 def _square(matrix: np.ndarray) -> np.ndarray:
     return np.vstack([matrix, [0.0, 0.0, 1.0]])
 
 
 def _zero_based(matrix: np.ndarray) -> np.ndarray:
     """The same transform between OpenCV's coordinates, whose first pixel's centre is (0, 0)."""
-    shift = matrix[:, 2] + matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
-    return np.hstack([matrix[:, :2], shift[:, None]])
+    (a, b, x), (c, d, y) = matrix.tolist()
+    return np.array([[a, b, x + (a + b - 1) / 2], [c, d, y + (c + d - 1) / 2]])

@@ -95,12 +95,13 @@ class Category(Task):
         return {"share": counts / counts.sum(), "sets": table, "scope": words.scope}
 
     def stack(self, rows: Sequence[Row]) -> Row:
-        most = max(len(row["share"]) for row in rows)
-        return {
-            "share": np.stack([np.pad(row["share"], (0, most - len(row["share"]))) for row in rows]),
-            "sets": np.stack([np.concatenate([row["sets"], np.tile(row["scope"], (most - len(row["share"]), 1))]) for row in rows]),
-            "scope": np.stack([row["scope"] for row in rows]),
-        }
+        """Words that a row lacks of the longest have no share."""
+        scope = np.stack([row["scope"] for row in rows])
+        share = _padded([row["share"] for row in rows])
+        sets = np.repeat(scope[:, None], share.shape[1], axis=1)
+        for at, row in enumerate(rows):
+            sets[at, : len(row["sets"])] = row["sets"]
+        return {"share": share, "sets": sets, "scope": scope}
 
     def labelled(self, labels: Row) -> np.ndarray:
         return np.any((labels["sets"] != labels["scope"][:, None]).any(-1) & (labels["share"] > 0), axis=-1)
@@ -265,11 +266,7 @@ class Regions(Task):
         return output[:, list(self.mirrored), :, ::-1]
 
     def stack(self, rows: Sequence[Row]) -> Row:
-        most = max(len(row["table"]) for row in rows)
-        return {
-            "words": np.stack([row["words"] for row in rows]),
-            "table": np.stack([np.pad(row["table"], ((0, most - len(row["table"])), (0, 0))) for row in rows]),
-        }
+        return {"words": np.stack([row["words"] for row in rows]), "table": _padded([row["table"] for row in rows])}
 
     def labelled(self, labels: Row) -> np.ndarray:
         return np.any(labels["words"] != 255, axis=(1, 2))
@@ -386,6 +383,14 @@ def median(shares: np.ndarray) -> np.ndarray:
     rows = np.arange(len(shares))
     before = below[rows, at] - shares[rows, at]
     return at - 0.5 + (0.5 - before) / np.maximum(shares[rows, at], 1e-12)
+
+
+def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays [n, ...] of different n -> [B, the largest n, ...], zeros after the end of each."""
+    padded = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
+    for at, array in enumerate(arrays):
+        padded[at, : len(array)] = array
+    return padded
 
 
 def _range_row(low: object, high: object, sigma: object) -> Row:
