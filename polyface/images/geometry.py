@@ -62,7 +62,7 @@ def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    return np.linalg.inv(_square(matrix))[:2]
+    return np.linalg.inv(np.vstack([matrix, [0.0, 0.0, 1.0]]))[:2]
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -119,10 +119,6 @@ def _turn(cosine: float, sine: float, middle: Sequence[float] | np.ndarray, to: 
     """Turn and scale about a middle, which goes to a place."""
     (x, y), (u, v) = middle, to
     return np.array([[cosine, -sine, u - cosine * x + sine * y], [sine, cosine, v - sine * x - cosine * y]])
-
-
-def _square(matrix: np.ndarray) -> np.ndarray:
-    return np.vstack([matrix, [0.0, 0.0, 1.0]])
 
 
 def _zero_based(matrix: np.ndarray) -> np.ndarray:
