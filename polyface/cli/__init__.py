@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from polyface import __version__
-from polyface.cli import datasets, reproduce, synth
+from polyface.cli import datasets, reproduce, score, synth
 from polyface.cli.options import Data, DetectorFile, Json, Model, names_in
 from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, reason
 
@@ -34,6 +34,7 @@ app = App(
     result_action="return_value",
 )
 app.command(datasets.app)
+app.command(score.app)
 app.command(synth.app)
 app.command(reproduce.app)
 
@@ -198,6 +199,7 @@ def evaluate(
     with terminal.progress("scoring") as report:
         found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256)
     terminal.table(found.rows())
+    terminal.table(found.group_rows(), title="The worst group of each kind")
     for name, why in found.skipped.items():
         terminal.say(f"{name} is not scored: {why}")
     if json is not None:

@@ -7,7 +7,7 @@ Callas), so that people of other sets are recognised.
 import re
 
 from polyface.datasets.base import Dataset, Listing, Record, Split, split_of
-from polyface.datasets.tables import Rows, is_picture
+from polyface.datasets.tables import Rows, age_group, is_picture
 from polyface.errors import InputError
 from polyface.images.read import Root, Source
 from polyface.labels import People, Ranges, words
@@ -30,7 +30,8 @@ def list_records(root: Root, split: Split) -> Listing:
                 person = person_of(found[1])
                 if split_of(person) == split:
                     labels = {age.name: int(found[2]), gender.name: found[3].lower(), identity.name: person}
-                    rows.add(Record(file, Source(root, name), labels, subject=person, groups={gender.name: GENDERS[found[3].lower()]}))
+                    groups = {gender.name: GENDERS[found[3].lower()], age.name: age_group(int(found[2]))}
+                    rows.add(Record(file, Source(root, name), labels, subject=person, groups=groups))
     return rows.listing()
 
 

@@ -33,7 +33,8 @@ class Alignment:
 @dataclass(frozen=True)
 class Record:
     """One labelled face. key is unique in its set; labels by task, in the set's words; boxes [n, 4] are all labelled faces of a whole
-    photograph, this one first; groups are for tables of fairness."""
+    photograph, this one first; groups, {kind: group}, are for tables of fairness: gender (male, female), race in the set's words, age (`tables.AGE_GROUPS`; CelebA: young
+    or not), or what a user's own set states."""
 
     key: str
     source: Source

@@ -19,11 +19,12 @@ from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.read import MAX_BYTES, Root, Source
 from polyface.labels import People, TraitNames, words
-from polyface.tasks import attributes, gender, identity
+from polyface.tasks import age, attributes, gender, identity
 
 PARTITIONS: dict[str, Split] = {"0": "train", "1": "validation", "2": "test"}
 IN_TEST_AS_7310 = {"7312", "7314", "7317", "7320"}
 SEEN_ALREADY = {"197961.jpg"}
+GENDERS = {"Male": "male", "not Male": "female"}
 FIVE_POINTS = geometry.from_zero_based(np.array([[68.8, 112.5], [108.6, 112.9], [88.0, 135.3], [71.8, 152.1], [105.2, 152.6]]))
 """Means of YuNet's five points in 300 aligned pictures of 178 x 218; they deviate by 2 to 3 pixels, the nose by 6."""
 
@@ -59,7 +60,8 @@ def _record(root: Root, file: str, picture: tuple[str, Alignment | None], person
     name, alignment = picture
     word = "Male" if traits["Male"] else "not Male"
     labels = {attributes.name: traits, gender.name: word, identity.name: person}
-    return Record(file, Source(root, name), labels, subject=person, alignment=alignment, groups={gender.name: word})
+    groups = {gender.name: GENDERS[word], age.name: "young" if traits["Young"] else "not young"}
+    return Record(file, Source(root, name), labels, subject=person, alignment=alignment, groups=groups)
 
 
 def _pictures(root: Root, folders: Folders) -> dict[str, tuple[str, Alignment | None]]:
@@ -119,7 +121,7 @@ def _traits(file: str, names: list[str], described: dict[str, tuple[str, str]]) 
 
 ANSWERS: dict[str, Meaning] = {
     attributes.name: TraitNames({name: name for name in attributes.vocabulary}),
-    gender.name: words(gender.vocabulary, {"Male": "male", "not Male": "female"}),
+    gender.name: words(gender.vocabulary, GENDERS),
     identity.name: People(space="celeba"),
 }
 TERMS = "non-commercial research, no redistribution"

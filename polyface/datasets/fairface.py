@@ -9,19 +9,14 @@ import re
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split, split_of_train
-from polyface.datasets.tables import Rows, csv_rows, find, text
+from polyface.datasets.tables import AGE_GROUPS, Rows, csv_rows, find, text
 from polyface.errors import InputError
 from polyface.images.read import Root, Source
 from polyface.labels import Ranges, same_words, words
 from polyface.tasks import age, gender, race
 
 COLUMNS = ("file", "age", "gender", "race")
-AGES = {
-    "0-2": (0, 2),
-    "3-9": (3, 9),
-    **{f"{decade}-{decade + 9}": (decade, decade + 9) for decade in range(10, 70, 10)},
-    "more than 70": (70, age.top),
-}
+GENDERS = {"Male": "male", "Female": "female"}
 SPREADSHEET_DATE = re.compile(r"\d{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-\d{1,2}")
 MARGIN_025 = Alignment(np.array([[70.8, 67.0], [151.3, 66.3], [107.9, 113.9], [77.4, 150.3], [145.9, 150.7]]), "guess")
 """Medians of YuNet's five points in 300 pictures of 224 x 224 (the face box and a quarter around it); turned heads move them by up to 24 pixels."""
@@ -54,7 +49,8 @@ def _record(root: Root, name: str, values: dict[str, str]) -> Record:
     if SPREADSHEET_DATE.fullmatch(values["age"]):
         raise InputError(f"age {values['age']!r} is a date that a spreadsheet made of a group of ages; take the csv as it was published")
     labels = {task: values[task] for task in (age.name, gender.name, race.name)}
-    return Record(values["file"], Source(root, name), labels, alignment=MARGIN_025, groups=labels)
+    groups = {**labels, gender.name: GENDERS.get(values["gender"], "")}  # a word that is none is refused with its row
+    return Record(values["file"], Source(root, name), labels, alignment=MARGIN_025, groups=groups)
 
 
 fairface = Dataset(
@@ -63,8 +59,8 @@ fairface = Dataset(
     terms="CC BY 4.0",
     url="https://github.com/joojs/fairface",
     answers={
-        age.name: Ranges(AGES),
-        gender.name: words(gender.vocabulary, {"Male": "male", "Female": "female"}),
+        age.name: Ranges(AGE_GROUPS),
+        gender.name: words(gender.vocabulary, GENDERS),
         race.name: same_words(race.vocabulary),
     },
     splits=("train", "validation", "test"),

@@ -59,13 +59,15 @@ def _record(key: str, source: Source, person: str | None, fields: list[str]) -> 
         raise InputError(f"{len(fields)} fields where there are {FIELDS}")
     points = geometry.from_zero_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
     sex, smile, glasses = (_word(field, what, count=2) for field, what in zip(fields[11:14], ("gender", "smile", "glasses"), strict=True))
+    word = ("male", "female")[sex]
     labels = {
         landmarks.name: points,
-        gender.name: ("male", "female")[sex],
+        gender.name: word,
         attributes.name: {"smile": smile == 0, "glasses": glasses == 0},
         pose.name: {"yaw": list(YAWS)[_word(fields[14], "pose", count=5)]},
     }
-    return Record(key, source, labels, subject=person, alignment=Alignment(points, "labelled"), boxes=align.box_of_points(points)[None])
+    boxes = align.box_of_points(points)[None]
+    return Record(key, source, labels, subject=person, alignment=Alignment(points, "labelled"), boxes=boxes, groups={gender.name: word})
 
 
 def _word(field: str, what: str, count: int) -> int:

@@ -16,6 +16,14 @@ from polyface.errors import InputError, nearest
 from polyface.images.read import SUFFIXES, Root, Source, decode_mask, read_header
 from polyface.labels import People
 
+AGE_GROUPS = {
+    "0-2": (0, 2),
+    "3-9": (3, 9),
+    **{f"{decade}-{decade + 9}": (decade, decade + 9) for decade in range(10, 70, 10)},
+    "more than 70": (70, tasks.age.top),
+}
+"""FairFace's words and years, the last included: in these groups are scores by age, whatever set they are on."""
+
 
 class Rows:
     """The records of one split as they are read; what is refused is kept as one line that names file and row, and the rest goes on."""
@@ -159,6 +167,11 @@ def find(root: Root, file: str) -> str:
     if not found:
         raise InputError(f"{root.label}: {file} is missing")
     return min(found, key=lambda name: (name.count("/"), name))
+
+
+def age_group(years: float) -> str:
+    """The word for the group that an age, 0 or more, is in."""
+    return next(word for word, (first, _) in reversed(AGE_GROUPS.items()) if years >= first)
 
 
 def is_picture(name: str) -> bool:

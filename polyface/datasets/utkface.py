@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split, split_of
-from polyface.datasets.tables import Rows, is_picture
+from polyface.datasets.tables import Rows, age_group, is_picture
 from polyface.errors import InputError
 from polyface.images.read import Root, Source
 from polyface.labels import Ranges, same_words, words
@@ -37,7 +37,7 @@ def list_records(root: Root, split: Split) -> Listing:
         with rows.row(names[0]):
             labels, *others = (_labels(name) for name in names)
             agreed = {task: label for task, label in labels.items() if all(other.get(task, label) == label for other in others)}
-            groups = {task: str(word) for task, word in agreed.items() if task != age.name}
+            groups = {task: age_group(label) if isinstance(label, int) else str(label) for task, label in agreed.items()}
             rows.add(Record(names[0], Source(root, names[0]), agreed, alignment=CHIP, groups=groups))
     return rows.listing()
 

@@ -4,6 +4,9 @@ Faces are aligned as `datasets/crops.py` says, never by labelled points. Where p
 most; where none does (below SMALLEST_OVERLAP) the face is a miss, which is counted, named, and a failure in the scores of points. Those have a second number, named
 `true boxes`: all faces, cropped by the box about their labelled points. A labelled set that no detector has searched is scored by true boxes only, and its note says so.
 
+Where a set states groups of faces (gender, race, age), the main score of each question is given for each of them too, of the first way to crop. Verification has no such
+scores: no set that states pairs says more of a person than a name.
+
 One thread opens, decodes and cuts pictures while the network looks at those before; of each answer only what its score needs is kept.
 """
 
@@ -153,7 +156,7 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
     for each in passes:
         seen = _ask(network, dataset, each, report)
         refused += [line for line in seen.refused if line not in refused]
-        scores += _scores_of_pass(dataset, each, seen, pairs, taught)
+        scores += _scores_of_pass(dataset, each, seen, pairs, taught, by_group=each is passes[0])
     order = {task.name: place for place, task in enumerate(answered)}
     keys = [record.key for record in listing.records]
     return SetReport(
@@ -298,7 +301,7 @@ def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align
     return _Face(record, image, matrix, truths)
 
 
-def _scores_of_pass(dataset: Dataset, each: _Pass, seen: Seen, pairs: Pairs | None, taught: Mapping[str, Sequence[Row]]) -> list[Score]:
+def _scores_of_pass(dataset: Dataset, each: _Pass, seen: Seen, pairs: Pairs | None, taught: Mapping[str, Sequence[Row]], by_group: bool) -> list[Score]:
     scores = []
     for task in each.tasks:
         rows, records = seen.rows.get(task.name, []), seen.records.get(task.name, [])
@@ -309,5 +312,6 @@ def _scores_of_pass(dataset: Dataset, each: _Pass, seen: Seen, pairs: Pairs | No
                 scores += pair_scores(task, vectors, mirrored, [record.key for record in records], subjects, pairs)
             continue
         missed = [record.subject for record in each.missed if task.name in record.labels]
-        scores += scoring.scores_of(task, dataset.answers[task.name], rows, subjects, missed, taught.get(task.name, ()))
+        stated = [record.groups for record in records] if by_group else ()
+        scores += scoring.scores_of(task, dataset.answers[task.name], rows, subjects, missed, taught.get(task.name, ()), stated)
     return [dataclasses.replace(score, metric=score.metric + each.name) for score in scores]

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from polyface.metrics.groups import Grouping
 from polyface.tasks.scoring import Score
 
 
@@ -59,13 +60,34 @@ class Report:
                 "data set": part.name,
                 "metric": score.metric,
                 "value": _known(score.value),
-                "95 %": f"{score.low:.4g} to {score.high:.4g}" if math.isfinite(score.low) and math.isfinite(score.high) else "",
+                "95 %": _interval(score.low, score.high),
                 "chance": score.chance,
                 "constant": score.constant,
                 "n": score.n,
             }
             for part in self.sets
             for score in part.scores
+        ]
+
+    def group_rows(self) -> list[dict[str, object]]:
+        """A row for each main score and kind of group with a worst group: how it does, and how far it is from the best, for a table."""
+        return [
+            {
+                "task": score.task,
+                "data set": part.name,
+                "metric": score.metric,
+                "worst": f"{kind} {found.worst}",
+                "value": found.each[found.worst].value,
+                "95 %": _interval(found.each[found.worst].low, found.each[found.worst].high),
+                "n": found.each[found.worst].n,
+                "best": found.best,
+                "gap": found.gap,
+                "95 % of gap": _interval(found.low, found.high),
+            }
+            for part in self.sets
+            for score in part.scores
+            for kind, found in score.groups.items()
+            if found.worst
         ]
 
     def card_scores(self) -> list[dict[str, Any]]:
@@ -83,6 +105,7 @@ class Report:
                 "chance": _known(score.chance),
                 "constant": _known(score.constant),
                 "sha256": part.sha256,
+                "groups": {kind: _on_card(found) for kind, found in score.groups.items()},
             }
             for part in self.sets
             for score in part.scores
@@ -101,6 +124,21 @@ def commit() -> str:
     except OSError:  # no git on this machine
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def _on_card(found: Grouping) -> dict[str, Any]:
+    """{each: {group: {value, low, high, n}}, best, worst, gap, low, high}, without what is not known."""
+    parts = {group: _finite({"value": each.value, "low": each.low, "high": each.high}) | {"n": each.n} for group, each in found.each.items()}
+    ends = {"best": found.best, "worst": found.worst} if found.worst else {}
+    return {"each": parts, **ends, **_finite({"gap": found.gap, "low": found.low, "high": found.high})}
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, Any]:
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
 def _known(number: float | None) -> float | None:

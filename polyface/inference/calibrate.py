@@ -28,6 +28,8 @@ from polyface.inference.card import AnswerCalibration, FittedOn, Measured, PairC
 from polyface.inference.engine import Engine
 from polyface.labels import Ranges, Words, surprise, word_probabilities
 from polyface.metrics.calibration import COVERAGE, brier_score, conformal_level, expected_calibration_error, fit_temperature, mass_about_median, mass_before, to_be_met
+from polyface.metrics.groups import Grouping, Groups, groups_of_faces, mean_by_group
+from polyface.metrics.intervals import groups_of
 from polyface.tasks.kinds import Category, Embedding, Scale, Task, Traits, sigmoid, softmax
 
 ENOUGH = 100
@@ -37,11 +39,23 @@ TENS = 10
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How often the sets of answers of a network held the truth on a test split, {kind of group: its groups}."""
+
+    task: str
+    dataset: str
+    network: str
+    groups: Mapping[str, Grouping]
+
+
+@dataclass(frozen=True)
 class Calibrated:
-    """What goes into the card. notes: what was left out, and why; refused: a line for each picture that could not be used."""
+    """What goes into the card. coverage: of each group, of which the card names the worst only; notes: what was left out, and why; refused: a line for each picture that
+    could not be used."""
 
     calibration: Mapping[str, AnswerCalibration | PairCalibration]
     thresholds: tuple[Threshold, ...]
+    coverage: tuple[Coverage, ...] = ()
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
@@ -88,11 +102,13 @@ def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Se
         else:
             notes.append(f"{task.name}: no data set to calibrate it on")
     chosen = tuple(task for task in asked if task.name in calibration)
+    coverage: list[Coverage] = []
     for name, each in networks.items() if chosen else ():
         for task_name, parts in _answers(each, chosen, folder, "test", report, notes, refused).items():
             answered, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
             assert isinstance(fitted, AnswerCalibration)
             measured = tuple(measure_answers(answered, fitted, rows, name) for rows in parts)
+            coverage += [Coverage(task_name, rows.dataset, name, coverage_by_group(answered, fitted, rows)) for rows in parts if fitted.level is not None]
             calibration[task_name] = msgspec.structs.replace(fitted, measured=(*fitted.measured, *measured))
     thresholds: tuple[Threshold, ...] = ()
     for embedding in (task for task in network.tasks if isinstance(task, Embedding)):
@@ -103,7 +119,7 @@ def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Se
             notes.append(f"{embedding.name}: {error}")
     if not calibration:
         raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(notes)}")
-    return Calibrated(calibration, thresholds, tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))
+    return Calibrated(calibration, thresholds, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))
 
 
 def networks_of(model: Path) -> dict[str, Engine]:
@@ -151,13 +167,18 @@ def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: st
     (ece, brier), (ece_after, brier_after) = scores
     sets: dict[str, object] = {}
     if said.level is not None:
-        held = _met(task, rows, said.temperature) <= said.level
+        held = _held(task, said, rows)
         size = (_masses(task, rows, said.temperature) <= said.level).sum(1)
         worst, rate, number = _worst(held, _groups(task, rows))
         sets = {"coverage": float(held.mean()), "size": float(size.mean()), "several": float((_possible(task, rows).sum(1) > 1).mean())}
         if worst:
             sets |= {"worst": worst, "worst_coverage": rate, "worst_n": number}
     return Measured(dataset=rows.dataset, split=rows.split, network=network, n=len(rows.logits), ece=(ece, ece_after), brier=(brier, brier_after), **sets)  # type: ignore[arg-type]
+
+
+def coverage_by_group(task: Task, said: AnswerCalibration, rows: Rows) -> dict[str, Grouping]:
+    """How often the sets of answers of a calibration with a level held the truth, in each group of faces, by kind of group."""
+    return mean_by_group(_held(task, said, rows), groups_of([record.subject for record in rows.records]), _groups(task, rows))
 
 
 # Rows of labels and answers
@@ -228,6 +249,11 @@ def _met(task: Task, rows: Rows, temperature: float) -> np.ndarray:
     return to_be_met(_masses(task, rows, temperature), _possible(task, rows))
 
 
+def _held(task: Task, said: AnswerCalibration, rows: Rows) -> np.ndarray:
+    """Whether the set of answers holds the truth, bool [N]."""
+    return _met(task, rows, said.temperature) <= said.level
+
+
 def _in_words(task: Task, rows: Rows, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities [M, W] of the set's words, and which of them is true, int [M]. Traits: no or yes, a row for each that is known."""
     if isinstance(task, Traits):
@@ -255,25 +281,21 @@ def _ranges(task: Scale, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 # What is said of them
 
 
-def _groups(task: Task, rows: Rows) -> list[set[str]]:
-    """The groups that each face is in: those that its set states, and that of its own label."""
+def _groups(task: Task, rows: Rows) -> Groups:
+    """The groups that each face is in: those that its set states, and that of its own label where the set states none of that kind."""
     if isinstance(rows.meaning, Words):
         own = [rows.meaning.names[word] for word in rows.truth]
     else:
         assert isinstance(task, Scale)
         bounds, word = _ranges(task, rows)
         own = [f"{bounds[at, 0]:.0f}-{bounds[at, 1]:.0f}" if at >= 0 else "" for at in word]
-    stated = [{f"{name} {value}" for name, value in record.groups.items() if name != task.name} for record in rows.records]
-    return [groups | ({f"{task.name} {word}"} if word else set()) for groups, word in zip(stated, own, strict=True)]
+    return groups_of_faces([({task.name: word} if word else {}) | dict(record.groups) for record, word in zip(rows.records, own, strict=True)])
 
 
-def _worst(held: np.ndarray, groups: Sequence[set[str]]) -> tuple[str, float, int]:
+def _worst(held: np.ndarray, groups: Groups) -> tuple[str, float, int]:
     """The group of at least ENOUGH faces whose sets held the truth least often; no name where none is so large."""
-    members: dict[str, list[bool]] = {}
-    for good, names in zip(held, groups, strict=True):
-        for name in names:
-            members.setdefault(name, []).append(bool(good))
-    rates = [(float(np.mean(each)), name, len(each)) for name, each in members.items() if len(each) >= ENOUGH]
+    numbers = groups.table.sum(0)
+    rates = [(float(held[groups.table[:, at]].mean()), f"{kind} {group}", int(numbers[at])) for at, (kind, group) in enumerate(groups.names) if numbers[at] >= ENOUGH]
     rate, name, number = min(rates, default=(np.nan, "", 0))
     return name, rate, number
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from polyface.inference.card import AnswerCalibration, Card, PairCalibration, Score, tasks_of_card
 from polyface.inference.drift import Drift
+from polyface.metrics.groups import FEWEST
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
 
@@ -85,19 +86,44 @@ def _scores(card: Card) -> str:
 
 
 def _groups(card: Card) -> str:
-    """Each score by the groups of faces that its test set states."""
-    return _table(
-        {"task": score.task, "test": _test(score), "score": score.metric, "group": group, **_of_group(value)}
-        for score in _in_order(card)
-        for group, value in score.groups.items()
-    )
+    """Scores by the groups of faces that their test sets state: {kind: {each: {group: {value, low, high, n}}, best, worst, gap, low, high}}, less what is not known."""
+    kinds = [(score, kind, found) for score in _in_order(card) for kind, found in score.groups.items()]
+    gaps = [
+        {
+            "task": score.task,
+            "test": _test(score),
+            "score": score.metric,
+            "by": kind,
+            "best": _in_words(found["best"], found),
+            "worst": _in_words(found["worst"], found),
+            "gap": found.get("gap"),
+            "95 %": _interval(found.get("low"), found.get("high")),
+        }
+        for score, kind, found in kinds
+        if "worst" in found
+    ]
+    rows = [
+        {
+            "task": score.task,
+            "test": _test(score),
+            "score": score.metric,
+            "group": f"{kind} {group}",
+            "value": value.get("value"),
+            "95 %": _interval(value.get("low"), value.get("high")),
+            "n": value.get("n"),
+        }
+        for score, kind, found in kinds
+        for group, value in found["each"].items()
+    ]
+    if not rows:
+        return ""
+    said = "The interval of a gap is wide enough for all pairs of groups of its kind at once: where it holds 0, chance may have made the gap."
+    every = f"Every group, in the words of its test set; one of fewer than {FEWEST} faces has no score."
+    return "\n\n".join([*([said, _table(gaps)] if gaps else []), every, _table(rows)])
 
 
-def _of_group(value: Any) -> dict[str, object]:
-    """A number, or {value, low, high, n}."""
-    if not isinstance(value, Mapping):
-        return {"value": value, "95 %": None, "n": None}
-    return {"value": value.get("value"), "95 %": _interval(value.get("low"), value.get("high")), "n": value.get("n")}
+def _in_words(group: str, found: Mapping[str, Any]) -> str:
+    return f"{group} ({_number(found['each'][group]['value'])})"
 
 
 def _calibrations(card: Card) -> str:

@@ -28,13 +28,16 @@ def cumulative_score(truth: np.ndarray, predicted: np.ndarray, years: float = 5)
 
 
 def epsilon_error(mean: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> float:
-    """Apparent age: the mean of 1 - exp(-(x - mu)^2 / (2 sigma^2)), where people's guesses had mean mu and deviation sigma (at least
-    SMALLEST_SIGMA).
-    """
+    """Apparent age: the mean of `epsilon_errors`."""
+    return _mean(epsilon_errors(mean, sigma, predicted))
+
+
+def epsilon_errors(mean: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """1 - exp(-(x - mu)^2 / (2 sigma^2)) of each face [N], where people's guesses had mean mu and deviation sigma (at least SMALLEST_SIGMA)."""
     errors, sigma = absolute_errors(mean, predicted), np.asarray(sigma, np.float64)
     require_rows(mean=errors, sigma=sigma)
     require_finite(sigma=sigma)
-    return _mean(1 - np.exp(-(errors**2) / (2 * np.maximum(sigma, SMALLEST_SIGMA) ** 2)))
+    return 1 - np.exp(-(errors**2) / (2 * np.maximum(sigma, SMALLEST_SIGMA) ** 2))
 
 
 def group_choice(probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -82,12 +82,17 @@ def interval_of_mean(values: np.ndarray, groups: np.ndarray, draws: int = DRAWS,
     values = np.asarray(values, np.float64)
     require_rows(values=values, groups=groups)
     require_finite(values=values)
-    count = _numbered(groups)[1]
+    exact = exact_interval(values, _numbered(groups)[1], level)
+    return exact or bootstrap_of_sums(np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[0] / sums[1], groups, draws, level, seed)
+
+
+def exact_interval(values: np.ndarray, count: int, level: float = LEVEL) -> Interval | None:
+    """That of the mean of values [N] of `count` groups, where every value is 0 or every value is 1; None where resampling says it, or nothing does."""
     if count >= 2 and (values == 0).all():
         return Interval(0.0, 1 - ((1 - level) / 2) ** (1 / count))
     if count >= 2 and (values == 1).all():
         return Interval(((1 - level) / 2) ** (1 / count), 1.0)
-    return bootstrap_of_sums(np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[0] / sums[1], groups, draws, level, seed)
+    return None
 
 
 def groups_of(subjects: Sequence[Hashable | None]) -> np.ndarray:

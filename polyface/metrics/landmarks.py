@@ -5,6 +5,7 @@ points float [N, P, 2] in pixels; an error is a share of the face's own size (0.
 A face that was not found is a miss: its error is infinite, so it fails at every alpha and adds nothing to the AUC. No faces: NaN.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +13,21 @@ import numpy as np
 from polyface.errors import InputError
 from polyface.metrics.checks import require_finite, require_rows
 
+OUTER_CORNERS = {68: ((36,), (45,)), 98: ((60,), (72,)), 29: ((8,), (9,))}
+"""Of 300-W, WFLW and COFW, from 0 (HRNet-Facial-Landmark-Detection, lib/core/evaluation.py)."""
+
+PUPILS = {5: ((0,), (1,)), 68: (tuple(range(36, 42)), tuple(range(42, 48))), 98: ((96,), (97,))}
 MISS = 1.0  # [ours] what a miss costs in the mean over all faces: every point off by one whole normaliser
 
 
 def outer_eye_distance(points: np.ndarray) -> np.ndarray:
-    """Inter-ocular, the usual normaliser of 68 points: outer eye corners 36 and 45. [N]."""
-    return _distance(points[:, 36], points[:, 45])
+    """Inter-ocular: between the outer eye corners of 68, 98 or 29 points. [N]."""
+    return _between(points, OUTER_CORNERS, "outer eye corners")
 
 
 def pupil_distance(points: np.ndarray) -> np.ndarray:
-    """Inter-pupil of 68 points: between the centroids of 36-41 and 42-47. [N]."""
-    return _distance(points[:, 36:42].mean(axis=1), points[:, 42:48].mean(axis=1))
+    """Inter-pupil: between the pupils of five or 98 points, or the centroids of 36-41 and 42-47 of 68. [N]."""
+    return _between(points, PUPILS, "pupils")
 
 
 def eye_distance(points: np.ndarray) -> np.ndarray:
@@ -105,6 +110,13 @@ def auc(errors: np.ndarray, alpha: float) -> float:
     """
     errors = _checked(errors)
     return float(np.maximum(0.0, 1.0 - errors / alpha).mean()) if len(errors) else np.nan
+
+
+def _between(points: np.ndarray, places: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]], what: str) -> np.ndarray:
+    if points.shape[1] not in places:
+        raise InputError(f"it is not known which of {points.shape[1]} points are the {what}; they are of {', '.join(map(str, places))}")
+    left, right = places[points.shape[1]]
+    return _distance(points[:, left].mean(axis=1), points[:, right].mean(axis=1))
 
 
 def _checked(errors: np.ndarray) -> np.ndarray:

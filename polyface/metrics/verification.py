@@ -46,14 +46,24 @@ class Roc:
 
 
 def roc(scores: np.ndarray, same: np.ndarray, weights: np.ndarray | None = None) -> Roc:
-    """weights int [N]: how often each pair counts (for resampling); once by default."""
+    """weights int [N]: how often each pair counts; once by default."""
+    curve = resampled_roc(scores, same)
+    return curve(np.ones(len(scores), np.int64) if weights is None else weights)
+
+
+def resampled_roc(scores: np.ndarray, same: np.ndarray) -> Callable[[np.ndarray], Roc]:
+    """weights int [N] -> the curve of pairs that count so often; they are sorted once, however many curves are drawn."""
     scores, same = _checked(scores, same)
-    weights = np.ones(len(scores), np.int64) if weights is None else weights
     order = np.argsort(-scores)
-    ordered = scores[order]
+    ordered, genuine = scores[order], same[order]
     last_of_tie = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(scores) - 1)[: len(scores)]
-    accepted = [np.append(0, np.cumsum((weights * side)[order])[last_of_tie]) for side in (same, ~same)]
-    return Roc(np.append(np.inf, ordered[last_of_tie]), *accepted)
+    thresholds = np.append(np.inf, ordered[last_of_tie])
+
+    def curve(weights: np.ndarray) -> Roc:
+        accepted = [np.append(0, np.cumsum(weights[order] * side)[last_of_tie]) for side in (genuine, ~genuine)]
+        return Roc(thresholds, *accepted)
+
+    return curve
 
 
 def auc(curve: Roc) -> float:
@@ -116,17 +126,26 @@ def tar_at_far(curve: Roc, far: float) -> TarAtFar:
     return TarAtFar(far, operating_point(curve, far))
 
 
-def d_prime(scores: np.ndarray, same: np.ndarray) -> float:
-    """(mean of genuine - mean of impostors) / sqrt of the mean of their variances.
+def d_prime(scores: np.ndarray, same: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """(mean of genuine - mean of impostors) / sqrt of the mean of their variances; weights int [N]: how often each pair counts.
 
     0 for a constant score, infinite for two different constants.
     """
     scores, same = _checked(scores, same)
-    if same.all() or not same.any():
-        return np.nan
-    scores = scores - scores[0]  # a constant score becomes exactly 0, so that rounding makes no spread
-    gap, spread = scores[same].mean() - scores[~same].mean(), np.sqrt((scores[same].var() + scores[~same].var()) / 2)
-    return float(gap / spread) if spread > 0 else float(np.sign(gap) * np.inf) if gap else 0.0
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    require_rows(scores=scores, weights=weights)
+    moments = []
+    for side in (same, ~same):
+        times = weights[side]
+        if not times.sum():
+            return np.nan
+        first = scores[side][0]
+        beyond = scores[side] - first  # a constant score becomes exactly 0, so that rounding makes no spread
+        mean = beyond @ times / times.sum()
+        moments.append((first + mean, (beyond - mean) ** 2 @ times / times.sum()))
+    (genuine, spread), (impostor, other_spread) = moments
+    gap, deviation = genuine - impostor, np.sqrt((spread + other_spread) / 2)
+    return float(gap / deviation) if deviation > 0 else float(np.sign(gap) * np.inf) if gap else 0.0
 
 
 @dataclass(frozen=True)
@@ -198,6 +217,18 @@ def accuracy_at(scores: np.ndarray, same: np.ndarray, threshold: float) -> float
 def contiguous_folds(pairs: int, folds: int = 10) -> np.ndarray:
     """Fold numbers [N] of contiguous folds, the first N % K of them one pair longer: how insightface's evaluation cuts its lists."""
     return np.repeat(np.arange(folds), [pairs // folds + (fold < pairs % folds) for fold in range(folds)])
+
+
+def interleaved_folds(same: np.ndarray, folds: int = 10) -> np.ndarray:
+    """Fold numbers [N]: fold k has the k-th part of the genuine pairs and the k-th part of the impostors, in their order.
+
+    That is how CALFW and CPLFW, whose lists have all genuine pairs first, are cut; of LFW's own list it makes LFW's own folds.
+    """
+    same = np.asarray(same, bool)
+    numbers = np.zeros(len(same), np.int64)
+    for side in (same, ~same):
+        numbers[side] = contiguous_folds(int(side.sum()), folds)
+    return numbers
 
 
 def _over_folds(same: np.ndarray, folds: np.ndarray, choose: Callable[[np.ndarray], float], accept: Callable[[float], np.ndarray]) -> FoldAccuracy:

@@ -3,13 +3,14 @@
 `truth_of` reads a label in the set's own words, `row_of` keeps of one answer the little that its score needs, `scores_of` makes the scores of all rows. A network is
 scored in the set's words: the probability of a word is the sum over what it leaves possible, within what the set can say at all, so that a model is never blamed for
 being finer than the labels. Each score has its 95 % interval (rows of one person are drawn together), what a uniform guess gets (chance), and what the best answer gets
-that never looks at the picture (constant), chosen for the very rows it is scored on.
+that never looks at the picture (constant), chosen for the very rows it is scored on. The main score of a question, the first one, also has its value for each group of
+faces that the set states (`metrics/groups.py`).
 
 Embeddings are scored by pairs, see `evaluation/pairs.py`.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from polyface.images import geometry
 from polyface.labels import PointMap, Ranges, TraitNames, Words, word_probabilities
 from polyface.metrics import ages, angles, baselines, classification, intervals, landmarks, regions, traits
 from polyface.metrics.classification import PerClass
+from polyface.metrics.groups import NOBODY, Grouping, Groups, groups_of_faces, mean_by_group, score_by_group
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
 
 
@@ -31,7 +33,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Score:
-    """value with its interval (NaN: not known) over n faces (pairs); chance and constant are None where a metric has none. parts: the value of each class."""
+    """value with its interval (NaN: not known) over n faces (pairs); chance and constant are None where a metric has none.
+
+    parts: the value of each class. groups: {kind of group: the value of each of its groups}, of a main score.
+    """
 
     task: str
     metric: str
@@ -43,6 +48,7 @@ class Score:
     constant: float | None = None
     note: str = ""
     parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
+    groups: Mapping[str, Grouping] = field(default_factory=dict, repr=False)
 
 
 def truth_of(task: Task, meaning: object, label: object, shape: tuple[int, int]) -> np.ndarray:
@@ -90,56 +96,63 @@ def row_of(task: Task, meaning: object, output: np.ndarray, truth: np.ndarray, m
 
 
 def scores_of(
-    task: Task, meaning: object, rows: Sequence[Row], subjects: Sequence[Hashable | None], missed: Sequence[Hashable | None] = (), taught: Sequence[Row] = ()
+    task: Task,
+    meaning: object,
+    rows: Sequence[Row],
+    subjects: Sequence[Hashable | None],
+    missed: Sequence[Hashable | None] = (),
+    taught: Sequence[Row] = (),
+    stated: Sequence[Mapping[str, str]] = (),
 ) -> list[Score]:
     """The scores of a task. subjects: the person of each row, None unknown; missed: those of labelled faces that were not found, which count as failures of points;
-    taught: rows of the training split, on which it is chosen where one word for angles ends and the next begins."""
+    taught: rows of the training split, on which it is chosen where one word for angles ends and the next begins; stated: the groups of each row's face."""
     if not rows:
         return []
     kept = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    groups = intervals.groups_of([*subjects, *missed])
+    everyone = intervals.groups_of([*subjects, *missed])
+    people, groups = everyone[: len(rows)], groups_of_faces(stated)
     match task, meaning:
         case Category(), Words():
-            return category_scores(task, meaning, kept["output"], kept["truth"], groups[: len(rows)])
+            return category_scores(task, meaning, kept["output"], kept["truth"], people, groups)
         case Scale(), Ranges():
-            return scale_scores(task, meaning, kept["output"], kept["truth"], groups[: len(rows)])
+            return scale_scores(task, meaning, kept["output"], kept["truth"], people, groups)
         case Traits(), TraitNames():
-            return trait_scores(task, kept["output"], kept["truth"], groups[: len(rows)])
+            return trait_scores(task, kept["output"], kept["truth"], people, groups)
         case Points(), PointMap():
-            return point_scores(task, meaning, kept["xy"], kept["truth"], kept["matrix"], groups)
+            return point_scores(task, meaning, kept["xy"], kept["truth"], kept["matrix"], everyone, groups)
         case Regions(), Words():
-            return region_scores(task, meaning, kept["counts"], kept["oracle"], kept["inside"], groups[: len(rows)])
+            return region_scores(task, meaning, kept["counts"], kept["oracle"], kept["inside"], people, groups)
         case Angles(), Ranges():
             before = {name: np.stack([row[name] for row in taught]) for name in taught[0]} if taught else None
-            return angle_scores(task, meaning, kept, groups[: len(rows)], before)
+            return angle_scores(task, meaning, kept, people, before, groups)
     raise TypeError(f"no score is known for the kind {type(task).__name__} with {type(meaning).__name__}")
 
 
-def category_scores(task: Category, words: Words, logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> list[Score]:
+def category_scores(task: Category, words: Words, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
     """logits [N, C], truth int [N] a word or -1: accuracy, balanced accuracy, macro-F1 over the set's words."""
     chosen = word_probabilities(softmax(logits), words).argmax(-1)
     note = "" if len(words.names) == len(task.vocabulary) else f"in the {len(words.names)} words of the set"
-    return _class_scores(task.name, words.names, truth, chosen, groups, note=note)
+    return _class_scores(task.name, words.names, truth, chosen, people, groups, note=note)
 
 
-def scale_scores(task: Scale, words: Ranges, logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> list[Score]:
+def scale_scores(task: Scale, words: Ranges, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
     """logits [N, K], truth float [N, 2] first and last. Numbers: MAE and CS(5) of the median. Ranges that are words: accuracy by the mass in each. Others: no score."""
     shares = softmax(logits)
     word = _words_of_ranges(words, truth)
     numbers = (truth[:, 0] == truth[:, 1]) & (word < 0)
-    scores = _number_scores(task, truth[numbers, 0], median(shares[numbers]), groups[numbers]) if numbers.any() else []
+    scores = _number_scores(task, truth[numbers, 0], median(shares[numbers]), people[numbers], groups.of(numbers)) if numbers.any() else []
     if (word >= 0).any():
         chosen = ages.group_choice(shares, np.array(list(words.meanings.values())))
-        scores += _class_scores(task.name, tuple(words.meanings), word, chosen, groups, "group ")
+        scores += _class_scores(task.name, tuple(words.meanings), word, chosen, people, groups, "group ")
     return scores
 
 
-def trait_scores(task: Traits, logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> list[Score]:
+def trait_scores(task: Traits, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
     """logits [N, A], truth int8 [N, A] with -1 unknown: means over the attributes that the set names, plain and balanced."""
     named: np.ndarray = np.any(truth >= 0, axis=0)
     names = [name for name, known in zip(task.vocabulary, named, strict=True) if known]
-    rows = (truth >= 0).any(1)
-    labels, logits, groups = truth[rows][:, named], logits[rows][:, named], groups[rows]
+    rows: np.ndarray = np.any(truth >= 0, axis=1)
+    labels, logits, people = truth[rows][:, named], logits[rows][:, named], people[rows]
     if not names:
         return []
     counts = traits.trait_counts(labels, sigmoid(logits)).astype(np.float32)
@@ -151,13 +164,14 @@ def trait_scores(task: Traits, logits: np.ndarray, truth: np.ndarray, groups: np
         ("mean balanced accuracy", traits.balanced_accuracy_of_counts, 0.5),
     ):
         found = statistic(counts.sum(0))
-        interval = intervals.bootstrap_of_sums(counts, _value_of(statistic), groups)
+        interval = intervals.bootstrap_of_sums(counts, _value_of(statistic), people)
         scores.append(Score(task.name, metric, found.value, interval.low, interval.high, len(labels), 0.5, constant, note, _parts(names, found.each, positives)))
-    return scores
+    by_group = score_by_group(counts, _value_of(traits.accuracy_of_counts), people, groups.of(rows))
+    return [replace(scores[0], groups=by_group), *scores[1:]]
 
 
-def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarray, matrices: np.ndarray, groups: np.ndarray) -> list[Score]:
-    """xy [N, P, 2] in crop pixels, truth [N, n, 2] in the picture's, matrices [N, 2, 3] between them; groups [N + M]: those of M missed faces are last.
+def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarray, matrices: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
+    """xy [N, P, 2] in crop pixels, truth [N, n, 2] in the picture's, matrices [N, 2, 3] between them; people [N + M]: those of M missed faces are last.
 
     The constant answer is the mean face of these rows in the crop, which knows of a picture only how it was aligned.
     """
@@ -171,9 +185,9 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
     predicted = np.stack([geometry.apply(inverse, words.weights @ points) for inverse, points in zip(back, xy, strict=True)])
     blind = np.stack([geometry.apply(inverse, mean_face) for inverse in back])
     found, blindly = (landmarks.nme(truth[usable], points[usable], sizes[usable], seen=seen[usable]) for points in (predicted, blind))
-    misses = len(groups) - len(truth)
+    misses = len(people) - len(truth)
     errors, blind_errors = (np.concatenate([each, np.full(misses, np.inf)]) for each in (found, blindly))
-    everyone = np.concatenate([groups[: len(truth)][usable], groups[len(truth) :]])
+    everyone = np.concatenate([people[: len(truth)][usable], people[len(truth) :]])
     if not len(everyone):
         return []
     note = "; ".join(
@@ -187,7 +201,8 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
         return Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, None, constant, note)
 
     capped, blind_capped = (np.where(np.isfinite(each), each, landmarks.MISS) for each in (errors, blind_errors))
-    scores = [score("NME", found, everyone[: len(found)], float(blindly.mean()) if len(blindly) else np.nan)]
+    by_group = mean_by_group(found, everyone[: len(found)], groups.of(usable), lower=True)
+    scores = [replace(score("NME", found, everyone[: len(found)], float(blindly.mean()) if len(blindly) else np.nan), groups=by_group)]
     if misses:
         scores.append(score(f"NME, a miss as {landmarks.MISS:.0%}", capped, everyone, float(blind_capped.mean())))
     middle = intervals.score(lambda rows: float(np.median(capped[rows])), everyone)
@@ -197,7 +212,7 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
     return scores
 
 
-def region_scores(task: Regions, words: Words, counts: np.ndarray, oracle: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> list[Score]:
+def region_scores(task: Regions, words: Words, counts: np.ndarray, oracle: np.ndarray, inside: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
     """counts, oracle int [N, W, W]: confusions of each picture, pixels of the original; inside [N, W]: pixels of each word inside the crop.
 
     F1 over words without background, from pooled counts. The constant answer fills the crop with one word. The oracle is the true mask through the same crop and grid.
@@ -211,19 +226,22 @@ def region_scores(task: Regions, words: Words, counts: np.ndarray, oracle: np.nd
         blind[:, background] += pooled.sum(1) - hidden
         return regions.region_f1(blind, background).value
 
+    def value(sums: np.ndarray) -> float:
+        return regions.region_f1(sums, background).value
+
     constant = float(np.nanmax([filled(word) for word in range(len(words.names))]))
     scores = []
     for end, each in (("", counts), (", oracle", oracle)):
         found = regions.region_f1(each.sum(0), background)
-        interval = intervals.bootstrap_of_sums(each, lambda sums: regions.region_f1(sums, background).value, groups)
+        interval = intervals.bootstrap_of_sums(each, value, people)
         absent = [words.names[word] for word in found.absent]
         note = "pooled pixels of the original pictures" + (f"; in no picture: {', '.join(absent)}" if absent else "")
         parts = _parts(words.names, found.each, pooled.sum(1))
         scores.append(Score(task.name, f"F1 of {len(words.names) - 1} classes{end}", found.value, interval.low, interval.high, len(each), None, constant, note, parts))
-    return scores
+    return [replace(scores[0], groups=score_by_group(counts, value, people, groups)), *scores[1:]]
 
 
-def angle_scores(task: Angles, words: Ranges, kept: Row, groups: np.ndarray, taught: Row | None = None) -> list[Score]:
+def angle_scores(task: Angles, words: Ranges, kept: Row, people: np.ndarray, taught: Row | None = None, groups: Groups = NOBODY) -> list[Score]:
     """kept: output [N, axes, bins] in the crop's frame, truth [N, axes, 2] in the picture's, rotation [N] degrees that the crop was turned by; taught: of training.
 
     Numbers: mean absolute error of each axis. Words: accuracy, by where the median falls between the boundaries that name most of taught right; without those, between
@@ -236,14 +254,16 @@ def angle_scores(task: Angles, words: Ranges, kept: Row, groups: np.ndarray, tau
         numbers = (truth[:, at, 0] == truth[:, at, 1]) & (word < 0)
         if numbers.any():
             true = truth[numbers, at, 0]
-            mean = intervals.mean_score(angles.angle_errors(true, predicted[numbers, at]), groups[numbers])
+            errors = angles.angle_errors(true, predicted[numbers, at])
+            mean = intervals.mean_score(errors, people[numbers])
             turn = kept["rotation"][numbers] if axis == "roll" else 0.0
             constant = baselines.constant_mean_absolute_error(true + turn)
-            scores.append(Score(task.name, f"MAE {axis}", mean.value, mean.low, mean.high, mean.n, None, constant))
+            by_group = mean_by_group(errors, people[numbers], groups.of(numbers), lower=True)
+            scores.append(Score(task.name, f"MAE {axis}", mean.value, mean.low, mean.high, mean.n, None, constant, groups=by_group))
         if (word >= 0).any():
             order, boundaries, note = _boundaries(task, words, at, taught)
             chosen = order[angles.words_of_angles(predicted[:, at], boundaries)]
-            scores += _class_scores(task.name, tuple(words.meanings), word, chosen, groups, f"{axis} word ", note)
+            scores += _class_scores(task.name, tuple(words.meanings), word, chosen, people, groups, f"{axis} word ", note)
     return scores
 
 
@@ -269,21 +289,25 @@ def _boundaries(task: Angles, words: Ranges, at: int, taught: Row | None) -> tup
 # What the kinds share
 
 
-def _class_scores(task: str, names: Sequence[str], truth: np.ndarray, chosen: np.ndarray, groups: np.ndarray, what: str = "", note: str = "") -> list[Score]:
+def _class_scores(
+    task: str, names: Sequence[str], truth: np.ndarray, chosen: np.ndarray, people: np.ndarray, groups: Groups, what: str = "", note: str = ""
+) -> list[Score]:
     """truth int [N], -1 unlabelled. `what` goes in front of the metrics' names."""
     known = truth >= 0
-    truth, chosen, groups, count = truth[known], chosen[known], groups[known], len(names)
+    truth, chosen, people, count = truth[known], chosen[known], people[known], len(names)
     if not len(truth):
         return []
-    accuracy = intervals.mean_score((truth == chosen).astype(float), groups)
-    scores = [Score(task, f"{what}accuracy", accuracy.value, accuracy.low, accuracy.high, accuracy.n, 1 / count, baselines.constant_accuracy(truth), note)]
+    right = (truth == chosen).astype(float)
+    accuracy, by_group = intervals.mean_score(right, people), mean_by_group(right, people, groups.of(known))
+    constant = baselines.constant_accuracy(truth)
+    scores = [Score(task, f"{what}accuracy", accuracy.value, accuracy.low, accuracy.high, accuracy.n, 1 / count, constant, note, groups=by_group)]
     confusions = np.zeros((len(truth), count, count), np.float32)
     confusions[np.arange(len(truth)), truth, chosen] = 1
     pooled = classification.confusion(truth, chosen, count)
     blind = classification.confusion(truth, np.full(len(truth), np.bincount(truth).argmax()), count)
     for metric, each_of, chance in (("balanced accuracy", _recalls, 1 / count), ("macro-F1", _f1s, None)):
         found = each_of(pooled)
-        interval = intervals.bootstrap_of_sums(confusions, _value_of(each_of), groups)
+        interval = intervals.bootstrap_of_sums(confusions, _value_of(each_of), people)
         constant = each_of(blind).value
         parts = _parts(names, found.each, pooled.sum(1))
         scores.append(Score(task, f"{what}{metric}", found.value, interval.low, interval.high, len(truth), chance, constant, note, parts))
@@ -302,7 +326,7 @@ def _value_of(statistic: Callable[[np.ndarray], PerClass]) -> Callable[[np.ndarr
     return lambda sums: statistic(sums).value
 
 
-def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, groups: np.ndarray) -> list[Score]:
+def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, people: np.ndarray, groups: Groups) -> list[Score]:
     errors = ages.absolute_errors(true, said)
     guesses = np.abs(true[:, None] - np.arange(task.top + 1))  # [N, K]: what each constant is off by, each time
     scores = []
@@ -310,9 +334,9 @@ def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, groups: np.n
         ("MAE", errors, guesses.mean(), baselines.constant_mean_absolute_error(true)),
         ("CS(5)", (errors <= 5).astype(float), (guesses <= 5).mean(), (guesses <= 5).mean(0).max()),
     ):
-        mean = intervals.mean_score(each, groups)
+        mean = intervals.mean_score(each, people)
         scores.append(Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, float(chance), float(constant), "of the median"))
-    return scores
+    return [replace(scores[0], groups=mean_by_group(errors, people, groups, lower=True)), *scores[1:]]
 
 
 def _words_of_ranges(words: Ranges, truth: np.ndarray, limit: float = np.inf) -> np.ndarray:

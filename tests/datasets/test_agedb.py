@@ -14,7 +14,11 @@ def test_person_age_and_gender_are_in_the_name(tiny):
     root = tiny.root({"AgeDB/0_MariaCallas_35_f.jpg": tiny.noise(1), "AgeDB/7_PaulMcCartney_60_M.JPG": tiny.noise(2)})
     records = {record.key: record for listing in listings(root) for record in listing.records}
     maria, paul = records["0_MariaCallas_35_f.jpg"], records["7_PaulMcCartney_60_M.JPG"]
-    assert maria.labels == {"age": 35, "gender": "f", "identity": "Maria Callas"} and maria.subject == "Maria Callas" and maria.groups == {"gender": "female"}
+    assert (
+        maria.labels == {"age": 35, "gender": "f", "identity": "Maria Callas"}
+        and maria.subject == "Maria Callas"
+        and maria.groups == {"age": "30-39", "gender": "female"}
+    )
     assert paul.labels == {"age": 60, "gender": "m", "identity": "Paul McCartney"}
 
 

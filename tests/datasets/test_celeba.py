@@ -19,6 +19,7 @@ def test_attributes_gender_and_person_are_read(tiny):
     assert list(record.labels["attributes"].values()) == [value == "1" for value in line[1:]]
     assert record.labels["gender"] == ("Male" if line[21] == "1" else "not Male")
     assert record.labels["identity"] == record.subject == "0"
+    assert record.groups == {"gender": "male" if line[21] == "1" else "female", "age": "young" if line[40] == "1" else "not young"}
 
 
 def test_the_aligned_picture_is_preferred_to_its_half(tiny):

@@ -28,6 +28,14 @@ def test_years_are_covered_once_by_the_nine_groups():
     assert all(after[0] == before[1] + 1 for before, after in pairwise(ends))
 
 
+def test_faces_are_in_the_groups_of_their_labels_and_a_strange_word_is_refused_all_the_same(tiny):
+    files = tiny.layouts["fairface"]()
+    files["fairface_label_val.csv"] = files["fairface_label_val.csv"].replace("val/2.jpg,more than 70,Male", "val/2.jpg,more than 70,Man")
+    listing = listed(tiny.root(files), "test")
+    assert listing.records[0].groups == {"age": "20-29", "gender": "female", "race": "East Asian"}
+    assert [str(problem) for problem in listing.problems] == ["fairface_label_val.csv, row 3: gender: no word 'Man' here; there are Male, Female"]
+
+
 @pytest.mark.parametrize("word", ["03-Sep", "Oct-19", "9-Mar"])
 def test_a_spreadsheet_date_for_an_age_group_is_refused_by_row(word, tiny):
     files = tiny.layouts["fairface"]()

@@ -16,7 +16,7 @@ def one(tiny, line=LINE):
 def test_a_line_holds_points_gender_smile_glasses_and_pose(tiny):
     (record,) = one(tiny).records
     np.testing.assert_array_equal(record.labels["landmarks"], np.array([[1, 6], [2, 7], [3, 8], [4, 9], [5, 10]]) + 0.5)
-    assert record.labels["gender"] == "male"
+    assert record.labels["gender"] == record.groups["gender"] == "male"
     assert record.labels["attributes"] == {"smile": False, "glasses": True}
     assert record.labels["pose"] == {"yaw": "right"}
     assert record.alignment.how == "labelled"

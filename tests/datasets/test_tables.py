@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from polyface import tasks
 from polyface.datasets.base import Record
-from polyface.datasets.tables import Rows, as_text, check_label, csv_rows, find, lines, number, text, whole
+from polyface.datasets.tables import AGE_GROUPS, Rows, age_group, as_text, check_label, csv_rows, find, lines, number, text, whole
 from polyface.errors import InputError
 from polyface.images.read import Source
 from polyface.labels import Ranges
@@ -63,6 +63,12 @@ def test_a_problem_names_where_it_was_and_the_rest_goes_on(tiny):
     listing = rows.listing()
     assert [record.key for record in listing.records] == ["1", "3"]
     assert [str(problem) for problem in listing.problems] == ["t.csv, row 2: age: 240 years is outside 0 to 116", "t.csv, row 4: 1 is listed a second time"]
+
+
+@given(st.integers(0, 116))
+def test_every_age_is_in_the_group_whose_years_hold_it(years):
+    low, high = AGE_GROUPS[age_group(years)]
+    assert low <= years <= high and age_group(years + 0.9) == age_group(years)
 
 
 def test_other_errors_than_refusals_are_not_swallowed():

@@ -28,7 +28,7 @@ def problems(root):
 def test_the_name_holds_age_gender_and_race(tiny):
     record = only(tiny.root({"31_1_2_20170101.jpg.chip.jpg": tiny.noise(1)}))
     assert record.labels == {"age": 31, "gender": "female", "race": "Asian"}
-    assert record.groups == {"gender": "female", "race": "Asian"}
+    assert record.groups == {"age": "30-39", "gender": "female", "race": "Asian"}
 
 
 def test_asian_and_others_each_leave_two_races_possible():
@@ -41,6 +41,7 @@ def test_asian_and_others_each_leave_two_races_possible():
 def test_a_name_without_race_keeps_age_and_gender(tiny):
     record = only(tiny.root({"61_1_20170109142408075.jpg.chip.jpg": tiny.noise(1)}))
     assert record.labels == {"age": 61, "gender": "female"}
+    assert record.groups == {"age": "60-69", "gender": "female"}
 
 
 @pytest.mark.parametrize("name", ["24_0_1_20170116220224657 .jpg.chip.jpg", "55_0_0_20170116232725357jpg.chip.jpg"])
@@ -52,7 +53,7 @@ def test_of_equal_files_the_first_is_kept_with_what_all_agree_on(tiny):
     same = tiny.noise(1)
     record = only(tiny.root({"20_1_0_2.jpg.chip.jpg": same, "25_1_0_1.jpg.chip.jpg": same, "25_1_4_1.jpg.chip.jpg": same}))
     assert record.key == "20_1_0_2.jpg.chip.jpg"
-    assert record.labels == {"gender": "female"}
+    assert record.labels == record.groups == {"gender": "female"}
 
 
 def test_a_copy_with_the_same_labels_keeps_them_all(tiny):

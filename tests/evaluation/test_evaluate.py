@@ -21,6 +21,7 @@ from polyface.evaluation.report import Report
 from polyface.files import sha256_of_lines
 from polyface.images import align, geometry
 from polyface.inference.card import Score as CardScore
+from polyface.metrics.groups import Grouping
 from polyface.synth.write import write
 from polyface.tasks import TASKS, Task
 
@@ -328,6 +329,48 @@ def test_every_score_fits_a_card_and_a_table(report: Report) -> None:
     assert {entry.dataset for entry in entries} == set(LAYOUTS)
     assert msgspec.json.decode(msgspec.json.encode(report.card_scores())) == report.card_scores()
     assert list(rows[0]) == ["task", "data set", "metric", "value", "95 %", "chance", "constant", "n"]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn sets are small: a single face is a group."""
+    monkeypatch.setattr("polyface.metrics.groups.FEWEST", 1)
+
+
+def test_groups_that_a_set_states_are_scored_and_nobody_is_lost(drawn: Path, perfect: FromLabels, few: None) -> None:
+    found = evaluate(perfect, drawn, ["utkface", "fairface", "rafdb", "celeba", "mtfl", "lfw"])
+    kinds = {part.name: {kind for score in part.scores for kind in score.groups} for part in found.sets}
+    everything = {"age", "gender", "race"}
+    assert kinds == {"utkface": everything, "fairface": everything, "rafdb": set(), "celeba": {"age", "gender"}, "mtfl": {"gender"}, "lfw": set()}
+    for part in found.sets:
+        grouped = [score for score in part.scores if score.groups]
+        tasks_of_set = {score.task for score in part.scores if part.name not in ("rafdb", "lfw")}
+        assert {score.task for score in grouped} == tasks_of_set and len(grouped) == len(tasks_of_set)  # one main score each; true boxes have none
+        for score in grouped:
+            for of in score.groups.values():
+                assert sum(each.n for each in of.each.values()) == score.n
+                assert all(each.value == pytest.approx(score.value, abs=1e-3) for each in of.each.values())
+    genders = {name for part in found.sets for score in part.scores for name in score.groups.get("gender", Grouping({})).each}
+    assert genders == {"female", "male"}  # whatever the set's words are
+
+
+def test_a_network_that_calls_everybody_a_man_is_worst_on_women(drawn: Path, few: None) -> None:
+    found = evaluate(Constant({}, raised={"gender": tasks.gender.vocabulary.index("male")}), drawn, ["utkface", "mtfl"])
+    rows = {(row["data set"], row["task"], str(row["worst"]).split()[0]): row for row in found.group_rows()}
+    for name in ("utkface", "mtfl"):
+        row = rows[name, "gender", "gender"]
+        assert (row["worst"], row["value"], row["best"], row["gap"]) == ("gender female", 0.0, "male", 1.0)
+    assert list(row) == ["task", "data set", "metric", "worst", "value", "95 %", "n", "best", "gap", "95 % of gap"]
+
+
+def test_groups_are_on_the_card_and_a_handful_of_faces_with_its_number_alone(report: Report, drawn: Path, perfect: FromLabels, few: None) -> None:
+    of = next(entry for entry in report.card_scores() if (entry["dataset"], entry["task"]) == ("fairface", "gender"))["groups"]["gender"]
+    assert set(of) == {"each"} and all(list(each) == ["n"] for each in of["each"].values())  # fewer than thirty
+    scored = evaluate(perfect, drawn, ["fairface"])
+    of = next(entry for entry in scored.card_scores() if entry["task"] == "gender")["groups"]["gender"]
+    assert (of["gap"], of["each"]["male"]["value"], of["each"]["male"]["high"]) == (0, 1, 1) and "low" not in of  # nothing varies: the gap's interval is not known
+    assert not report.group_rows()
+    assert json.loads(report.to_json())["sets"][0]["scores"][0]["groups"].keys() == {"age", "gender", "race"}
 
 
 def test_people_are_drawn_together_where_they_are_known(drawn: Path, report: Report) -> None:

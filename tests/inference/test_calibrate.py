@@ -130,6 +130,21 @@ def test_the_worst_group_is_named_unless_it_is_too_small_to_say() -> None:
     assert calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), few, "model.onnx").worst == ""
 
 
+def test_each_group_has_its_coverage_and_a_label_is_a_group_where_the_set_states_none() -> None:
+    task, meaning = tasks.gender, same_words(tasks.gender.vocabulary)
+    seen = rows(task, meaning, 300, 0)
+    logits = np.where(np.eye(2, dtype=bool)[seen.truth], 9.0, -9.0).astype(np.float32)
+    logits[:50] *= -1
+    found = calibration.Rows("set", "test", meaning, logits, seen.truth, seen.records)
+    held = calibration.coverage_by_group(task, cards.AnswerCalibration(level=0.0), found)
+    bright, women = np.arange(300) % 3 == 0, seen.truth == meaning.names.index("female")
+    assert (held["light"].each["bright"].value, held["light"].each["bright"].n) == (pytest.approx(np.mean(np.arange(300)[bright] >= 50)), 100)
+    assert held["gender"].each["female"].value == pytest.approx(np.mean(np.arange(300)[women] >= 50))
+    stating = tuple(Record(record.key, record.source, {}, groups={"gender": "not asked"}) for record in seen.records)
+    stated = calibration.coverage_by_group(task, cards.AnswerCalibration(level=0.0), calibration.Rows("set", "test", meaning, logits, seen.truth, stating))
+    assert list(stated) == ["gender"] and list(stated["gender"].each) == ["not asked"]
+
+
 def test_answers_carry_what_the_card_says() -> None:
     said = cards.AnswerCalibration(temperature=2.0, level=0.7)
     race = np.log([0.5, 0.3, 0.1, 0.05, 0.03, 0.01, 0.01]).astype(np.float32) * 2
@@ -194,7 +209,10 @@ def test_a_model_is_calibrated_from_files_to_card(drawn: Path, few: None, card: 
     written = cards.with_calibration(card, found.calibration, found.thresholds)
     assert cards.card_of_json(cards.json_of_card(written), "card.json") == written
     assert len(found.answer_rows()) == sum(len(said.measured) for said in found.calibration.values() if isinstance(said, cards.AnswerCalibration))
-    assert json.loads(found.to_json())["calibration"]["race"]["of"] == "answers"
+    told = json.loads(found.to_json())
+    assert told["calibration"]["race"]["of"] == "answers"
+    assert [(part["dataset"], part["network"]) for part in told["coverage"] if part["task"] == "race"] == [("utkface", "model.onnx"), ("utkface", "model.int8.onnx")]
+    assert all(part["groups"].keys() == {"age", "gender", "race"} for part in told["coverage"] if part["dataset"] == "utkface")
 
 
 def test_lines_are_drawn_on_people_who_taught_nothing(drawn: Path, few: None) -> None:

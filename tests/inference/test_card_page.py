@@ -19,8 +19,10 @@ WEIGHTS = Path(polyface.__file__).parents[1] / "weights"
 @pytest.fixture
 def told(card: cards.Card) -> cards.Card:
     score = cards.Score(task="age", dataset="utkface", split="test", metric="MAE", value=7.4417, low=7.1055, high=7.7798, n=2303, chance=37.8, constant=15.0)
+    each = {"Black": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40}, "White": {"value": 0.95, "n": 50}, "Indian": {"n": 9}}
+    groups = {"each": each, "best": "White", "worst": "Black", "gap": 0.15, "low": 0.02, "high": 0.28}
     by_group = cards.Score(
-        task="gender", dataset="fairface", split="test", metric="accuracy", value=0.82, n=99, groups={"Black": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40}}
+        task="gender", dataset="fairface", split="test", metric="accuracy", value=0.82, n=99, groups={"race": groups, "site": {"each": {"north": {"n": 9}}}}
     )
     measured = cards.Measured(
         dataset="utkface",
@@ -55,7 +57,11 @@ def told(card: cards.Card) -> cards.Card:
     [
         "# The network `tiny`",
         "| age | utkface | MAE | 7.442 | 7.106 to 7.78 | 37.8 | 15 | 2,303 |",
-        "| gender | fairface | accuracy | Black | 0.8 | 0.7 to 0.9 | 40 |",
+        "| gender | fairface | accuracy | race | White (0.95) | Black (0.8) | 0.15 | 0.02 to 0.28 |",
+        "| gender | fairface | accuracy | race Black | 0.8 | 0.7 to 0.9 | 40 |",
+        "| gender | fairface | accuracy | race White | 0.95 |  | 50 |",
+        "| gender | fairface | accuracy | race Indian |  |  | 9 |",
+        "| gender | fairface | accuracy | site north |  |  | 9 |",
         "| gender | utkface | model.onnx | 1.3 | 0.100 → 0.020 | 0.300 → 0.200 | 91.0% | 1.2 | race Black: 87.0% of 120 | 900 |",
         "| 1 in 100 | 0.31 | 0.3 to 0.33 | 43.0% | 60 | 1,200 |",
         "| pins | train | 14,314 | 75 | rights \\| unclear |",
@@ -72,7 +78,7 @@ def test_what_the_card_says_is_on_the_page(told: cards.Card, line: str) -> None:
 
 def test_every_table_has_as_many_cells_in_each_row(told: cards.Card) -> None:
     tables = re.findall(r"(?:^\|.*\|\n)+", markdown(told), re.MULTILINE)
-    assert len(tables) >= 7
+    assert len(tables) >= 8
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
@@ -85,7 +91,7 @@ def test_scores_come_by_task(told: cards.Card) -> None:
 def test_a_bare_card_has_no_empty_sections(card: cards.Card) -> None:
     page = markdown(card)
     assert "## What it answers" in page and "## What it learned from" in page
-    assert not {"## How well", "## How fast", "## In eight bits", "## How sure it is"} & set(page.splitlines())
+    assert not {"## How well", "## By group", "## How fast", "## In eight bits", "## How sure it is"} & set(page.splitlines())
 
 
 def test_a_network_in_eight_bits_says_how_far_it_drifts(card: cards.Card, drift: Drift) -> None:

@@ -325,6 +325,58 @@ def test_words_for_yaw_are_told_by_boundaries_chosen_on_training_where_there_is_
     assert found.value == 1 and "chosen on 3 faces of training" in found.note
 
 
+# Groups of faces
+
+
+def test_the_main_score_of_each_question_has_its_value_for_each_group_and_no_other_score_has() -> None:
+    random = np.random.default_rng(0)
+    stated = [{"gender": "female" if at % 2 else "male", "age": "old"} for at in range(60)]
+    labels = {
+        tasks.gender: ["male"] * 60, tasks.race: ["Asian"] * 60, tasks.age: ["child", 40] * 30, tasks.attributes: [{"Smiling": True}] * 60,
+        tasks.landmarks: [align.ARCFACE_112] * 60, tasks.parsing: [mask(at, 3) for at in range(60)], tasks.pose: [{"yaw": "left", "roll": 3.0}] * 60,
+    }  # fmt: skip
+    found = {}
+    for task, told in labels.items():
+        meaning = TraitNames({"Smiling": "Smiling"}) if task is tasks.attributes else MEANINGS[task]
+        rows = []
+        for label in told:
+            truth = scoring.truth_of(task, meaning, label, (SIDE, SIDE))
+            rows.append(scoring.row_of(task, meaning, random.normal(0, 1, task.shape(128)).astype(np.float32), truth, np.eye(2, 3)))
+        for score in scoring.scores_of(task, meaning, rows, ["one person"] * 60, stated=stated):
+            if score.groups:
+                found[task.name, score.metric] = score
+    assert list(found) == [
+        ("gender", "accuracy"), ("race", "accuracy"), ("age", "MAE"), ("age", "group accuracy"), ("attributes", "mean accuracy"), ("landmarks", "NME"),
+        ("parsing", "F1 of 18 classes"), ("pose", "yaw word accuracy"), ("pose", "MAE roll"),
+    ]  # fmt: skip
+    for (name, _), score in found.items():
+        groups = score.groups["gender"]
+        assert {kind: sum(each.n for each in of.each.values()) for kind, of in score.groups.items()} == {"age": score.n, "gender": score.n}
+        assert score.groups["age"].each["old"].value == pytest.approx(score.value)  # everybody
+        if name != "age" and name != "parsing":  # means over faces
+            assert np.mean([groups.each["male"].value, groups.each["female"].value]) == pytest.approx(score.value, abs=1e-6)
+
+
+def test_errors_are_best_where_they_are_smallest_and_shares_where_they_are_largest() -> None:
+    women = np.arange(80) % 2 == 1
+    stated = scoring.groups_of_faces([{"gender": "female" if woman else "male"} for woman in women])
+    years = np.full((80, 2), 30.0)
+    said = np.stack([sure(117, 35 if woman else 30 + at % 3) for at, woman in enumerate(women)])
+    mae = by_metric(scoring.scale_scores(tasks.age, Ranges(), said, years, ALONE[:80], stated))["MAE"].groups["gender"]
+    assert (mae.best, mae.worst, mae.each["female"].value) == ("male", "female", pytest.approx(5, abs=1e-4))
+    right = np.stack([sure(2, 0 if woman else 1) for woman in women])
+    accuracy = scoring.category_scores(tasks.gender, same_words(tasks.gender.vocabulary), right, women.astype(int) * 0, ALONE[:80], stated)[0].groups["gender"]
+    assert (accuracy.best, accuracy.worst, accuracy.gap) == ("female", "male", 1.0)
+
+
+def test_rows_without_a_label_are_in_no_group() -> None:
+    stated = scoring.groups_of_faces([{"gender": "female" if at < 40 else "male"} for at in range(80)])
+    truth = np.where(np.arange(80) < 45, 0, -1)
+    score = scoring.category_scores(tasks.expression, SEVEN, np.zeros((80, 8)), truth, ALONE[:80], stated)[0]
+    assert {name: each.n for name, each in score.groups["gender"].each.items()} == {"female": 40, "male": 5}
+    assert np.isnan(score.groups["gender"].each["male"].value)
+
+
 # All kinds
 
 MEANINGS = {

@@ -1,14 +1,15 @@
-"""Pairs of photographs, "the same person?", as LFW scores them (papers.md D1): from any embeddings."""
+"""Pairs of photographs, "the same person?", as LFW scores them (papers.md D1, D13): from any embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from polyface.errors import InputError
+from polyface.evaluation.protocols.result import Result, scored
 from polyface.metrics.baselines import constant_accuracy
 from polyface.metrics.checks import require_finite, require_integers, require_rows
-from polyface.metrics.intervals import DRAWS, Interval, Score, group_draws, percentiles
+from polyface.metrics.intervals import DRAWS, Interval, Score, group_draws
 from polyface.metrics.verification import (
     FoldAccuracy,
     TarAtFar,
@@ -18,28 +19,78 @@ from polyface.metrics.verification import (
     insightface_accuracy,
     lfw_accuracy,
     operating_point,
-    roc,
+    resampled_roc,
     tar_at_far,
 )
 
 FARS = (0.1, 0.01, 0.001)
+ALL_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+DECIMALS = 12
+"""Cosines and distances are rounded to so many: a difference below is one of rounding, which would part what is tied, all pairs of a collapsed model for one."""
 
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """accuracy is the mean of `lfw` with its interval; both conventions are None (accuracy NaN) for a list of one fold.
+    """accuracy is the mean of `lfw` with its interval, accuracy_insightface that of `insightface`; both conventions are None (accuracies NaN) for a list of one fold.
 
-    tar: refused targets have NaN intervals.
+    tar: refused targets have NaN intervals. pairs are genuine and impostors together.
     """
 
     accuracy: Score
+    accuracy_insightface: Score
     lfw: FoldAccuracy | None
     insightface: FoldAccuracy | None
     auc: Score
     eer: Score
     tar: tuple[tuple[TarAtFar, Interval], ...]
     d_prime: float
+    d_prime_interval: Interval
     people: int | None
+    genuine: int
+    impostors: int
+
+
+def verify(
+    embeddings: np.ndarray, left: np.ndarray, right: np.ndarray, same: np.ndarray, fold: np.ndarray | None, people: np.ndarray | None, draws: int = DRAWS
+) -> Result:
+    """The whole protocol: TAR at FAR 1e-1 to 1e-6, each with its threshold and the FAR that it reached. fold None: too few pairs to be cut, no accuracy.
+
+    Other arguments and errors as of `score_pairs`.
+    """
+    found = score_pairs(embeddings, left, right, same, np.zeros(len(same), np.int64) if fold is None else fold, people, ALL_FARS, draws)
+    one_kind = "" if found.genuine and found.impostors else f"no {'impostor' if found.genuine else 'genuine'} pairs"
+    alone = "" if people is not None else "each pair drawn by itself, since no people are known: too narrow where photographs recur"
+    scores = {"accuracy": found.accuracy, "accuracy_insightface": found.accuracy_insightface}
+    reasons: dict[str, str] = {}
+    notes = {"accuracy": alone}
+    if found.lfw is None or found.insightface is None:
+        reasons |= dict.fromkeys(scores, "accuracy is over folds, and the pairs are in one" if fold is not None else "too few pairs for ten folds")
+    else:
+        folds = len(found.lfw.accuracies)
+        scores["standard_error"] = _plain(found.lfw.standard_error, folds)
+        scores["deviation_insightface"] = _plain(found.insightface.population_deviation, folds)
+        notes |= {
+            "accuracy": "; ".join(part for part in (f"mean of {folds} folds, each at the best threshold of the others", alone) if part),
+            "accuracy_insightface": "thresholds on a grid of 0.01 of squared distance",
+            "standard_error": "of `accuracy`, over folds",
+            "deviation_insightface": "of `accuracy_insightface` over folds, of the population: what insightface prints after +-",
+        }
+    scores |= {"auc": found.auc, "eer": found.eer}
+    for at, interval in found.tar:
+        target = f"{at.far:.0e}".replace("e-0", "e-")
+        tar = Score(at.point.tar if at.point else np.nan, interval.low, interval.high, found.genuine, at.far)
+        scores |= {f"tar@{target}": tar, f"far@{target}": _plain(at.point.far if at.point else np.nan, found.impostors)}
+        scores[f"threshold@{target}"] = _plain(at.point.threshold if at.point else np.nan, found.impostors)
+        if at.point is None:
+            reasons |= dict.fromkeys((f"tar@{target}", f"far@{target}", f"threshold@{target}"), at.reason)
+        else:
+            none = at.point.threshold == np.inf
+            notes[f"tar@{target}"] = "nothing can be accepted" if none else f"FAR {at.point.far:.4g} reached, at cosine {at.point.threshold:.4f}"
+            reasons |= {f"threshold@{target}": "infinite: nothing can be accepted"} if none else {}
+    scores["d_prime"] = Score(found.d_prime, found.d_prime_interval.low, found.d_prime_interval.high, len(same), 0.0)
+    reasons |= {name: one_kind or "infinite: neither kind of pair has any spread" for name in ("auc", "eer", "d_prime") if not np.isfinite(scores[name].value)}
+    counts = {"pairs": len(same), "genuine": found.genuine, "impostors": found.impostors, "folds": 0 if found.lfw is None else len(found.lfw.accuracies)}
+    return Result("verification", scores, counts | ({} if found.people is None else {"people": found.people}), reasons, notes)
 
 
 def score_pairs(
@@ -64,48 +115,72 @@ def score_pairs(
     unit = _unit(embeddings)
     require_integers("left", np.asarray(left), 0, len(unit))
     require_integers("right", np.asarray(right), 0, len(unit))
-    cosines = np.sum(unit[left] * unit[right], axis=1)
+    cosines, distances = (np.round(np.sum(each, axis=1), DECIMALS) for each in (unit[left] * unit[right], (unit[left] - unit[right]) ** 2))
     several_folds = len(np.unique(fold)) > 1
     lfw = lfw_accuracy(cosines, same, fold) if several_folds else None
-    insightface = insightface_accuracy(np.sum((unit[left] - unit[right]) ** 2, axis=1), same, fold) if several_folds else None
-    curve = roc(cosines, same)
+    insightface = insightface_accuracy(distances, same, fold) if several_folds else None
+    numbers = None if people is None else _numbers(left, right, same, people)
+    curve_of = resampled_roc(cosines, same)
+    tar = [tar_at_far(curve_of(np.ones(len(same), np.int64)), far) for far in fars]
 
-    weights = _pair_draws(left, right, same, people, draws)
-    curves = [roc(cosines, same, times) for times in weights]
-    tar = [tar_at_far(curve, far) for far in fars]
+    def statistic(times: np.ndarray) -> dict[str, float]:
+        curve = curve_of(times)
+        of_folds = {name: _weighted_mean(each.correct, times) if each else np.nan for name, each in (("lfw", lfw), ("insightface", insightface))}
+        rates = {str(at.far): operating_point(curve, at.far).tar if at.point and curve.impostors else np.nan for at in tar}
+        return {**of_folds, "auc": auc(curve), "eer": eer(curve), "d_prime": d_prime(cosines, same, times), **rates}
 
-    def scored(value: float, resampled: Sequence[float], chance: float) -> Score:
-        interval = percentiles(resampled)
-        return Score(value, interval.low, interval.high, len(same), chance)
-
+    people_in = len(same) if numbers is None else len(np.unique(np.concatenate(numbers)))
+    genuine_people = int(same.sum()) if numbers is None else len(np.unique(numbers[0][same]))
+    independent = dict.fromkeys(("lfw", "insightface"), people_in) | {str(at.far): genuine_people for at in tar}
+    half = dict.fromkeys(("lfw", "insightface"), constant_accuracy(same)) | {"auc": 0.5, "eer": 0.5}
+    found = scored(statistic, len(same), _pair_draws(same, numbers, draws), chance=half, independent=independent)
     return VerificationResult(
-        accuracy=scored(lfw.mean if lfw else np.nan, [_weighted_mean(lfw.correct, times) for times in weights] if lfw else [], constant_accuracy(same)),
+        accuracy=_valued(found["lfw"], lfw),
+        accuracy_insightface=_valued(found["insightface"], insightface),
         lfw=lfw,
         insightface=insightface,
-        auc=scored(auc(curve), [auc(drawn) for drawn in curves], 0.5),
-        eer=scored(eer(curve), [eer(drawn) for drawn in curves], 0.5),
-        tar=tuple((at, percentiles(operating_point(drawn, at.far).tar for drawn in curves if at.point and drawn.impostors)) for at in tar),
-        d_prime=d_prime(cosines, same),
-        people=None if people is None else len(np.unique(np.asarray(people)[np.concatenate([left, right])])),
+        auc=found["auc"],
+        eer=found["eer"],
+        tar=tuple((at, Interval(found[str(at.far)].low, found[str(at.far)].high)) for at in tar),
+        d_prime=found["d_prime"].value,
+        d_prime_interval=Interval(found["d_prime"].low, found["d_prime"].high),
+        people=None if numbers is None else people_in,
+        genuine=int(same.sum()),
+        impostors=int((~same).sum()),
     )
 
 
-def _pair_draws(left: np.ndarray, right: np.ndarray, same: np.ndarray, people: np.ndarray | None, draws: int) -> list[np.ndarray]:
-    """How often each pair counts in each draw, int64 [N]."""
-    if people is None:
-        return list(group_draws(len(same), draws))
+def _numbers(left: np.ndarray, right: np.ndarray, same: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers from 0 for the people of both sides [N]. Raises InputError for a pair that they contradict."""
     numbers = np.unique(np.asarray(people)[np.concatenate([left, right])], return_inverse=True)[1]
     a, b = numbers[: len(left)], numbers[len(left) :]
     wrong = np.flatnonzero((a == b) != same)
     if wrong.size:
         kind = "one person" if same[wrong[0]] else "two people"
         raise InputError(f"pair {wrong[0]} is labelled as {kind}, its photographs say otherwise")
-    return [np.where(same, times[a], times[a] * times[b]) for times in group_draws(int(numbers.max(initial=-1)) + 1, draws)]
+    return a, b
+
+
+def _pair_draws(same: np.ndarray, numbers: tuple[np.ndarray, np.ndarray] | None, draws: int) -> Iterator[np.ndarray]:
+    """How often each pair counts in each draw, int64 [N]."""
+    if numbers is None:
+        return group_draws(len(same), draws)
+    a, b = numbers
+    return (np.where(same, times[a], times[a] * times[b]) for times in group_draws(int(max(a.max(initial=-1), b.max(initial=-1))) + 1, draws))
 
 
 def _weighted_mean(correct: np.ndarray, times: np.ndarray) -> float:
     total = times.sum()
     return float((correct * times).sum() / total) if total else np.nan
+
+
+def _valued(score: Score, folds: FoldAccuracy | None) -> Score:
+    """The field's value is the mean over folds, which need not be equally large."""
+    return Score(folds.mean if folds else np.nan, score.low, score.high, score.n, score.chance)
+
+
+def _plain(value: float, n: int) -> Score:
+    return Score(float(value), np.nan, np.nan, n)
 
 
 def _unit(embeddings: np.ndarray) -> np.ndarray:

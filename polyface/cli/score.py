@@ -1,0 +1,132 @@
+"""`polyface score ...`"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from polyface.cli.options import Json, names_in
+from polyface.errors import RequestError
+
+app = App(name="score", help="The field's protocols, on arrays of any model: a .npz, .npy, .csv or .parquet with `names` and what each command says.", sort_key=5)
+
+Predictions = Annotated[Path, Parameter(help="The model's answers: `names` and `values`.")]
+Targets = Annotated[Path, Parameter(help="The truth: `names` and `values`; where known `subjects`, for intervals by person, and `groups`, to be scored each.")]
+
+
+@app.command(name="verification", sort_key=1)
+def score_verification(
+    *,
+    embeddings: Annotated[Path, Parameter(help="`names` [N] and `embeddings` [N, d]; where known `subjects` [N].")],
+    pairs: Annotated[Path, Parameter(help="pairs.txt, insightface's .bin (names are 0, 1, ...), CFP's Protocol/Split/FP, or rows `name name 1`.")],
+    json: Json = None,
+) -> None:
+    """LFW, CFP, AgeDB-30, CALFW, CPLFW: ten-fold accuracy in both conventions, AUC, EER, TAR at FAR 1e-1 to 1e-6, d-prime.
+
+    Embeddings are compared as they are given: add those of a picture and of its mirror image before, where the protocol says so.
+    """
+    from polyface.evaluation import score
+
+    _show(score.verification(embeddings, pairs), json)
+
+
+@app.command(name="landmarks", sort_key=2)
+def score_landmarks(
+    *,
+    predictions: Predictions,
+    targets: Targets,
+    normaliser: Annotated[str | None, Parameter(help="inter-ocular, inter-pupil, box or diagonal, as a,b. All that the arrays allow where nothing is said.")] = None,
+    alpha: Annotated[str, Parameter(help="Errors from which on a face counts as failed, as a,b.", show_default=True)] = "0.08,0.1",
+    json: Json = None,
+) -> None:
+    """300-W, WFLW, COFW, MTFL: mean error over the size of the face, failure rate and AUC, by `values` [N, P, 2] in pixels.
+
+    Targets hold `boxes` [N, 4] where a normaliser needs them, and NaN for a point without a label; predictions `missed` [N], 1 for a face that was not found.
+    """
+    from polyface.evaluation import score
+
+    _show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json)
+
+
+@app.command(name="parsing", sort_key=3)
+def score_parsing(
+    *,
+    predictions: Annotated[Path, Parameter(help="A folder, .zip or .tar of PNGs of class numbers, or a .npz with an array for each picture.")],
+    targets: Annotated[Path, Parameter(help="The truth, likewise; 255 is not scored.")],
+    benchmark: Annotated[str | None, Parameter(help="helen, lapa or celebamask-hq: what the numbers mean. The array `classes` of a .npz where nothing is said.")] = None,
+    json: Json = None,
+) -> None:
+    """Helen, LaPa, CelebAMask-HQ: F1 and IoU of each part over the pixels of all pictures, and their means, each named by its classes."""
+    from polyface.evaluation import score
+
+    _show(score.parsing(predictions, targets, benchmark), json)
+
+
+@app.command(name="attributes", sort_key=4)
+def score_attributes(
+    *,
+    predictions: Predictions,
+    targets: Targets,
+    attributes: Annotated[str | None, Parameter(help="Only these, as a,b.")] = None,
+    json: Json = None,
+) -> None:
+    """CelebA, LFWA: accuracy and balanced accuracy of each attribute, and their means, by `values` [N, A] with `classes` [A].
+
+    Predictions are probabilities; targets 1 yes, 0 no, -1 unknown.
+    """
+    from polyface.evaluation import score
+
+    _show(score.attributes(predictions, targets, names_in(attributes)), json)
+
+
+@app.command(name="classification", sort_key=5)
+def score_classification(*, predictions: Predictions, targets: Targets, json: Json = None) -> None:
+    """Expression and other classes: accuracy, mean recall and macro-F1, by `values` [N], names of classes or numbers in an array `classes`."""
+    from polyface.evaluation import score
+
+    _show(score.classification(predictions, targets), json)
+
+
+@app.command(name="age", sort_key=6)
+def score_age(
+    *,
+    predictions: Predictions,
+    targets: Targets,
+    within: Annotated[str, Parameter(help="Years k of CS(k), as a,b.", show_default=True)] = "5",
+    json: Json = None,
+) -> None:
+    """Ages: mean absolute error and CS(k), by `values` [N] in years; the epsilon error of apparent age where targets hold `sigmas` [N]."""
+    from polyface.evaluation import score
+
+    _show(score.age(predictions, targets, _numbers(within)), json)
+
+
+@app.command(name="pose", sort_key=7)
+def score_pose(
+    *,
+    predictions: Predictions,
+    targets: Targets,
+    limit: Annotated[float | None, Parameter(help="Leave out faces of which a true angle is beyond so many degrees; most papers use 99 on AFLW2000.")] = None,
+    json: Json = None,
+) -> None:
+    """Head pose: mean absolute error of each angle on the circle, by `values` [N, 3] in degrees: yaw, pitch, roll, or what `classes` names."""
+    from polyface.evaluation import score
+
+    _show(score.pose(predictions, targets, limit), json)
+
+
+def _show(scored: Any, json: Path | None) -> None:
+    from polyface import files, terminal
+
+    terminal.table(scored.result.rows())
+    print("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
+    if json is not None:
+        files.write_atomically(json, scored.to_json())
+
+
+def _numbers(listed: str) -> list[float]:
+    """0.08,0.1 -> [0.08, 0.1]."""
+    try:
+        return [float(word) for word in names_in(listed) or ()]
+    except ValueError:
+        raise RequestError(f"{listed!r} is no list of numbers") from None

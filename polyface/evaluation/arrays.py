@@ -1,0 +1,297 @@
+"""Arrays of anybody's model, and of targets, from .npz, .npy, CSV and Parquet: whole, and checked by file and row before anything is scored.
+
+`names` [N] say whose row each is; other arrays have as many rows, only `classes` does not. A table has a column for each array, `values`, or a column for each part of a
+row, `values.yaw,values.pitch,values.roll`: the ends of such columns are its `classes`. A .npy file is one array, whose rows are named by their number from 0, or a
+structured one whose fields are arrays. Nothing pickled is read.
+"""
+
+import csv
+import io
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from polyface.datasets.tables import as_text
+from polyface.errors import InputError, nearest
+from polyface.files import sha256_of_file
+
+NAMES, CLASSES, SUBJECTS, GROUPS = "names", "classes", "subjects", "groups"
+BROKEN = (
+    OSError, EOFError, ValueError, TypeError, MemoryError, OverflowError, RuntimeError, SyntaxError, struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What numpy and zipfile raise for files that are no arrays."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """One file. arrays {name: [N, ...]}; lines: where each row is in a table, as editors count; None where rows are counted from 0."""
+
+    path: str
+    sha256: str
+    names: tuple[str, ...]
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+    classes: tuple[str, ...] | None = None
+    lines: tuple[int, ...] | None = None
+
+    def refusal(self, row: int, why: str, array: str = "values") -> InputError:
+        """An error that names file, array, row and its name."""
+        place = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+        return InputError(f"{self.path}, {array}, {place} ({self.names[row]}): {why}")
+
+    def has(self, array: str) -> bool:
+        return array in self.arrays
+
+    def array(self, array: str) -> np.ndarray:
+        """[N, ...]. Raises InputError where it is not there, or has not a row for each name."""
+        if array not in self.arrays:
+            raise InputError(f"{self.path}: no array {array!r}{nearest(array, self.arrays)}")
+        found = self.arrays[array]
+        if found.ndim == 0 or len(found) != len(self.names):
+            raise InputError(f"{self.path}: {array} has {len(found) if found.ndim else 'no'} rows, there are {len(self.names)} names")
+        return found
+
+    def numbers(self, array: str, unlabelled: bool = False) -> np.ndarray:
+        """float64 [N, ...], finite; with `unlabelled`, NaN may stand for what nobody labelled. Raises InputError naming the row."""
+        values = self.array(array)
+        if values.dtype.kind in "US":
+            values = self._parsed(array, values)
+        elif values.dtype.kind not in "iufb":
+            raise InputError(f"{self.path}: {array} holds {values.dtype}, numbers are needed")
+        values = values.astype(np.float64)
+        bad = ~np.isfinite(values) & ~(np.isnan(values) & unlabelled)
+        if bad.any():
+            where = tuple(np.argwhere(bad)[0])
+            raise self.refusal(int(where[0]), f"{values[where]} is not finite", array)
+        return values
+
+    def words(self, array: str) -> list[str]:
+        """[N] words, none empty. Raises InputError naming the row."""
+        values = self.array(array)
+        if values.ndim != 1 or values.dtype.kind not in "USiub":
+            raise InputError(f"{self.path}: {array} is {values.dtype} of shape {list(values.shape)}, one word or whole number for each name is needed")
+        words = _strings(values)
+        if "" in words:
+            raise self.refusal(words.index(""), "is empty", array)
+        return words
+
+    def taken(self, rows: Sequence[int] | np.ndarray) -> "Arrays":
+        """These rows, in this order; arrays that have not a row for each name stay as they are."""
+        rows = np.asarray(rows, np.int64)
+        arrays = {name: array[rows] if array.ndim and len(array) == len(self.names) else array for name, array in self.arrays.items()}
+        lines = None if self.lines is None else tuple(self.lines[row] for row in rows)
+        return Arrays(self.path, self.sha256, tuple(self.names[row] for row in rows), arrays, self.classes, lines)
+
+    def _parsed(self, array: str, values: np.ndarray) -> np.ndarray:
+        parsed = np.zeros(values.shape)
+        for where, word in np.ndenumerate(values):
+            try:
+                parsed[where] = float(word)
+            except ValueError:
+                raise self.refusal(where[0], f"{str(word)!r} is no number", array) from None
+        return parsed
+
+
+def read_arrays(path: Path, main: str = "values") -> Arrays:
+    """The arrays of a .npz, .npy, .csv or .parquet file; main: what the only array of a .npy is. Raises InputError naming the file, and its row."""
+    read: dict[str, Callable[[Path], tuple[dict[str, np.ndarray], tuple[int, ...] | None]]] = {
+        ".npz": lambda file: (_npz(file), None),
+        ".npy": lambda file: (_npy(file, main), None),
+        ".csv": _table,
+        ".parquet": _table,
+    }
+    if path.suffix.lower() not in read:
+        raise InputError(f"{path}: not one of {', '.join(read)}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        arrays, lines = read[path.suffix.lower()](path)
+    except BROKEN as error:
+        raise InputError(f"{path}: cannot be read ({error or type(error).__name__})") from error
+    classes = tuple(_strings(arrays.pop(CLASSES))) if CLASSES in arrays else None
+    if classes is not None and len(set(classes)) != len(classes):
+        raise InputError(f"{path}: classes names {next(name for name in classes if classes.count(name) > 1)!r} twice")
+    return Arrays(str(path), sha256_of_file(path), _unique_names(path, arrays, lines), arrays, classes, lines)
+
+
+def matched(predictions: Arrays, targets: Arrays) -> tuple[Arrays, Arrays]:
+    """Both in the order of their sorted names. Raises InputError where a name is only in one of them."""
+    require_same_names(predictions.path, predictions.names, targets.path, targets.names)
+    both = [sorted(range(len(side.names)), key=side.names.__getitem__) for side in (predictions, targets)]
+    return predictions.taken(both[0]), targets.taken(both[1])
+
+
+def require_same_names(one: str, names: Sequence[str], other: str, others: Sequence[str]) -> None:
+    """Raises InputError with the first name that only one of two files has."""
+    for here, known, there, asked in ((one, names, other, others), (other, others, one, names)):
+        missing = sorted(set(asked) - set(known))
+        if missing:
+            raise InputError(f"{here}: {len(missing)} of the {len(asked)} names of {there} are missing, {missing[0]!r} first{nearest(missing[0], known)}")
+
+
+def open_npz(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """{key: member}. Raises BROKEN for what is no .npz."""
+    with zipfile.ZipFile(path) as archive:
+        found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    members = {info.filename.removesuffix(".npy"): info for info in found}
+    if len(members) != len(found) or not members:
+        raise ValueError("an archive without arrays" if not members else "it holds two arrays of one name")
+    return members
+
+
+def read_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array of a .npz. Raises BROKEN; an array whose header claims other than its bytes is refused before it is given memory."""
+    if member.file_size > 1100 * member.compress_size:  # deflate packs 1,032 bytes into one at best
+        raise ValueError(f"{member.filename}: {member.compress_size} packed bytes cannot be {member.file_size}")
+    with zipfile.ZipFile(path) as archive:
+        with archive.open(member) as stream:
+            _check_header(stream, member.file_size, member.filename)
+        with archive.open(member) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    arrays = {key: read_member(path, member) for key, member in open_npz(path).items()}
+    if NAMES not in arrays:
+        raise InputError(f"{path}: no array 'names' that says whose each row is{nearest(NAMES, arrays)}")
+    return arrays
+
+
+def _npy(path: Path, main: str) -> dict[str, np.ndarray]:
+    with open(path, "rb") as stream:
+        _check_header(stream, path.stat().st_size, path.name)
+        stream.seek(0)
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+    if array.ndim == 0:
+        raise ValueError("a single number")
+    if array.dtype.names is None:
+        return {NAMES: np.arange(len(array)), main: array}
+    return {NAMES: np.arange(len(array)), **{name: array[name] for name in array.dtype.names}}
+
+
+def _check_header(stream: IO[bytes], size: int, name: str) -> None:
+    """Raises ValueError where the shape that a .npy claims is not that of its `size` bytes, or it holds objects."""
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"{name}: version {version} of the format")
+    shape, _, dtype = readers[version](stream)
+    if dtype.hasobject:
+        raise ValueError(f"{name}: holds Python objects, which are not unpickled; save words as np.array(words, dtype=str)")
+    claimed, there = dtype.itemsize, size - stream.tell()
+    for side in shape:
+        claimed *= side
+    if claimed != there:
+        raise ValueError(f"{name}: its header claims {list(shape)} of {dtype}, {claimed} bytes, there are {there}")
+
+
+def read_table(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...] | None]:
+    """The columns of a .csv (all words) or .parquet, and the lines of a CSV's rows. Raises InputError naming the file, and its row."""
+    columns, lines = _csv(path) if path.suffix.lower() == ".csv" else (_parquet(path), None)
+    twice = [name for at, (name, _) in enumerate(columns) if name in {earlier for earlier, _ in columns[:at]}]
+    if twice:
+        raise InputError(f"{path}: the column {twice[0]!r} is there twice")
+    return dict(columns), lines
+
+
+def _csv(path: Path) -> tuple[list[tuple[str, np.ndarray]], tuple[int, ...]]:
+    reader = csv.reader(io.StringIO(as_text(path.read_bytes(), str(path)), newline=""), strict=True)
+    rows, lines = [], []
+    try:
+        header = [column.strip() for column in next(reader, [])]
+        for values in reader:
+            if values:
+                if len(values) != len(header):
+                    raise InputError(f"{path}, line {reader.line_num}: {len(values)} fields under {len(header)} columns")
+                rows.append([value.strip() for value in values])
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+    table = np.array(rows, dtype=str).reshape(len(rows), len(header))
+    return [(column, table[:, at]) for at, column in enumerate(header)], tuple(lines)
+
+
+def _parquet(path: Path) -> list[tuple[str, np.ndarray]]:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path)
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    return [(name, _column(path, name, table.column(at))) for at, name in enumerate(table.column_names)]
+
+
+def _column(path: Path, name: str, column: Any) -> np.ndarray:
+    """Numbers, words, or lists of one length, of a pyarrow.ChunkedArray."""
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    if column.null_count:
+        raise InputError(f"{path}, {name}, row {column.is_null().to_pylist().index(True)}: is empty")
+    kind, array = column.type, column.combine_chunks()
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    inside = kind.value_type if lists else kind
+    if pa.types.is_floating(inside) or pa.types.is_integer(inside) or pa.types.is_boolean(inside):
+        if not lists:
+            return array.to_numpy(zero_copy_only=False)
+        lengths = compute.list_value_length(array).to_pylist()
+        if len(set(lengths)) > 1:
+            raise InputError(f"{path}, {name}, row {next(row for row, length in enumerate(lengths) if length != lengths[0])}: is not as long as row 0")
+        flat = array.flatten()
+        if flat.null_count:
+            raise InputError(f"{path}, {name}, row {flat.is_null().to_pylist().index(True) // max(lengths[0], 1)}: holds an empty number")
+        return flat.to_numpy(zero_copy_only=False).reshape(len(array), -1)
+    words = array.to_pylist()
+    if not all(isinstance(word, str) for word in words):
+        raise InputError(f"{path}: {name} holds {kind}, neither numbers, nor words, nor lists of numbers")
+    return np.array(words, dtype=str)
+
+
+def _table(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...] | None]:
+    """Columns `values` are arrays; columns `values.a`, `values.b` are one, and their ends its classes."""
+    columns, lines = read_table(path)
+    arrays: dict[str, np.ndarray] = {}
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for column, values in columns.items():
+        array, dot, end = column.partition(".")
+        if dot and array in columns:
+            raise InputError(f"{path}: {array!r} is a column, and {column!r} a part of it")
+        if dot:
+            parts.setdefault(array, {})[end] = values
+        else:
+            arrays[column] = values
+    if NAMES not in arrays:
+        raise InputError(f"{path}: no column 'names' that says whose each row is{nearest(NAMES, columns)}")
+    arrays |= {array: np.stack(list(each.values()), axis=1) for array, each in parts.items()}
+    if "values" in parts:
+        arrays[CLASSES] = np.array(list(parts["values"]), dtype=str)
+    return arrays, lines
+
+
+def _unique_names(path: Path, arrays: dict[str, np.ndarray], lines: tuple[int, ...] | None) -> tuple[str, ...]:
+    values = arrays.pop(NAMES)
+    if values.ndim != 1 or values.dtype.kind not in "USiu":
+        raise InputError(f"{path}: names is {values.dtype} of shape {list(values.shape)}, a list of words is needed")
+    names = _strings(values)
+    if not names:
+        raise InputError(f"{path}: no rows")
+    seen: dict[str, int] = {}
+    for row, name in enumerate(names):
+        if not name or name in seen:
+            place, earlier = (f"row {row}", seen.get(name)) if lines is None else (f"line {lines[row]}", lines[seen.get(name, 0)])
+            raise InputError(f"{path}, names, {place}: " + (f"{name!r} is there already, {place.split()[0]} {earlier}" if name else "is empty"))
+        seen[name] = row
+    return tuple(names)
+
+
+def _strings(values: np.ndarray) -> list[str]:
+    if values.dtype.kind == "S":
+        return [value.decode("utf-8", "replace") for value in values.reshape(-1).tolist()]
+    return [str(value) for value in values.reshape(-1).tolist()]

@@ -1,0 +1,72 @@
+"""Facial points, as 300-W, WFLW, COFW and MTFL score them (papers.md D7, D8): errors over every size of a face that is in use, each named."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from polyface.errors import InputError
+from polyface.evaluation.protocols.result import Result
+from polyface.metrics import landmarks
+from polyface.metrics.intervals import Score, mean_score
+
+ALPHAS = (0.08, 0.1)
+OF_POINTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"inter_ocular": landmarks.outer_eye_distance, "inter_pupil": landmarks.pupil_distance}
+OF_BOXES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"box": landmarks.box_size, "diagonal": landmarks.box_diagonal}
+NORMALISERS = (*OF_POINTS, *OF_BOXES)
+
+
+def score_points(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    people: np.ndarray,
+    boxes: np.ndarray | None = None,
+    missed: np.ndarray | None = None,
+    normalisers: Sequence[str] = NORMALISERS,
+    alphas: Sequence[float] = ALPHAS,
+) -> Result:
+    """truth, predicted float [N, P, 2] in pixels, truth NaN where a point is not labelled; people [N]: whose face it is, any ids; boxes [N, 4] (x0, y0, x1, y1), in
+    pixels; missed bool [N]: faces that were not found, whose predictions are not read.
+
+    A normaliser that these arrays do not allow gets no number, and says why. Raises InputError naming the first face without a size, or another bad row.
+    """
+    seen = ~np.isnan(truth).any(axis=2)
+    missed = np.zeros(len(truth), bool) if missed is None else np.asarray(missed, bool)
+    scores: dict[str, Score] = {}
+    reasons: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for name in normalisers:
+        size = _size(name, truth, boxes)
+        if isinstance(size, str):
+            scores[f"nme_{name}"] = Score(np.nan, np.nan, np.nan, 0)
+            reasons[f"nme_{name}"] = size
+            continue
+        errors = landmarks.nme(truth, predicted, _positive(name, size), missed, seen)
+        capped = np.where(np.isfinite(errors), errors, landmarks.MISS)
+        scores[f"nme_{name}"] = mean_score(capped, people)
+        if missed.any():
+            notes[f"nme_{name}"] = f"a face that was not found as {landmarks.MISS:.0%}"
+            scores[f"nme_found_{name}"] = mean_score(errors[~missed], people[~missed])
+            reasons |= {f"nme_found_{name}": "no face was found"} if missed.all() else {}
+        for alpha in alphas:
+            scores[f"fr_{name}@{alpha:g}"] = mean_score((errors > alpha).astype(float), people)
+            scores[f"auc_{name}@{alpha:g}"] = mean_score(np.maximum(0.0, 1.0 - errors / alpha), people)
+    counts = {"faces": len(truth), "people": len(np.unique(people)), "points": truth.shape[1], "not_found": int(missed.sum()), "points_unlabelled": int((~seen).sum())}
+    return Result("landmarks", scores, counts, reasons, notes)
+
+
+def _size(name: str, truth: np.ndarray, boxes: np.ndarray | None) -> np.ndarray | str:
+    """The size of each face [N], or why it is not known."""
+    if name in OF_BOXES:
+        return "the targets have no `boxes`" if boxes is None else OF_BOXES[name](boxes)
+    try:
+        return OF_POINTS[name](truth)
+    except InputError as error:
+        return str(error)
+
+
+def _positive(name: str, size: np.ndarray) -> np.ndarray:
+    bad = ~(size > 0) | np.isinf(size)
+    if bad.any():
+        why = "the points that it is measured by are not labelled" if np.isnan(size[np.argmax(bad)]) else f"it is {size[np.argmax(bad)]:g}"
+        raise InputError(f"targets: row {int(np.argmax(bad))} has no {name.replace('_', '-')} size, {why}")
+    return size

@@ -1,0 +1,116 @@
+"""What a protocol found, whoever made the arrays: scores by flat names, and how all of them get their intervals."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from polyface import __version__
+from polyface.metrics.intervals import Score, group_draws, interval_of_mean, percentiles
+
+Drawn = Callable[[np.ndarray], Mapping[str, float]]
+"""weights [N], how often each row counts -> scores by name."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """scores by name; reasons: for each that is no finite number, why not; notes: what has to stand beside a score; counts: what they were measured on.
+
+    Names are flat: `tar@1e-4` at a target, `recall:happy` of one class, `accuracy|women` of one group of faces.
+    """
+
+    protocol: str
+    scores: Mapping[str, Score]
+    counts: Mapping[str, int]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [name for name, score in self.scores.items() if not math.isfinite(score.value) and not self.reasons.get(name)]
+        if missing:
+            raise ValueError(f"{self.protocol}: {missing[0]} is {self.scores[missing[0]].value}, and no reason says why")
+
+    def to_json(self, inputs: Mapping[str, str]) -> str:
+        """inputs: {what it is: sha256}. `version` is this package's. A refused score has null for its value, and a `reason`."""
+        document: dict[str, Any] = {
+            "protocol": self.protocol,
+            "version": __version__,
+            "scores": {name: self._entry(name, score) for name, score in self.scores.items()},
+            "counts": dict(self.counts),
+            "chance": {name: score.chance for name, score in self.scores.items() if score.chance is not None},
+            "inputs": dict(inputs),
+        }
+        return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+    def _entry(self, name: str, score: Score) -> dict[str, Any]:
+        entry: dict[str, Any] = {"value": _finite(score.value), "low": _finite(score.low), "high": _finite(score.high), "n": score.n}
+        return entry if entry["value"] is not None else entry | {"reason": self.reasons[name]}
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row for each score, for a table."""
+        return [
+            {
+                "score": name,
+                "value": _finite(score.value),
+                "95 %": f"{score.low:.4g} to {score.high:.4g}" if math.isfinite(score.low) and math.isfinite(score.high) else "",
+                "chance": score.chance,
+                "n": score.n,
+                "note": self.reasons.get(name, "") if not math.isfinite(score.value) else self.notes.get(name, ""),
+            }
+            for name, score in self.scores.items()
+        ]
+
+
+def row_draws(people: np.ndarray) -> Iterator[np.ndarray]:
+    """How often each row counts in each draw, int64 [N]: all rows of one of `people` [N] as often as that person was drawn."""
+    who, first = np.unique(people, return_index=True)
+    place = np.searchsorted(who, people)
+    return (times[place] for times in group_draws(len(first)))
+
+
+def scored(
+    statistic: Drawn,
+    rows: int,
+    draws: Iterable[np.ndarray],
+    counts: Mapping[str, int] | None = None,
+    chance: Mapping[str, float] | None = None,
+    independent: Mapping[str, int] | None = None,
+) -> dict[str, Score]:
+    """Statistics of weighted rows with their intervals, from one pass over the draws. counts: {name: n} where that is not all rows.
+
+    independent: {name: how many people (rows) it rests on} of scores that are shares: where one is 0 or 1, resampling sees no spread, and the exact interval of so
+    many is given.
+    """
+    counts, chance, independent = counts or {}, chance or {}, independent or {}
+    values = statistic(np.ones(rows, np.int64))
+    drawn = [statistic(weights) for weights in draws]
+    scores = {}
+    for name, value in values.items():
+        interval = percentiles(each[name] for each in drawn if math.isfinite(each[name]))
+        if independent.get(name, 0) > 1 and value in (0.0, 1.0):
+            interval = interval_of_mean(np.full(independent[name], value), np.arange(independent[name]))
+        scores[name] = Score(float(value), interval.low, interval.high, counts.get(name, rows), chance.get(name))
+    return scores
+
+
+def by_group(result: Callable[[np.ndarray], Result], groups: Sequence[str] | None, rows: int) -> Result:
+    """The result of all rows, and beside it that of each group of them, as `accuracy|women`; of single classes only over all.
+
+    result: indices int [M] -> Result; groups: whose row each is, None for no groups.
+    """
+    everybody = result(np.arange(rows))
+    scores, counts, reasons, notes = dict(everybody.scores), dict(everybody.counts), dict(everybody.reasons), dict(everybody.notes)
+    for group in sorted(set(groups or ())):
+        part = result(np.flatnonzero(np.array(groups) == group))
+        scores |= {f"{name}|{group}": score for name, score in part.scores.items() if ":" not in name}
+        counts |= {f"{name}|{group}": count for name, count in part.counts.items()}
+        reasons |= {f"{name}|{group}": reason for name, reason in part.reasons.items()}
+        notes |= {f"{name}|{group}": note for name, note in part.notes.items()}
+    return Result(everybody.protocol, scores, counts, reasons, notes)
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

@@ -1,0 +1,246 @@
+"""`polyface score`: a table on screen, JSON for machines, one line for what is wrong, and no partial score."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from polyface import __version__, cli
+from polyface.errors import RequestError
+from polyface.evaluation import score
+
+Files = Callable[..., Path]
+PROTOCOLS = ["verification", "landmarks", "parsing", "attributes", "classification", "age", "pose"]
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Files:
+    def write(file: str, **arrays: object) -> Path:
+        np.savez(tmp_path / f"{file}.npz", **{name: np.array(array) for name, array in arrays.items()})
+        return tmp_path / f"{file}.npz"
+
+    return write
+
+
+@pytest.fixture
+def ages(npz: Files) -> tuple[Path, Path]:
+    names = [f"face {at}" for at in range(20)]
+    truth = np.arange(20) * 4
+    targets = npz("T", names=names, values=truth, subjects=np.arange(20) // 2, groups=["women", "men"] * 10)
+    return npz("P", names=names[::-1], values=(truth + 3)[::-1]), targets
+
+
+def test_the_report_is_exactly_what_was_promised(ages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out" / "age.json"
+    assert cli.run(["score", "age", "--predictions", str(ages[0]), "--targets", str(ages[1]), "--within", "2,5", "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert list(report) == ["protocol", "version", "scores", "counts", "chance", "inputs"]
+    assert (report["protocol"], report["version"]) == ("age", __version__)
+    assert report["inputs"] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in zip(("predictions", "targets"), ages, strict=True)}
+    assert report["scores"]["mae"] == {"value": 3.0, "low": 3.0, "high": 3.0, "n": 20}
+    assert report["scores"]["cs@2"]["value"] == 0 and report["scores"]["cs@5|women"]["value"] == 1 and report["scores"]["mae|men"]["n"] == 10
+    assert report["scores"]["epsilon_error"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "reason": "the targets have no `sigmas`, the deviations of people's guesses",
+    }
+    assert report["counts"]["people"] == 10
+    table = capsys.readouterr().out
+    assert "cs@5|women" in table and "no `sigmas`" in table and "20 faces; 10 people" in table
+
+
+def test_every_protocol_runs_from_the_command_line(npz: Files, tmp_path: Path) -> None:
+    """Chance stands beside what has one, and every score is {value, low, high, n}, with a reason where it has no value."""
+    names = [f"Some_Body_{at:04}" for at in range(1, 7)]
+    (tmp_path / "pairs.txt").write_text("1\nSome_Body\t1\t2\nSome_Body\t3\tNo_Body\t1\n")
+    embeddings = npz("E", names=[*names, "No_Body_0001"], embeddings=np.random.default_rng(0).normal(size=(7, 3)))
+    of_labels = {
+        "classification": ({"values": list("aabbab")}, {"values": list("aabbba")}),
+        "attributes": ({"values": np.full((6, 2), 0.7), "classes": ["x", "y"]}, {"values": [[0, 1]] * 6, "classes": ["x", "y"]}),
+        "landmarks": ({"values": np.arange(60.0).reshape(6, 5, 2)}, {"values": np.arange(60.0).reshape(6, 5, 2) + 1}),
+        "age": ({"values": np.arange(6)}, {"values": np.arange(6)}),
+        "pose": ({"values": np.zeros((6, 3))}, {"values": np.ones((6, 3))}),
+    }
+    commands = {"verification": ["--embeddings", str(embeddings), "--pairs", str(tmp_path / "pairs.txt")]}
+    for protocol, (said, true) in of_labels.items():
+        commands[protocol] = ["--predictions", str(npz(f"P {protocol}", names=names, **said)), "--targets", str(npz(f"T {protocol}", names=names, **true))]
+    masks = [str(npz(f"{side} parsing", a=np.arange(12).reshape(3, 4) % 11, b=np.zeros((2, 2), int))) for side in "PT"]
+    commands["parsing"] = ["--predictions", masks[0], "--targets", masks[1], "--benchmark", "lapa"]
+    assert sorted(commands) == sorted(PROTOCOLS)
+    for protocol, arguments in commands.items():
+        out = tmp_path / f"{protocol}.json"
+        assert cli.run(["score", protocol, *arguments, "--json", str(out)]) == 0, protocol
+        report = json.loads(out.read_text())
+        assert report["protocol"] == protocol and report["scores"] and set(report["chance"]) <= set(report["scores"])
+        for name, entry in report["scores"].items():
+            assert list(entry) == ["value", "low", "high", "n"] + (["reason"] if entry["value"] is None else []), name
+
+
+def test_help_is_there_at_once(capsys: pytest.CaptureFixture) -> None:
+    asked = "from polyface.cli import run; run(['score', '--help']); run(['score', 'verification', '--help'])"
+    code = f"{asked}\nimport sys\nprint([name for name in ('numpy', 'cv2') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for protocol in PROTOCOLS:
+        assert f" {protocol} " in done.stdout
+        assert cli.run(["score", protocol, "--help"]) == 0
+
+
+def refused(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """The one line on stderr of a command that did nothing."""
+    assert cli.run(["score", *map(str, arguments)]) == RequestError.exit_status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def test_a_name_that_one_side_lacks_refuses_all(npz: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    both = npz("T", names=["a", "b", "face c"], values=[1, 2, 3])
+    fewer = npz("P", names=["a", "b"], values=[1, 2])
+    out = tmp_path / "out.json"
+    assert "P.npz: 1 of the 3 names of" in (line := refused(capsys, "age", "--predictions", fewer, "--targets", both, "--json", out)) and "'face c' first" in line
+    assert "P.npz: 1 of the 3 names" in refused(capsys, "age", "--predictions", both, "--targets", fewer)
+    assert not out.exists()
+    assert "'face d' first; did you mean 'face c'?" in refused(capsys, "age", "--predictions", both, "--targets", npz("U", names=["a", "b", "face d"], values=[1, 2, 3]))
+
+
+def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsys: pytest.CaptureFixture) -> None:
+    names = ["a", "b"]
+
+    def line(protocol: str, said: dict, true: dict, *options: str) -> str:
+        return refused(capsys, protocol, "--predictions", npz("P", **{"names": names, **said}), "--targets", npz("T", **{"names": names, **true}), *options)
+
+    assert "P.npz, values, row 1 (b): nan is not finite" in line("age", {"values": [1, np.nan]}, {"values": [1, 2]})
+    assert "T.npz, values, row 0 (a): inf is not finite" in line("age", {"values": [1, 2]}, {"values": [np.inf, 2]})
+    assert "T.npz, sigmas, row 1 (b): -1 is no deviation" in line("age", {"values": [1, 2]}, {"values": [1, 2], "sigmas": [1, -1]})
+    assert "one number for each name" in line("age", {"values": [[1, 2], [3, 4]]}, {"values": [1, 2]})
+    assert "no class 'hapy'" in line("classification", {"values": ["happy", "hapy"]}, {"values": ["happy", "sad"], "classes": ["happy", "sad"]})
+    assert "P.npz, values, row 0 (a): 2 is no number of 2 classes" in line("classification", {"values": [2, 0], "classes": ["x", "y"]}, {"values": ["x", "y"]})
+    assert "no array 'classes'" in line("classification", {"values": [1, 0]}, {"values": ["x", "y"]})
+    assert "no class of" in line("classification", {"values": ["1", "2"]}, {"values": ["x", "y"]})
+    two = {"values": [[0.5, 0.5]] * 2, "classes": ["x", "y"]}
+    assert "row 1 (b): 3 for y is no probability" in line("attributes", {**two, "values": [[0, 1], [0, 3]]}, two | {"values": [[0, 1]] * 2})
+    assert "write 0 for no" in line("attributes", two, two | {"values": [[1, -1]] * 2})
+    assert "row 0 (a): 2 for x is not 1 (yes)" in line("attributes", two, two | {"values": [[2, 0]] * 2})
+    assert "P.npz: no attribute 'z'" in line("attributes", two, {"values": [[1, 0]] * 2, "classes": ["x", "z"]})
+    assert "no attribute 'q'" in line("attributes", two, two | {"values": [[1, 0]] * 2}, "--attributes", "q")
+    five = np.arange(20.0).reshape(2, 5, 2)
+    assert "P.npz: 5 points for each face, " in line("landmarks", {"values": five}, {"values": five[:, :4]})
+    holes = np.where(np.arange(2)[:, None, None] == 1, np.nan, five)
+    assert "T.npz, values, row 1 (b): no point is labelled" in line("landmarks", {"values": five}, {"values": holes})
+    assert "P.npz, values, row 1 (b): nan is not finite" in line("landmarks", {"values": holes}, {"values": five})
+    assert "P.npz, values, row 1 (b): a point is not finite" in line("landmarks", {"values": holes, "missed": [1, 0]}, {"values": five})
+    assert "nme_box cannot be had: the targets have no `boxes`" in line("landmarks", {"values": five}, {"values": five}, "--normaliser", "box")
+    assert "boxes, row 0 (a): (0, 0, 0, 5) is no box" in line("landmarks", {"values": five}, {"values": five, "boxes": [[0, 0, 0, 5]] * 2})
+    assert "P.npz and " in (said := line("landmarks", {"values": five}, {"values": np.ones_like(five)})) and "row 0 has no inter-pupil size" in said
+    assert "angles pitch, roll" in line("pose", {"values": np.zeros((2, 2)), "classes": ["pitch", "roll"]}, {"values": np.zeros((2, 3))})
+
+
+def test_embeddings_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "pairs.txt").write_text("1\nA\t1\t2\nA\t1\tB\t1\n")
+    names, vectors = ["A_0001", "A_0002", "B_0001"], np.eye(3)
+
+    def line(**arrays: object) -> str:
+        embeddings = npz("E", **{"names": names, "embeddings": vectors, **arrays})
+        return refused(capsys, "verification", "--embeddings", embeddings, "--pairs", tmp_path / "pairs.txt")
+
+    zero, nan = np.where(np.arange(3)[:, None] == 1, 0, vectors), np.where(np.arange(3)[:, None] == 2, np.nan, vectors)
+    assert "E.npz, embeddings, row 1 (A_0002): has length 0" in line(embeddings=zero)
+    assert "E.npz, embeddings, row 2 (B_0001): nan is not finite" in line(embeddings=nan)
+    assert "pairs.txt, row 3: " in (missing := line(names=["A_0001", "A_0002", "C_0001"])) and "has no 'B_0001'" in missing
+    assert "E.npz: embeddings has 2 rows, there are 3 names" in line(embeddings=vectors[:2])
+    assert "[names, dimensions] is needed" in line(embeddings=vectors[0])
+    assert "pairs.txt, row 3: labelled as two people" in line(subjects=["x", "x", "x"])
+    assert "no array 'embeddings'" in refused(capsys, "verification", "--embeddings", npz("F", names=names, values=vectors), "--pairs", tmp_path / "pairs.txt")
+
+
+def test_people_of_the_embeddings_come_before_those_of_the_list(npz: Files, tmp_path: Path) -> None:
+    """Somebody who is in the list under two names is drawn as one person."""
+    rows = [f"P{at}_0001.jpg 1\nP{at}_0002.jpg 1" for at in range(10)] + [f"P{at}_0001.jpg 0\nP{(at + 1) % 10}_0002.jpg 0" for at in range(10)]
+    (tmp_path / "pairs.txt").write_text("\n".join(rows))
+    names = [f"P{at}_000{photograph}" for at in range(10) for photograph in (1, 2)]
+    vectors = np.random.default_rng(0).normal(size=(20, 4))
+    by_list = score.verification(npz("E", names=names, embeddings=vectors), tmp_path / "pairs.txt").result
+    by_subjects = score.verification(
+        npz("F", names=names, embeddings=vectors, subjects=[f"{at // 2 % 5} {at // 2 % 2}" for at in range(20)]), tmp_path / "pairs.txt"
+    ).result
+    fewer = score.verification(npz("G", names=names, embeddings=vectors, subjects=[f"{at // 2 % 5}" for at in range(20)]), tmp_path / "pairs.txt").result
+    assert (by_list.counts["people"], by_subjects.counts["people"], fewer.counts["people"]) == (10, 10, 5)
+    assert by_list.scores["auc"].value == fewer.scores["auc"].value and by_list.scores["auc"].low != fewer.scores["auc"].low
+    assert by_list.counts["unused_embeddings"] == 0 and by_list.counts["folds"] == 10
+
+
+def test_options_that_mean_nothing_are_refused(ages: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
+    files = ["--predictions", ages[0], "--targets", ages[1]]
+    assert "'five' is no list of numbers" in refused(capsys, "age", *files, "--within", "five")
+    assert "k of at least 0" in refused(capsys, "age", *files, "--within", "-1")
+    assert "above 0 degrees" in refused(capsys, "pose", *files, "--limit", "0")
+    assert "an alpha must be above 0" in refused(capsys, "landmarks", *files, "--alpha", "0")
+    assert "no normaliser 'eyes'" in refused(capsys, "landmarks", *files, "--normaliser", "eyes")
+    assert "no benchmark 'lapaa'; did you mean 'lapa'?" in refused(capsys, "parsing", *files, "--benchmark", "lapaa")
+
+
+def test_masks_are_matched_by_name_in_folders_and_archives(npz: Files, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    masks = {f"{folder}/{at}": random.integers(0, 11, (6, 5)).astype(np.uint8) for folder in "ab" for at in range(2)}
+    for name, mask in masks.items():
+        (tmp_path / "png" / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / "png" / f"{name}.png"), mask)
+    of_folder = score.parsing(tmp_path / "png", npz("T", **masks), "lapa")
+    of_arrays = score.parsing(npz("P", **masks), npz("T", **masks), "lapa")
+    assert of_folder.result.scores["f1_10_classes"].value == 1 == of_arrays.result.scores["f1_10_classes"].value
+    assert of_folder.result.counts == of_arrays.result.counts
+    before = of_folder.inputs["predictions"]
+    assert cv2.imwrite(str(tmp_path / "png" / "b" / "1.png"), masks["a/0"])
+    assert score.parsing(tmp_path / "png", npz("T", **masks), "lapa").inputs["predictions"] != before
+
+
+def test_masks_that_do_not_fit_are_refused_by_name(npz: Files, tmp_path: Path) -> None:
+    flat = {"a": np.zeros((4, 4), np.uint8), "b": np.ones((4, 4), np.uint8)}
+    targets = npz("T", **flat, classes=["background", "skin"])
+
+    def refused_masks(message: str, **masks: object) -> None:
+        with pytest.raises(RequestError, match=message):
+            score.parsing(npz("P", **masks), targets)
+
+    assert score.parsing(npz("P", **flat), targets).result.scores["f1_1_classes"].value == 1
+    refused_masks("1 of the 2 names of .* are missing, 'b' first", a=flat["a"])
+    refused_masks(r"P.npz and .*T.npz, b: a mask of \(4, 4\) for a prediction of \(4, 5\)", a=flat["a"], b=np.zeros((4, 5), np.uint8))
+    refused_masks("b: prediction holds class 2, there are 2", a=flat["a"], b=flat["b"] + 1)
+    refused_masks("P.npz, b: float64 of shape", a=flat["a"], b=flat["b"] * 0.5)
+    refused_masks("P.npz, b: class numbers from -1", a=flat["a"], b=flat["b"].astype(int) - 2)
+    refused_masks("its classes are background, hair, and not", **flat, classes=["background", "hair"])
+    with pytest.raises(RequestError, match="--benchmark"):
+        score.parsing(npz("P", **flat), npz("U", **flat))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError, match="holds no PNG"):
+        score.parsing(tmp_path / "empty", targets)
+    people = npz("V", **flat, classes=["background", "skin"], names=["a", "c"], subjects=["x", "y"])
+    with pytest.raises(RequestError, match="`names` are not those of its pictures, 'b' first"):
+        score.parsing(npz("P", **flat), people)
+
+
+def test_people_and_groups_of_masks_are_read_beside_them(npz: Files) -> None:
+    flat = {f"p{at}": (np.arange(16).reshape(4, 4) + at).astype(np.uint8) % 2 for at in range(4)}
+    beside = {"classes": ["background", "skin"], "names": ["p1", "p0", "p3", "p2"], "subjects": list("xxyy"), "groups": list("mfmf")}
+    found = score.parsing(npz("P", **flat), npz("T", **flat, **beside)).result
+    assert found.counts["people"] == 2 and found.counts["pictures|f"] == 2 and found.scores["f1_1_classes|m"].value == 1
+
+
+def test_no_score_depends_on_the_order_of_a_file(npz: Files) -> None:
+    random = np.random.default_rng(0)
+    names, truth, predicted = np.array([f"n{at}" for at in range(30)]), random.integers(0, 3, 30), random.integers(0, 3, 30)
+    order, other = random.permutation(30), random.permutation(30)
+    classes = ["x", "y", "z"]
+    one = score.classification(npz("P", names=names, values=predicted, classes=classes), npz("T", names=names, values=truth, classes=classes))
+    two = score.classification(npz("P", names=names[order], values=predicted[order], classes=classes), npz("T", names=names[other], values=truth[other], classes=classes))
+    assert one.result == two.result
