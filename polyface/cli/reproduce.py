@@ -53,3 +53,25 @@ def reproduce_fusion(
 
     with terminal.progress("steps") as report:
         print(fusion.reproduce(scale, out or Path("runs") / f"fusion-{scale}", data, only, features, manifest, settings, terminal.say, report))
+
+
+@app.command(name="ifan", sort_key=3)
+def reproduce_ifan(
+    *,
+    scale: Annotated[
+        Literal["smoke", "small", "paper"],
+        Parameter(help="smoke: drawn people, a minute; small: half of every width, 64 pixels, two hours; paper: 128 pixels, for a GPU.", show_default=True),
+    ] = "smoke",
+    only: Annotated[
+        str | None, Parameter(help="Only a part (ablation, controls, levels, hybrid, drawn, seeds, plug, whole), a row by its name (feedback-3), or page.")
+    ] = None,
+    data: Data = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
+    out: Annotated[Path | None, Parameter(help="Where rows and the page go; what is done there stays done. runs/ifan-<scale> where nothing is said.")] = None,
+) -> None:
+    """Li et al. 2017: tasks that see each other's predictions, trained on sets with disjoint labels: the ablation row by row, and its controls."""
+    from polyface import terminal
+    from polyface.papers import ifan
+
+    with terminal.progress("steps") as report:
+        print(ifan.reproduce(scale, out or Path("runs") / f"ifan-{scale}", data, only, settings, terminal.say, report))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -23,17 +23,29 @@ from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.inference import card as cards
 from polyface.inference.engine import FLOATS, INT8
-from polyface.models.polyface import ModelConfig, PolyFace, build
+from polyface.models.polyface import ModelConfig, build
 from polyface.models.weights import read_tensors
+from polyface.tasks.kinds import Task
 
 LARGEST_DRIFT = 2e-3
 """The largest difference between torch and onnxruntime that is rounding, relative to the largest output."""
 
 
+class Network(Protocol):
+    """Any nn.Module with tasks that answers crops uint8 [N, S, S, 3] by {task name: output}, as the kinds say."""
+
+    tasks: tuple[Task, ...]
+
+    def __call__(self, crops: Tensor, /) -> dict[str, Tensor]: ...
+    def cpu(self) -> Self: ...
+    def eval(self) -> Self: ...
+    def state_dict(self) -> dict[str, Any]: ...
+
+
 class Named(nn.Module):
     """The network with its outputs as a tuple in the order of its tasks, as ONNX wants them."""
 
-    def __init__(self, model: PolyFace):
+    def __init__(self, model: Network):
         super().__init__()
         self.model = model
 
@@ -42,7 +54,7 @@ class Named(nn.Module):
         return tuple(outputs[task.name] for task in self.model.tasks)
 
 
-def write_model(model: PolyFace, card: cards.Card, folder: Path) -> Path:
+def write_model(model: Network, card: cards.Card, folder: Path) -> Path:
     """Write a model directory. Raises RunError, and leaves no model.onnx, where onnxruntime and torch disagree."""
     model = model.cpu().eval()
     content = cards.put_into_onnx(to_onnx(model, card.crop.size), card)
@@ -55,7 +67,7 @@ def write_model(model: PolyFace, card: cards.Card, folder: Path) -> Path:
     return folder
 
 
-def new_card(name: str, model: PolyFace, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool, **said: Any) -> cards.Card:
+def new_card(name: str, model: Network, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool, **said: Any) -> cards.Card:
     """The card of a network that has not been measured yet; `said` are further entries of the card, such as its limits."""
     return cards.Card(
         name=name,
@@ -111,12 +123,12 @@ def model_config(card: cards.Card, folder: Path) -> ModelConfig:
     return ModelConfig(tasks=tuple(card.tasks), stem=stem, widths=widths, blocks=tuple(stages[stage] for stage in sorted(stages)), fine=fine, hidden=hidden)
 
 
-def exported_weights(model: PolyFace) -> dict[str, Tensor]:
+def exported_weights(model: Network) -> dict[str, Tensor]:
     """What a user of the network needs: everything but the centres of the people it was trained on."""
     return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if not name.startswith("people.")}
 
 
-def to_onnx(model: PolyFace, size: int) -> bytes:
+def to_onnx(model: Network, size: int) -> bytes:
     """The network as an ONNX file: crops uint8 [N, S, S, 3] in, an output for each task, named as the task."""
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     batch = torch.export.Dim("n", min=1, max=4096)
@@ -140,7 +152,7 @@ def to_onnx(model: PolyFace, size: int) -> bytes:
     return network.SerializeToString()
 
 
-def compare(model: PolyFace, content: bytes, size: int) -> None:
+def compare(model: Network, content: bytes, size: int) -> None:
     """Torch against onnxruntime, batch of one and of three, noise and smooth pictures. Raises RunError naming the output that drifts."""
     session = runtime.session(content)
     random = np.random.default_rng(0)

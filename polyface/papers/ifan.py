@@ -1,0 +1,108 @@
+"""Paper B rebuilt and questioned: `polyface reproduce ifan` (Li et al. 2017, arXiv 1711.06055; papers.md, section B).
+
+    tasks     ifan_tasks         nine regions, five points, seven emotions from the project's tasks; every set retold in them
+    worlds    ifan_worlds        what is trained on: sets as they are, the one with two labels, drawn people
+    plan      ifan_plan          mixed batches cut by stream, losses averaged over passes; what is fed back instead of the network's own predictions
+    rows      ifan_rows          the ablation and its controls, as a table
+    bench     ifan_bench         row after row: start (ifan_starts), train, score, keep (results: ifan_runs)
+    scores    ifan_scores        a number for each test face (ifan_faces), after every pass; what it costs: ifan_compute
+    model     ifan_model         the best row by validation, a model like any other
+    page      ifan_page          one file with forest plots, curves and pictures (ifan_statistics, ifan_claims)
+
+Everything is found again: a run that was cut off goes on where it was. `--only` takes a part (ablation, controls, levels, hybrid, drawn, seeds, plug, whole), a row, or
+`page`, which makes the page anew of the rows that are done.
+
+The paper's 91.15 on Helen and 45.73 on BNU-LSVED cannot be tested, because these labels are not public; who has them adds them to `data` and `tests` as manifests
+(`datasets/manifest.py`).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from polyface import datasets, runtime
+from polyface.files import write_atomically
+from polyface.papers.ifan_bench import Bench, Say
+from polyface.papers.ifan_config import IfanRecipe, load
+from polyface.papers.ifan_model import best_of, write_best
+from polyface.papers.ifan_page import write_page
+from polyface.papers.ifan_rows import BEST, Row, chosen, rows_of
+from polyface.papers.ifan_runs import RowResult, read_rows
+from polyface.papers.ifan_starts import Progress
+from polyface.papers.ifan_worlds import Worlds, drawn_sets
+
+PAGE, WHOLE = "page", "whole"
+LEFT_OUT = "left_out.json"
+
+
+def reproduce(
+    scale: str,
+    out: Path,
+    data: Path | None = None,
+    only: str | None = None,
+    settings: Sequence[str] = (),
+    say: Say = lambda words: None,
+    progress: Progress | None = None,
+) -> Path:
+    """Do the rows of a scale that are not done yet, all or only a part or one, and write OUT/ifan.html from all that are. Returns the page.
+
+    Raises RequestError before anything is trained for an unknown part, a set that is not there, that labels none of the tasks, or whose words cannot be mapped to them.
+    """
+    recipe = load(scale, settings)
+    rows = rows_of(recipe)
+    if only != PAGE:
+        wanted = chosen(rows, only)
+        bench = Bench(recipe, out, Worlds(recipe, _folder(recipe, out, data), out / "data"), say, progress)
+        torch.set_num_threads(recipe.compute_threads or runtime.processors())
+        runtime.threads_for_opencv(1)
+        _check(bench, wanted)
+        try:
+            _do(bench, rows, wanted)
+        except BaseException:  # interrupted, out of disk: the page has what is done
+            if read_rows(out):
+                _page(out, recipe, scale)
+            raise
+    return _page(out, recipe, scale)
+
+
+def _do(bench: Bench, rows: Sequence[Row], wanted: Sequence[Row]) -> None:
+    for at, row in enumerate(wanted, start=1):
+        if row.name != BEST:
+            bench.say(f"{at}/{len(wanted)} {_in_words(bench.do(row))}")
+            continue
+        best = best_of(bench, rows)
+        if best is None:
+            bench.say(f"{at}/{len(wanted)} {BEST}: not all rows are done that it is chosen from")
+            continue
+        bench.say(f"{at}/{len(wanted)} {BEST} is {best.name}: {write_best(bench, best)}")
+
+
+def _in_words(result: RowResult) -> str:
+    said = ", ".join(f"{name} {measure.score():.2f}" for name, measure in result.scores.items() if measure.people)
+    cost = f"{result.compute.multiplications / 1e6:,.0f} M multiplications a face, trained {result.seconds:.0f} s, scored {result.scoring_seconds:.0f} s"
+    return f"{result.name}: {said}; {cost}"
+
+
+def _folder(recipe: IfanRecipe, out: Path, data: Path | None) -> Path:
+    return drawn_sets(recipe.drawn, out / "data") if recipe.drawn.sets else datasets.data_folder(data)
+
+
+def _check(bench: Bench, rows: Sequence[Row]) -> None:
+    """What is wrong with the sets, or with what lies in OUT, comes out before anything is trained; what is left out of training is said."""
+    for row in rows:
+        if row.name != BEST:  # which network that is nobody knows yet
+            bench.refuse_other_recipe(row)
+            bench.faces(row, "test")
+        if row.trains:
+            bench.lesson(row)
+    for note in bench.worlds.notes:
+        bench.say(note)
+    write_atomically(bench.out / LEFT_OUT, json.dumps(bench.worlds.notes, indent=1) + "\n")
+
+
+def _page(out: Path, recipe: IfanRecipe, scale: str) -> Path:
+    """Raises RequestError where no row is done."""
+    notes = tuple(json.loads((out / LEFT_OUT).read_text())) if (out / LEFT_OUT).exists() else ()
+    return write_page(out, recipe, read_rows(out), f"polyface reproduce ifan --scale {scale}", notes)

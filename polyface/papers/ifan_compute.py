@@ -1,0 +1,95 @@
+"""What an answer of paper B's network costs: multiplications, counted; seconds and memory, measured."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from polyface.models.ifan import Ifan, IfanConfig
+from polyface.papers.ifan_runs import Compute
+from polyface.tasks.kinds import Task
+
+AT_ONCE = 16
+"""Faces in a batch whose seconds are measured."""
+
+
+def compute_of(model: Ifan, peak: float | None) -> Compute:
+    return Compute(
+        multiplications=multiplications(model),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        seconds_per_face=round(seconds_per_face(model), 6),
+        threads=torch.get_num_threads(),
+        batch=AT_ONCE,
+        peak_memory=peak,
+    )
+
+
+def multiplications(model: Ifan) -> int:
+    """Of convolutions and matrices, for one face, all its tasks answered."""
+    counted = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal counted
+        if isinstance(layer, nn.ConvTranspose2d):
+            counted += inputs[0].numel() * layer.out_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+        elif isinstance(layer, nn.Conv2d):
+            counted += output.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+        elif isinstance(layer, nn.Linear):
+            counted += output.numel() * layer.in_features
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, model.config.size, model.config.size, 3, dtype=torch.uint8, device=next(model.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted
+
+
+def seconds_per_face(model: Ifan, times: int = 3) -> float:
+    """The quickest of a few batches: what disturbs only makes it slower."""
+    crops = torch.zeros(AT_ONCE, model.config.size, model.config.size, 3, dtype=torch.uint8, device=next(model.parameters()).device)
+    took = []
+    with torch.inference_mode():
+        for _ in range(times):
+            began = time.perf_counter()
+            _ = [output.cpu() for output in model.eval()(crops).values()]  # waits for a GPU
+            took.append(time.perf_counter() - began)
+    return min(took) / AT_ONCE
+
+
+def matched_growth(config: IfanConfig, tasks: tuple[Task, ...], other: IfanConfig) -> IfanConfig:
+    """The network widened, growth and stem alike, until it multiplies as often as another: the nearest width."""
+    streams = {task.name: task.name for task in tasks}
+    wanted = multiplications(Ifan(other, tasks, streams))
+    best, least = config, abs(multiplications(Ifan(config, tasks, streams)) - wanted)
+    for growth in range(config.growth + 1, 8 * config.growth):
+        wider = msgspec.structs.replace(config, growth=growth, stem=round(config.stem * growth / config.growth))
+        distance = abs(multiplications(Ifan(wider, tasks, streams)) - wanted)
+        if distance > least:
+            break
+        best, least = wider, distance
+    return best
+
+
+PEAK = "VmHWM:"
+
+
+def reset_peak_memory() -> None:
+    """So that `peak_memory` is of what comes now; on systems other than Linux nothing happens."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> float | None:
+    """Megabytes of this process at most since the last reset; None where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith(PEAK)]
+    return round(int(found[0]) / 1024, 1) if found else None

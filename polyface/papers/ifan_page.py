@@ -1,0 +1,292 @@
+"""The page of paper B: what was asked and found, a verdict for every claim, the ablation with its costs, controls, MTFL's curve, faces pass by pass, in one file.
+
+Whatever rows are done are shown, the others are named. Every number is also in a CSV beside the page.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+
+from polyface import page
+from polyface.errors import RequestError
+from polyface.evaluation.report import commit
+from polyface.files import write_atomically
+from polyface.papers import ifan_claims as claims
+from polyface.papers import ifan_figures as figures
+from polyface.papers import ifan_mtfl as mtfl
+from polyface.papers import ifan_tables as tables
+from polyface.papers.ifan_claims import Judged
+from polyface.papers.ifan_config import IfanRecipe
+from polyface.papers.ifan_figures import Picture
+from polyface.papers.ifan_rows import FEEDBACK
+from polyface.papers.ifan_runs import PICTURES, RowResult
+from polyface.papers.ifan_statistics import DRAWS, Board, judged
+from polyface.papers.ifan_tasks import coarse_tasks
+from polyface.tasks.kinds import Category, Points, Regions, Task
+
+PAGE = "ifan.html"
+EACH = 3
+"""Gains and losses that are shown of each measure."""
+
+
+def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], command: str = "", notes: tuple[str, ...] = (), draws: int = DRAWS) -> Path:
+    """OUT/ifan.html of the rows that are done, by name; OUT/figures/*.png and .csv; OUT/scores.csv and comparisons.csv. Pictures of faces are taken from OUT/rows.
+
+    notes: what was left out of training, and why. Raises RequestError where no row is done.
+    """
+    if not rows:
+        raise RequestError(f"{out}: no row is done yet, so there is nothing to put on a page")
+    board = Board(config, rows, draws)
+    verdicts, every = claims.judge(board), judged(board, claims.every_comparison(board))
+    folder = out / "figures"
+    body = page.render(
+        BODY,
+        config=config,
+        opening=_opening(board, verdicts, folder),
+        scores=_by_part(lambda part: tables.score_rows(board, part), list(tables.PARTS)),
+        comparisons=_by_part(lambda part: tables.comparison_rows(board, every, part), list(tables.PARTS)),
+        controls=page.table(tables.control_rows(board, every), caption="Points above joint training with one pass, with 95 % over faces and seeds"),
+        explained=claims.explained(verdicts, config.tasks),
+        passes=page.table(tables.pass_rows(board, ("ablation",))),
+        other_passes=page.table(tables.pass_rows(board, tuple(part for part in tables.PARTS if part not in ("ablation", "whole")))),
+        mtfl=_mtfl(board, folder),
+        pictures=_pictures(out, config, folder),
+        plug=page.table(tables.plug_rows(board, every)),
+        losses=_losses(board, folder),
+        wide=page.table(tables.wide_rows(board)),
+        compute=page.table(tables.compute_rows(board)),
+        notes=notes,
+        command=command,
+        commit=commit() or "outside a checkout",
+    )
+    figures.write_csv(out / "scores.csv", tables.every_score(board))
+    figures.write_csv(out / "comparisons.csv", tables.every_comparison_rows(board, every))
+    write_atomically(out / PAGE, page.page(f"Tasks that see each other's predictions, rebuilt ({config.name})", body, STYLE))
+    return out / PAGE
+
+
+def verdict_rows(config: IfanRecipe, rows: Mapping[str, RowResult], draws: int = DRAWS) -> list[dict[str, object]]:
+    """A row for each comparison that decides a claim, for a terminal."""
+    return tables.claim_rows(claims.judge(Board(config, rows, draws)))
+
+
+def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
+    measures = {task: next(iter(board.measures(task)), "") for task in board.config.tasks}
+    drawn = figures.forest(verdicts, {task: tables.told(board, measure) if measure else "not scored yet" for task, measure in measures.items()}, folder / "forest.png")
+    shown = mtfl.errors_rows(board)
+    return page.render(
+        OPENING,
+        drawings=board.config.drawings,
+        said=claims.sentences(verdicts),
+        counted=claims.counted(verdicts),
+        mtfl=mtfl.reached(shown) if shown else "",
+        stand_ins=tables.stand_ins(board),
+        done=len(board.plan) - len(board.missing),
+        planned=len(board.plan),
+        missing=board.missing,
+        forest=_figure(drawn, "Points that each comparison gives, with intervals", FOREST),
+        verdicts=page.table(_said_once(tables.claim_rows(verdicts))),
+        seeds=board.config.seeds,
+        paper=claims,
+    )
+
+
+def _said_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """A claim beside its first comparison only."""
+    return [row | {"claim": None} if at and row["claim"] == rows[at - 1]["claim"] else row for at, row in enumerate(rows)]
+
+
+def _by_part(rows_of, parts: list[str]) -> list[tuple[str, Markup]]:  # type: ignore[no-untyped-def]
+    made = [(tables.PARTS[part], rows_of(part)) for part in parts]
+    return [(title, page.table(rows)) for title, rows in made if rows]
+
+
+def _mtfl(board: Board, folder: Path) -> Markup:
+    shown = mtfl.errors_rows(board)
+    if not shown:
+        return Markup("<p>No row that answers MTFL's five points is done yet.</p>")
+    curve = figures.cumulative([mtfl.errors_of(row, measure) for row, measure in shown], folder / "mtfl.png")
+    caption = "The share of all test faces whose error is at most so much; a face that was not found is an error of any size. Ticks: means."
+    first = [(row, measure) for row, measure in shown if row.name == shown[0][0].name]
+    others = [pair for pair in shown if pair not in first]
+    return page.render(
+        MTFL,
+        curve=_figure(curve, "Share of MTFL's test faces by error", caption, 46),
+        rows=page.table(mtfl.mtfl_rows(shown)),
+        poses=page.table(mtfl.pose_rows(first)),
+        others=page.table(mtfl.pose_rows(others)) if others else "",
+    )
+
+
+def _losses(board: Board, folder: Path) -> Markup:
+    curves = tables.validation_curves(board)
+    if not curves:
+        return Markup()
+    return _figure(figures.losses(curves, folder / "losses.png"), "Validation losses", "The loss on validation pictures during the joint stage, averaged over passes.")
+
+
+# Faces pass by pass
+
+
+def _pictures(out: Path, config: IfanRecipe, folder: Path) -> list[tuple[str, str, str]]:
+    """(title, what is shown, data URI) for each measure whose answers were kept of the row with feedback."""
+    file = out / "rows" / FEEDBACK / PICTURES
+    if not file.exists():
+        return []
+    known = {each.task.name: each.task for each in coarse_tasks(config.tasks)}
+    made = []
+    with np.load(file, allow_pickle=False) as kept:
+        for name in dict.fromkeys(key.rpartition("/")[0] for key in kept.files):
+            dataset, task, *way = name.split("/")
+            if isinstance(known.get(task), Category | Points | Regions):
+                crops, answers, truth = (kept[f"{name}/{what}"] for what in ("crops", "answers", "truth"))
+                made.append(_sheet(f"{dataset}, {', '.join([task, *way])}", known[task], crops, answers, truth, folder))
+    return [each for each in made if each is not None]
+
+
+def _sheet(title: str, task: Task, crops: np.ndarray, answers: np.ndarray, truth: np.ndarray, folder: Path) -> tuple[str, str, str] | None:
+    """Gains above, losses below, drawn at random from those that were kept, which were drawn at random from the test."""
+    change = figures.changes(task, answers, truth)
+    gains, losses = figures.drawn_at_random(change, EACH)
+    known = int(np.isfinite(change).sum())
+    if not known:
+        return None
+    better, worse = int((change > 0).sum()), int((change < 0).sum())
+    by = f"by {float(np.nanmean(change)):+.2f} on average ({UNITS[type(task)]})"
+    words = f"Of {known} test faces drawn at random the last pass is better than the first on {better}, worse on {worse}, {by}."
+    if not gains + losses:
+        return title, f"{words} There is nothing to show.", ""
+    sheet = figures.passes(task, crops, answers, truth, [*gains, *losses])
+    file = folder / f"passes-{title.replace(', ', '-').replace(' ', '-')}.png"
+    write_atomically(file, cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+    figures.write_csv(file.with_suffix(".csv"), [{"face": face, "change": float(value), "shown": face in (*gains, *losses)} for face, value in enumerate(change)])
+    return title, f"{words} Shown: {len(gains)} gains, then {len(losses)} losses, drawn at random.", page.picture(sheet)
+
+
+UNITS: Mapping[type, str] = {Regions: "% of labelled pixels that are right", Points: "% of the distance of the eyes", Category: "% of probability on the labelled class"}
+
+
+def _figure(drawn: Picture, words: str, caption: str, width: int = 64) -> Markup:
+    """width: in rem, on a screen that has it."""
+    return page.render(FIGURE, drawn=drawn, words=words, caption=caption, width=width)
+
+
+STYLE = """
+h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
+figure { margin: 1rem 0; }
+th { max-width: 9rem; }
+td { max-width: 17rem; }
+figure img { display: block; height: auto; max-width: max(100%, 40rem); }
+.sheets { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+.sheets figure { flex: 1 1 20rem; max-width: 36rem; margin: 0; }
+.sheets img { width: 100%; max-width: 100%; margin-top: .5rem; }
+figcaption { color: var(--quiet); font-size: .875rem; max-width: 46rem; margin-top: .3rem; }
+.note { border-left: 3px solid var(--accent); padding-left: .8rem; }
+.claims { list-style: none; padding: 0; max-width: 54rem; }
+.claims > li { margin: .9rem 0; }
+.claims ul { color: var(--quiet); font-size: .875rem; }
+.verdict { display: inline-block; font-size: .8rem; font-weight: 600; padding: 0 .5rem; border-radius: 3px; margin-right: .3rem; background: rgba(138, 141, 148, .3); }
+.verdict.holds { background: rgba(42, 127, 193, .35); }
+.verdict.fails { background: rgba(208, 96, 42, .35); }
+"""
+
+FIGURE = """\
+<figure><div class="wide"><picture><source media="(prefers-color-scheme: dark)" srcset="{{ drawn.dark }}">
+<img src="{{ drawn.light }}" alt="{{ words }}" style="width: {{ width }}rem"></picture></div>
+<figcaption>{{ caption }}</figcaption></figure>
+"""
+
+FOREST = (
+    "Points by which the first is better than the second; right of 0 is a gain, whichever way the measure runs. Thick: 95 % over test faces, people drawn together. "
+    "Thin: faces and seeds together. Ticks: each seed. Dotted: what was claimed, where that is not 0."
+)
+
+OPENING = """\
+{% if drawings %}<p class="note">Drawn people and next to no network: this page shows that the experiment runs, and nothing about faces.</p>{% endif %}
+<p>Li et al. (2017, arXiv 1711.06055) answer three questions about a face by one network: which region is each pixel, where are five points, which emotion is it. They
+train it on sets that have one of those labels each, draw all its predictions as maps, and feed these back into it, pass after pass. Do tasks that see each other's
+predictions help each other, and is it that, or only that the network became deeper? {{ counted }}</p>
+<ul class="claims">
+{% for verdict, words, lines in said %}
+<li><span class="verdict {{ verdict.split()[0] }}">{{ verdict }}</span> <strong>{{ words }}.</strong>
+<ul>{% for line in lines %}<li>{{ line }}</li>{% endfor %}</ul></li>
+{% endfor %}
+</ul>
+{% if mtfl %}<p>Of the paper's own numbers one can be tested, the error of five points on MTFL's test faces, {{ paper.MTFL }} % of the distance of the eyes.
+Here {{ mtfl }}</p>{% endif %}
+{% for line in stand_ins %}<p>{{ line }}</p>{% endfor %}
+<p>{{ done }} of {{ planned }} planned rows are done.</p>
+{% if missing %}
+<details><summary>{{ missing | length }} rows were not run</summary>
+<p>{% for row in missing %}{{ row.name }} ({{ row.title }}){{ ", " if not loop.last else "" }}{% endfor %}</p></details>
+{% endif %}
+
+<h2>Verdicts</h2>
+{{ forest }}
+<p class="quiet">A claim holds where every one of its comparisons does, and fails where one does. A comparison holds, or fails, where the interval over faces and seeds
+leaves out what was claimed (0 where nothing else is said), all seeds agree, and p by Holm over this table is below 5 %; else it is undecidable.
+Seeds {{ seeds | join(", ") }} were run for the rows that are compared most, one for the others: how far a row is off by its seed alone is estimated, by measure, from the
+rows that were repeated, and is in every interval; for drawn people, where none was, the largest of that metric on other sets stands in; two readings
+of the same weights have none. Where nothing was repeated nothing is decided. Which comparisons decide was written down before any row was done.</p>
+<details><summary>Every comparison that decides, with its numbers</summary>{{ verdicts }}</details>
+"""
+
+MTFL = """\
+{{ curve }}
+{{ rows }}
+<h3>By pose</h3>
+{{ poses }}
+{% if others %}<details><summary>The other rows by pose</summary>{{ others }}</details>{% endif %}
+"""
+
+BODY = """\
+{{ opening }}
+
+<h2>The ablation and what it costs</h2>
+<p>All rows of a seed start from the same weights, pre-trained task by task, unless their words say otherwise, and see equally many pictures. Scores with 95 % over test
+faces, people drawn together; where a row has several seeds, their mean. Multiplications are those of one face, all tasks of the row answered; seconds of training are
+without the start and without scoring.</p>
+{% for title, table in scores %}<h3>{{ title }}</h3>{{ table }}{% endfor %}
+
+<h2>Is it interaction?</h2>
+<p>If a row gains as much by another face's predictions, by constant maps, or by as many multiplications without feedback, then it gains by depth.</p>
+{{ controls }}
+{% if explained %}<ul>{% for line in explained %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
+
+<h2>Pass by pass</h2>
+<p>One trained network, read after each of its passes. The interval is over faces: it is the same network before and after.</p>
+{{ passes }}
+<details><summary>Controls and all other rows pass by pass</summary>{{ other_passes }}</details>
+{% if pictures %}<div class="sheets">
+{% for title, words, uri in pictures %}
+<figure class="faces"><figcaption><strong>{{ title }}.</strong> {{ words }}</figcaption>
+{% if uri %}<img src="{{ uri }}" alt="faces, answers pass by pass, labels: {{ title }}">{% endif %}</figure>
+{% endfor %}
+</div>
+<p class="quiet">Under each crop is how much better the last pass is than the first.</p>{% endif %}
+
+<h2>Five points on MTFL</h2>
+{{ mtfl }}
+
+<h2>A fourth task plugged in</h2>
+{% if config.plug %}<p>New statistics and a new head for {{ config.plug.name }} in the network that was trained with three passes; then either nothing else is trained, or
+all goes on. Cells of the old tasks: points against before, and against as much training without the new task, with 95 % over faces and seeds.</p>
+{{ plug }}
+{% else %}<p>This recipe plugs nothing in.</p>{% endif %}
+
+<h2>How it was done</h2>
+<p>{{ config.network.size }} pixels, {{ config.joint.steps | string }} steps of {{ config.joint.batch }} pictures after {{ config.pretrain.steps }} of
+{{ config.pretrain.batch }} for each task. Nothing was chosen on test pictures.</p>
+{% if notes %}<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
+{{ losses }}
+<details><summary>Every comparison of every row, on every set</summary>
+<p class="quiet">Holm over all of these together, so that a verdict here needs more than one above.</p>
+{% for title, table in comparisons %}<h3>{{ title }}</h3>{{ table }}{% endfor %}
+</details>
+<details><summary>Every measure of every row</summary>{{ wide }}</details>
+<details><summary>Settings, pictures, seconds and memory of every row</summary>{{ compute }}</details>
+<p class="quiet">{{ command }}{{ "; " if command else "" }}commit {{ commit }}</p>
+"""

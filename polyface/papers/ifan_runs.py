@@ -1,0 +1,126 @@
+"""Rows of paper B's ablation: what each is, and what is kept of it once it is done.
+
+OUT/rows/<name>/result.json is a `RowResult` and says that the row is done; beside it lie config.toml, log.jsonl (the loop's), weights.safetensors and pictures.npz.
+Rows are compared face by face: `MeasureResult`s of one name, dataset and sha256 are of the same faces in the same order in all rows.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from polyface.errors import RequestError
+from polyface.files import write_atomically
+from polyface.training.config import Strict
+
+
+class MeasureResult(Strict, frozen=True, kw_only=True):
+    """One measure on the faces of a split, after every pass of the network.
+
+    values [passes][N]: a number for each face; the last pass is the answer. Where `of` is there (same shape), the measure is pooled: values are numerators, `of` the
+    denominators, in pixels, and the score of faces is 100 * sum(values) / sum(of), so that it is bootstrapped by sums. Else it is the mean of values.
+    groups: a word for each face, such as {"pose": ("frontal", ...)}; missed: faces that no detector found, which have no value, counted by the word "pose" where there
+    is one ("" where not), failures all; people [N]: a number for whose face it is, drawn together; sha256: of the list of keys.
+    """
+
+    task: str
+    dataset: str
+    split: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    sha256: str
+    people: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+    of: tuple[tuple[float, ...], ...] = ()
+    groups: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    missed: dict[str, int] = msgspec.field(default_factory=dict)
+    note: str = ""
+
+    def score(self, at: int = -1, faces: Sequence[int] | None = None) -> float:
+        """The score after a pass, over all faces or some (which may repeat); NaN for none."""
+        chosen = slice(None) if faces is None else np.asarray(faces, np.int64)
+        numbers = np.array(self.values[at])[chosen]
+        if not len(numbers):
+            return float("nan")
+        if not self.of:
+            return float(numbers.mean())
+        whole = np.array(self.of[at])[chosen].sum()
+        return float(100 * numbers.sum() / whole) if whole else float("nan")
+
+
+class Compute(Strict, frozen=True, kw_only=True):
+    """What a row costs. multiplications: of one face, in its answer to all tasks that it has (convolutions and matrices); seconds_per_face: likewise, measured on
+    `threads` threads in batches of `batch`; parameters: of the network, statistics left out; peak_memory: megabytes of the process at most while it trained, None where
+    that is not known."""
+
+    multiplications: int
+    parameters: int
+    seconds_per_face: float
+    threads: int
+    batch: int
+    peak_memory: float | None = None
+
+
+class Curve(Strict, frozen=True, kw_only=True):
+    """A loss, or a number on validation, against steps of the stage."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+class RowResult(Strict, frozen=True, kw_only=True):
+    """What is kept of a row.
+
+    part: ablation, controls, levels, hybrid, drawn, seeds, plug, whole. against: names of the rows that it is to be compared with, face by face (they have the same
+    seed); question: what that comparison asks. settings: in words, for a table (normalisation, passes, feedback at ...). steps, batch: of the joint stage, whose start is
+    `start`; samples: pictures seen by set, repeats counted, pre-training included. seconds: of training, without scoring; shared_seconds: of the start that it shares.
+    scores: of the test splits; validation: of the validation splits, by which alone anything is chosen.
+    """
+
+    name: str
+    title: str
+    part: str
+    seed: int
+    against: tuple[str, ...] = ()
+    question: str = ""
+    settings: dict[str, str]
+    tasks: tuple[str, ...]
+    passes: int
+    start: str
+    steps: int
+    batch: int
+    samples: dict[str, int]
+    compute: Compute
+    seconds: float
+    shared_seconds: float = 0.0
+    scoring_seconds: float
+    scores: dict[str, MeasureResult]
+    validation: dict[str, MeasureResult]
+    curves: dict[str, Curve]
+
+
+RESULT = "result.json"
+PICTURES = "pictures.npz"
+
+
+def read_row(folder: Path) -> RowResult | None:
+    """None where the row is not done. Raises RequestError for a file that is none of ours."""
+    path = folder / RESULT
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RowResult)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: no result that can be read ({error}); remove it to do the row again") from error
+
+
+def write_row(folder: Path, result: RowResult) -> None:
+    write_atomically(folder / RESULT, msgspec.json.encode(result) + b"\n")
+
+
+def read_rows(out: Path) -> dict[str, RowResult]:
+    """The rows that are done in OUT, by name, in the order of their names."""
+    found = ((path.parent.name, read_row(path.parent)) for path in sorted((out / "rows").glob(f"*/{RESULT}")))
+    return {name: row for name, row in found if row is not None}

@@ -1,0 +1,75 @@
+"""Where rows of paper B's ablation start: weights of task-wise pre-training, or of another row, fitted into a network of other sets, tasks or feedback. And one stage of
+training, which goes on where it was cut off."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from polyface.errors import RequestError
+from polyface.files import write_atomically
+from polyface.models.ifan import SHARED, Ifan
+from polyface.papers.fusion_networks import save
+from polyface.papers.ifan_plan import IfanPlan
+from polyface.training import loop
+
+WEIGHTS = "weights.safetensors"
+SECONDS = "seconds.json"
+Progress = Callable[[int, int, str], None]
+"""progress(steps done, steps of this stage, which stage of which row)."""
+
+
+def train(plan: IfanPlan, folder: Path, words: str, progress: Progress | None) -> None:
+    """Train into FOLDER/weights.safetensors. How long it took, what was cut off before included, is in FOLDER/seconds.json."""
+    began, before = time.monotonic(), seconds_of(folder)
+
+    def report(step: int, steps: int, more: str) -> None:
+        if progress is not None:
+            progress(step, steps, f"{words}, {more}")
+        if step % loop.LOG_EVERY == 0:
+            _write_seconds(folder, before + time.monotonic() - began)
+
+    save(loop.run(plan, folder, report), folder / WEIGHTS)
+    _write_seconds(folder, before + time.monotonic() - began)
+
+
+def seconds_of(folder: Path) -> float:
+    """Of training, so far."""
+    file = folder / SECONDS
+    return float(json.loads(file.read_text())) if file.exists() else 0.0
+
+
+def _write_seconds(folder: Path, seconds: float) -> None:
+    write_atomically(folder / SECONDS, f"{seconds:.1f}\n")
+
+
+def load_start(model: Ifan, weights: Mapping[str, Tensor]) -> None:
+    """Weights into a network that may have other sets of batch normalisation, fewer tasks, or integrators that the weights lack, which stay as they are.
+
+    A set that all streams share starts from the mean of the tasks' sets [INF], one of a data set from its task's. Raises RequestError where anything else is missing.
+    """
+    state, tasks = model.state_dict(), [task.name for task in model.tasks]
+    for name, own in state.items():
+        found = weights[name] if name in weights else _of_other_sets(name, weights, tasks)
+        if found is not None and found.shape == own.shape:
+            state[name] = found.to(own.dtype)
+        elif ".integrators." not in name:
+            raise RequestError(f"the weights to start from are of another network: {name} is missing or of another shape")
+    model.load_state_dict(state)
+
+
+SETS = ".sets."
+
+
+def _of_other_sets(name: str, weights: Mapping[str, Tensor], tasks: list[str]) -> Tensor | None:
+    """What the weights hold at the same place of batch normalisation under other names."""
+    before, inside, after = name.partition(SETS)
+    wanted, _, leaf = after.partition(".")
+    if not inside:
+        return None
+    names = tasks if wanted == SHARED else [wanted.partition("@")[0]]
+    found = [weights[key] for each in names if (key := f"{before}{SETS}{each}.{leaf}") in weights]
+    return torch.stack([tensor.float() for tensor in found]).mean(0) if found else None

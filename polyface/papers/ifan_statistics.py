@@ -1,0 +1,352 @@
+"""What rows of paper B's ablation say about each other: scores with intervals, and paired differences with intervals, Holm over a table, and verdicts.
+
+Rows are compared face by face, which takes away all that is hard about a face; faces of one person are drawn together. A pooled measure (an overall F) is a ratio of
+sums, drawn as such. Three seeds are drawn with the faces, but not from the three that there are (`transfer_effects.py` says why): how far a row's score is off by its
+seed alone is estimated, by measure, from all rows that were repeated, and a draw adds Student's t of as many degrees of freedom. So a row with one seed has an interval
+that knows of seeds too, wider than that of three.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from polyface.metrics.intervals import LEVEL, Interval, Score, group_draws
+from polyface.papers.ifan_config import IfanRecipe
+from polyface.papers.ifan_faces import TRUE_BOXES
+from polyface.papers.ifan_rows import Row, rows_of
+from polyface.papers.ifan_runs import MeasureResult, RowResult
+from polyface.papers.transfer_effects import FEWEST, Scatter, holm
+
+DRAWS = 20_000
+"""So many that p by Holm can fall below 5 % in a table of some hundred comparisons."""
+AT_ONCE = 1000
+ONE_NETWORK = Scatter(0.0, 1)
+"""Of two readings of the same weights."""
+HEADLINES = ("overall F, union", "NME", "accuracy", "accuracy of attributes")
+"""Of a task on a set, the one measure that comparisons are made by: the first of these, by the detector's boxes where there are two kinds."""
+
+Verdict = Literal["holds", "fails", "undecidable", "not run"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The claim that rows named `given` (of every seed) score more than `least` points above those named `without`. task: for this one only; on: the set that is asked
+    where it has the task, else the first of the recipe's tests; every: on every set, each by itself."""
+
+    words: str
+    given: str
+    without: str
+    task: str = ""
+    on: str = ""
+    every: bool = False
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Points by which one row is better than another, in the measure's unit: with the interval over faces and seeds, and that over faces alone; p, two-sided, of no more
+    and no less than what was claimed; each seed's own; of n faces of so many people. scatter: standard deviation of a row over seeds, NaN where no row was repeated."""
+
+    value: float
+    low: float
+    high: float
+    faces: Interval
+    p: float
+    seeds: tuple[float, ...]
+    n: int
+    people: int
+    scatter: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A comparison on a measure ("" where nothing is known of it yet). missing: names of rows that are not done, or words why two cannot be paired; why: of an
+    undecidable one."""
+
+    comparison: Comparison
+    task: str
+    measure: str
+    effect: Effect | None = None
+    missing: tuple[str, ...] = ()
+    adjusted: float = math.nan
+    verdict: Verdict = "not run"
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measure of all columns (rows, or passes of a row) that were scored on the same faces. scores: as they are; drawn float32 [draws]: on people drawn anew, the
+    same for all columns, empty for fewer than two people; apart: columns scored on other faces; about: the measure of one of them."""
+
+    scores: Mapping[str, float]
+    drawn: Mapping[str, np.ndarray] = field(repr=False)
+    people: int
+    apart: tuple[str, ...]
+    about: MeasureResult = field(repr=False)
+
+    @property
+    def n(self) -> int:
+        return len(self.about.people)
+
+    def score(self, columns: Sequence[str]) -> Score:
+        """The mean over columns with its interval over faces."""
+        interval = middle(np.mean([self.drawn[column] for column in columns], axis=0))
+        return Score(float(np.mean([self.scores[column] for column in columns])), interval.low, interval.high, self.n)
+
+    def turned(self, given: str, without: str) -> tuple[float, np.ndarray]:
+        """The difference of two columns, above 0 a gain, and its draws."""
+        sign = 1.0 if self.about.higher_is_better else -1.0
+        return sign * (self.scores[given] - self.scores[without]), sign * (self.drawn[given] - self.drawn[without])
+
+
+def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS, seed: int = 0) -> Sample | None:
+    """{column: (measure, index of the pass)} -> those of the same faces as most, on people drawn anew; None for no columns and for no faces."""
+    faces = Counter(measure.sha256 for measure, _ in columns.values())
+    if not faces:
+        return None
+    sha256 = faces.most_common(1)[0][0]
+    kept = {column: each for column, each in columns.items() if each[0].sha256 == sha256}
+    about = next(iter(kept.values()))[0]
+    if not about.people:
+        return None
+    person = np.unique(np.array(about.people, np.int64), return_inverse=True)[1].reshape(-1)
+    people = int(person.max()) + 1
+    over = np.stack([_by_person(person, measure.values[at]) for measure, at in kept.values()], axis=1)
+    under = np.stack([_by_person(person, measure.of[at]) / 100 if measure.of else np.bincount(person).astype(float) for measure, at in kept.values()], axis=1)
+    parts = [_ratio(times @ over, times @ under).astype(np.float32) for times in _in_parts(group_draws(people, draws, seed))]
+    drawn = np.concatenate(parts) if parts else np.zeros((0, len(kept)), np.float32)
+    scores = {column: measure.score(at) for column, (measure, at) in kept.items()}
+    return Sample(scores, {column: drawn[:, number] for number, column in enumerate(kept)}, people, tuple(column for column in columns if column not in kept), about)
+
+
+def middle(drawn: np.ndarray) -> Interval:
+    """The middle 95 % of the draws that are known, as `intervals.percentiles` has it; NaN for none."""
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
+        return Interval(math.nan, math.nan)
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def _by_person(person: np.ndarray, values: Sequence[float]) -> np.ndarray:
+    return np.bincount(person, np.array(values, np.float64))
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    return np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0)
+
+
+def _in_parts(draws: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+    """[AT_ONCE, people] at a time: all at once would be gigabytes."""
+    part: list[np.ndarray] = []
+    for times in draws:
+        part.append(times)
+        if len(part) == AT_ONCE:
+            yield np.array(part, np.float64)
+            part = []
+    if part:
+        yield np.array(part, np.float64)
+
+
+# The rows of a recipe, as far as they are done
+
+
+@dataclass
+class Board:
+    """The rows that a recipe plans, and the results of those that are done. What is drawn is kept, measure by measure."""
+
+    config: IfanRecipe
+    results: Mapping[str, RowResult]
+    draws: int = DRAWS
+    _samples: dict[str, Sample | None] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def plan(self) -> tuple[Row, ...]:
+        return tuple(rows_of(self.config))
+
+    @cached_property
+    def names(self) -> dict[str, dict[int, str]]:
+        """{name of a row without its seed: {seed: name}}, in the order of the plan."""
+        found: dict[str, dict[int, str]] = {}
+        for row in self.plan:
+            found.setdefault(base(row), {})[row.seed] = row.name
+        return found
+
+    @property
+    def missing(self) -> list[Row]:
+        return [row for row in self.plan if row.name not in self.results]
+
+    def planned(self, name: str) -> Row:
+        """The first row of a name without its seed."""
+        return next(row for row in self.plan if base(row) == name)
+
+    def done(self, name: str) -> list[RowResult]:
+        """The seeds of a row that are done."""
+        return [self.results[each] for each in self.names.get(name, {}).values() if each in self.results]
+
+    def measures(self, task: str, on: str = "") -> list[str]:
+        """Headline measures of a task: on the set `on` first, then in the order of the recipe's tests."""
+        order = [Path(test.set).stem for test in self.config.tests]
+        known = {key: measure for result in self.results.values() for key, measure in result.scores.items() if measure.task == task and measure.people}
+        headlines: dict[str, str] = {}
+        for metric in (*HEADLINES, *(metric + TRUE_BOXES for metric in HEADLINES)):
+            for key, measure in known.items():
+                if measure.metric == metric:
+                    headlines.setdefault(measure.dataset, key)
+        places = {name: order.index(name) if name in order else len(order) for name in headlines}
+        return [headlines[name] for name in sorted(headlines, key=lambda name: (name != on, places[name]))]
+
+    def about(self, measure: str) -> MeasureResult:
+        return next(result.scores[measure] for result in self.results.values() if measure in result.scores)
+
+    def sample(self, measure: str) -> Sample | None:
+        if measure not in self._samples:
+            columns = {row.name: self.results[row.name] for row in self.plan if row.name in self.results}
+            self._samples[measure] = sampled({name: (row.scores[measure], -1) for name, row in columns.items() if measure in row.scores}, self.draws)
+        return self._samples[measure]
+
+    def score(self, rows: Sequence[str], measure: str) -> Score | None:
+        """The mean of some rows, such as the seeds of one. Those that were scored on other faces than most are sampled by themselves."""
+        sample = self.sample(measure)
+        columns = [name for name in rows if sample is not None and name in sample.scores]
+        if not columns:
+            alone = {name: (self.results[name].scores[measure], -1) for name in rows if name in self.results and measure in self.results[name].scores}
+            sample = sampled(alone, self.draws)
+            columns = list(sample.scores) if sample is not None else []
+        return sample.score(columns) if sample is not None and columns else None
+
+    def scatter(self, measure: str) -> Scatter | None:
+        """How far a row's score is off by its seed alone, pooled over all rows that were repeated. Where none was, as on drawn people, the largest of the same metric on
+        other sets stands in; None where there is none either."""
+        own = self._repeated(measure)
+        if own is not None:
+            return own
+        metric = self.about(measure).metric
+        others = {key for result in self.results.values() for key, each in result.scores.items() if each.metric == metric and key != measure}
+        return max((each for each in map(self._repeated, sorted(others)) if each is not None), key=lambda each: each.deviation, default=None)
+
+    def is_one_network(self, given: str, without: str) -> bool:
+        """Whether a row is another one, of which nothing was trained further that answers the same tasks: what seeds do is then in both alike."""
+        rows = self.planned(given), self.planned(without)
+        return any(row.start == other.name and (not row.trains or row.plug == "frozen") for row, other in (rows, rows[::-1]))
+
+    def _repeated(self, measure: str) -> Scatter | None:
+        sample = self.sample(measure)
+        squares, freedom = 0.0, 0
+        for seeds in self.names.values():
+            scores = [sample.scores[name] for name in seeds.values() if sample is not None and name in sample.scores]
+            if len(scores) > 1:
+                squares += float(np.square(np.array(scores) - np.mean(scores)).sum())
+                freedom += len(scores) - 1
+        return Scatter(math.sqrt(squares / freedom), freedom) if freedom else None
+
+
+def base(row: Row) -> str:
+    """Its name without its seed."""
+    return row.name.removesuffix(f"-seed{row.seed}")
+
+
+# Comparisons
+
+
+def judged(board: Board, comparisons: Iterable[Comparison]) -> list[Found]:
+    """One table: every comparison on each of its measures, with Holm over all that could be measured, and verdicts."""
+    found = [each for comparison in comparisons for each in _measured(board, comparison)]
+    effects = [(at, each.effect) for at, each in enumerate(found) if each.effect is not None]
+    for (at, effect), adjusted in zip(effects, holm([effect.p for _, effect in effects]), strict=True):
+        seeds = [seed for seed in board.names[found[at].comparison.given] if seed in board.names[found[at].comparison.without]]
+        verdict, why = decide(effect, adjusted, found[at].comparison.least, len(seeds))
+        found[at] = replace(found[at], adjusted=adjusted, verdict=verdict, why=why)
+    return found
+
+
+def decide(effect: Effect, adjusted: float, least: float, seeds: int) -> tuple[Verdict, str]:
+    """A verdict needs so many seeds, which all agree; FEWEST people; a scatter of seeds that is known; an interval that leaves `least` out; and p by Holm below 5 %."""
+    if effect.people < FEWEST:
+        return "undecidable", f"of {effect.people} people, at least {FEWEST} are needed"
+    if len(effect.seeds) < seeds:
+        return "undecidable", f"{len(effect.seeds)} of {seeds} seeds are done"
+    if math.isnan(effect.scatter):
+        return "undecidable", "no row was repeated, so that nobody knows how far seeds scatter"
+    if effect.low <= least <= effect.high:
+        return "undecidable", f"the interval holds {least:g}"
+    if min(effect.seeds) <= least <= max(effect.seeds):
+        return "undecidable", "seeds disagree"
+    if adjusted >= 1 - LEVEL:
+        return "undecidable", f"p by Holm is {adjusted:.2g}"
+    return ("holds", "") if effect.low > least else ("fails", "")
+
+
+def _measured(board: Board, comparison: Comparison) -> list[Found]:
+    """On each of its measures; none where the recipe does not plan both rows."""
+    if comparison.given not in board.names or comparison.without not in board.names:
+        return []
+    found = []
+    for task in _tasks(board, comparison):
+        known = board.measures(task, comparison.on)
+        shared = [measure for measure in known if all(_has(board, name, measure) for name in (comparison.given, comparison.without))]
+        for measure in (shared or known[:1] or [""]) if comparison.every else [*shared, *known, ""][:1]:
+            found.append(_compared(board, comparison, task, measure))
+    return found
+
+
+def _tasks(board: Board, comparison: Comparison) -> list[str]:
+    """Those of the recipe that both rows have, or the one that is asked."""
+    asked = (comparison.task,) if comparison.task else tuple(board.config.tasks)
+    rows = [board.planned(name) for name in (comparison.given, comparison.without)]
+    return [task for task in asked if all(row.tasks is None or task in row.tasks for row in rows)]
+
+
+def _has(board: Board, name: str, measure: str) -> bool:
+    return any(measure in result.scores for result in board.done(name))
+
+
+def _compared(board: Board, comparison: Comparison, task: str, measure: str) -> Found:
+    given, without = board.names[comparison.given], board.names[comparison.without]
+    pairs = [(name, without[seed]) for seed, name in given.items() if seed in without]
+    missing = tuple(dict.fromkeys(name for pair in pairs for name in pair if name not in board.results))
+    sample = board.sample(measure) if measure else None
+    whole = [pair for pair in pairs if sample is not None and all(name in sample.scores for name in pair)]
+    if sample is None or not whole:
+        names = [name for pair in pairs for name in pair if name in board.results]
+        apart = [f"{name} was scored on other faces" for name in names if sample is not None and name in sample.apart]
+        return Found(comparison, task, measure, missing=(*apart, *missing) or ("no measure in common",))
+    scatter = ONE_NETWORK if board.is_one_network(comparison.given, comparison.without) else board.scatter(measure)
+    return Found(comparison, task, measure, effect_of(sample, whole, scatter, comparison.least), missing)
+
+
+def effect_of(sample: Sample, pairs: Sequence[tuple[str, str]], scatter: Scatter | None = None, least: float = 0.0, seed: int = 0) -> Effect:
+    """Of columns (given, without), one pair for every seed."""
+    turned = [sample.turned(*pair) for pair in pairs]
+    faces = np.mean([draws for _, draws in turned], axis=0)
+    drawn = faces
+    if scatter is not None:
+        student = np.random.default_rng(seed).standard_t(scatter.freedom, len(faces))
+        drawn = faces + student * scatter.deviation * math.sqrt(2 / len(pairs))  # the difference of two means of so many seeds
+    interval = middle(drawn)
+    return Effect(
+        value=float(np.mean([value for value, _ in turned])),
+        low=interval.low,
+        high=interval.high,
+        faces=middle(faces),
+        p=_two_sided(drawn, least),
+        seeds=tuple(value for value, _ in turned),
+        n=sample.n,
+        people=sample.people,
+        scatter=scatter.deviation if scatter is not None else math.nan,
+    )
+
+
+def _two_sided(drawn: np.ndarray, least: float) -> float:
+    """Twice the share of draws on the smaller side, never 0: so many draws cannot know more. 1 where nothing could be drawn."""
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
+        return 1.0
+    tail = min(int((known <= least).sum()), int((known >= least).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(known) + 1))

@@ -1,0 +1,193 @@
+"""Paper B from end to end on drawn people: every row, resumed, compared, and the best of them a model like any other; and the ablation as a table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyface import cli
+from polyface.errors import RequestError
+from polyface.images.read import SUFFIXES
+from polyface.inference import analyze, engine
+from polyface.papers import ifan, ifan_rows
+from polyface.papers.ifan_config import SCALES, load
+from polyface.papers.ifan_rows import FEEDBACK, JOINT, chosen, planned_minutes, rows_of
+from polyface.papers.ifan_runs import PICTURES, RowResult, read_rows
+
+pytestmark = pytest.mark.timeout(900)  # all of `smoke`, on a machine that has other things to do
+
+
+# The ablation as a table
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_recipe_has_rows_with_names_of_their_own_that_are_compared_with_rows_of_their_seed(scale: str) -> None:
+    recipe = load(scale, ["rows=[]"])
+    rows = {row.name: row for row in rows_of(recipe)}
+    assert len(rows) == len(rows_of(recipe)) and {row.seed for row in rows.values()} == set(recipe.seeds)
+    for row in rows.values():
+        assert all(rows[other].seed == row.seed for other in row.against), row.name
+        assert row.start in ("shared", "own", ifan_rows.BEST) or row.start in list(rows)[: list(rows).index(row.name)], "what a row starts from comes before it"
+        assert bool(row.against) == bool(row.question), row.name
+        if row.tasks is not None:
+            assert set(row.tasks) <= set(recipe.tasks)
+
+
+def test_the_ablation_has_what_the_issue_asks_for() -> None:
+    recipe = load("small")
+    rows = {row.name: row for row in rows_of(recipe)}
+    asked = [
+        "alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, "feedback-2", FEEDBACK, "feedback-4", "feedback-3-through", "another", "constant",
+        "same-cost", "per-dataset", "two-labels", "hundred", "drawn-both", "drawn-hybrid", "drawn-truth", "plug-frozen", "plug-joint", "feedback-at-16",
+        "without-regions", "without-points", "without-emotion",
+    ]  # fmt: skip
+    assert set(asked) <= set(rows)
+    for name in ("alone-regions", "joint-shared", JOINT, FEEDBACK):  # single against joint, shared against own statistics, one pass against three
+        assert {f"{name}-seed2", f"{name}-seed3"} <= set(rows)
+    assert {name for name, row in rows.items() if row.seed != 1} == {
+        f"{name}-seed{seed}" for seed in (2, 3) for name in ("alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, FEEDBACK)
+    }
+    small = recipe.network
+    assert (small.size, small.stem, small.growth, small.feedback, small.radius) == (64, 24, 6, (16, 8, 4), 2.5)
+    there = {"celebamask": 790, "fasseg": 163, "facesynthetics": 100, "helen": 782}  # pictures of sets that are taken whole
+    assert 5000 < sum(pool.most or there[pool.set] for pool in recipe.data) < 7000
+
+
+def test_the_plan_keeps_to_two_hours() -> None:
+    recipe = load("small")
+    rows = rows_of(recipe)
+    assert 90 < planned_minutes(recipe, rows) <= 120
+    assert max(planned_minutes(recipe, [row]) for row in rows) < 8
+    with pytest.raises(RequestError, match="plans no minutes"):
+        planned_minutes(load("paper"), rows)
+
+
+def test_a_row_that_is_asked_for_brings_what_it_starts_from() -> None:
+    rows = rows_of(load("smoke"))
+    assert [row.name for row in chosen(rows, "plug-frozen")] == [FEEDBACK, "plug-frozen"]
+    assert {row.part for row in chosen(rows, "levels")} == {"levels"}
+    assert [row.name for row in rows_of(load("smoke", ['rows=["joint", "alone-points"]']))] == ["alone-points", "joint"]
+    with pytest.raises(RequestError, match=r"no row 'jiont'.*did you mean 'joint'"):
+        rows_of(load("smoke", ['rows=["jiont"]']))
+
+
+# All of it
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ifan") / "out"
+    assert cli.run(["reproduce", "ifan", "--scale", "smoke", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(out: Path) -> dict[str, RowResult]:
+    return read_rows(out)
+
+
+def test_every_row_is_done_and_on_the_page(out: Path, rows: dict[str, RowResult]) -> None:
+    assert set(rows) == {row.name for row in rows_of(load("smoke"))}
+    for row in rows.values():
+        assert row.compute.multiplications > 0 and row.compute.seconds_per_face > 0 and row.scores
+        assert all(len(measure.values) == row.passes and np.isfinite(measure.values).all() for measure in row.scores.values()), row.name
+    page = (out / "ifan.html").read_text()
+    assert "91.15" in page and "5.81" in page and "45.73" in page and "feedback, 3 passes" in page
+    assert (out / "rows" / FEEDBACK / PICTURES).is_file() and not (out / "rows" / FEEDBACK / "checkpoints").exists()
+    assert rows[FEEDBACK].curves["validation/points"].steps and rows[JOINT].settings["normalisation"] == "for each task"
+
+
+def test_rows_of_a_seed_see_equally_many_pictures(rows: dict[str, RowResult]) -> None:
+    joint = [row for row in rows.values() if row.start == "shared" and not row.name.startswith(("own-", "drawn-"))]
+    assert len(joint) > 15 and len({sum(row.samples.values()) for row in joint}) == 1
+    assert rows["own-points"].batch * 3 == rows["alone-points"].batch, "one task's share of the rows"
+    assert set(rows["alone-points"].samples) > {"mtfl", "helen"} and rows[JOINT].samples == rows[FEEDBACK].samples == rows["another"].samples
+
+
+def test_rows_are_scored_on_the_same_faces(rows: dict[str, RowResult]) -> None:
+    for row in rows.values():
+        for other in row.against:
+            for name in set(row.scores) & set(rows[other].scores):
+                assert row.scores[name].sha256 == rows[other].scores[name].sha256, (row.name, other)
+
+
+def test_the_first_pass_knows_nothing_of_what_is_fed_back(rows: dict[str, RowResult]) -> None:
+    own, other = (rows[name].scores["mtfl/NME, true boxes"].values for name in (FEEDBACK, "another-at-test"))
+    assert own[0] == other[0] and own[1:] != other[1:]
+
+
+def test_convolutions_frozen_the_old_tasks_lose_nothing_at_all(rows: dict[str, RowResult]) -> None:
+    before, after = rows[FEEDBACK].scores, rows["plug-frozen"].scores
+    assert {name: after[name].values for name in before} == {name: each.values for name, each in before.items()}
+    assert set(after) - set(before) == {"celeba/accuracy of attributes"} and rows["plug-frozen"].tasks[-1] == "attributes"
+    assert rows["plug-joint"].scores["celebamask/overall F of a face"].values != before["celebamask/overall F of a face"].values
+
+
+def test_what_is_done_stays_done_and_one_row_is_done_again_alone(out: Path) -> None:
+    again, kept = out / "rows" / "another", out / "rows" / FEEDBACK / "result.json"
+    before, stamp = json.loads((again / "result.json").read_text()), kept.stat().st_mtime_ns
+    for file in ("result.json", "weights.safetensors", "log.jsonl"):
+        (again / file).unlink()
+    assert ifan.reproduce("smoke", out, only="another") == out / "ifan.html"
+    assert json.loads((again / "result.json").read_text())["scores"] == before["scores"], "the same seed, the same answers"
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_a_row_that_was_trained_but_not_scored_is_not_trained_again(out: Path) -> None:
+    folder = out / "rows" / "constant"
+    stamp = (folder / "weights.safetensors").stat().st_mtime_ns
+    (folder / "result.json").unlink()
+    ifan.reproduce("smoke", out, only="constant")
+    assert (folder / "result.json").is_file() and (folder / "weights.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_a_row_that_another_recipe_made_is_refused(out: Path) -> None:
+    with pytest.raises(RequestError, match="made by another recipe"):
+        ifan.reproduce("smoke", out, only="joint", settings=["joint.steps=3"])
+
+
+def test_the_page_is_made_anew_without_data(out: Path, tmp_path: Path) -> None:
+    (out / "ifan.html").unlink()
+    assert ifan.reproduce("smoke", out, only="page").is_file()
+    with pytest.raises(RequestError, match="no row is done yet"):
+        ifan.reproduce("smoke", tmp_path / "nowhere", only="page")
+
+
+def test_the_best_row_is_a_model_like_any_other(out: Path, rows: dict[str, RowResult], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    loaded = engine.load(out / "model")
+    assert [task.name for task in loaded.tasks] == ["regions", "points", "emotion"] and loaded.card.trained_on_drawings
+    assert loaded.card.name == f"ifan-smoke-{rows['best'].start}" and {score.dataset for score in loaded.card.scores} == {"celebamask", "mtfl", "helen", "rafdb"}
+    picture = next(path for path in sorted((out / "data" / "mtfl").rglob("*")) if path.suffix in SUFFIXES)
+    face = analyze.load(out / "model").analyze(picture)
+    for answers in face:
+        assert len(answers.points) == 5 and len(answers.emotion["probabilities"]) == 7 and answers.regions.in_picture().max() < 9
+    assert cli.run(["analyze", str(picture), "--model", str(out / "model"), "--out", str(tmp_path / "answers"), "--pictures"]) == 0
+    assert (tmp_path / "answers" / "answers.jsonl").is_file()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "feedback3"], "did you mean 'feedback-3'?"),
+        (["--scale", "small", "--data", "nowhere"], "nowhere"),
+        (["--set", "joint.stepz=3"], "unknown key 'stepz'"),
+        (["--set", "network.feedback=[5]"], "no map has the side 5"),
+        (["--set", "losses.speech=1.0"], "no task 'speech'"),
+    ],
+)
+def test_a_wrong_request_leaves_nothing_behind(arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["reproduce", "ifan", *arguments, "--out", str(tmp_path / "out")]) == RequestError.exit_status
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_that_labels_none_of_the_tasks_is_refused_before_anything_is_trained(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = tmp_path / "out"
+    (other / "data").mkdir(parents=True)
+    for name in ("celebamask", "mtfl", "helen", "rafdb", "celeba"):
+        (other / "data" / name).symlink_to(out / "data" / name)
+    assert cli.run(["reproduce", "ifan", "--set", 'data=[{set = "utkface"}]', "--out", str(other)]) == RequestError.exit_status
+    assert "utkface labels none of the recipe's tasks" in capsys.readouterr().err
+    assert not (other / "rows").exists() and not list(other.glob("start-*"))
