@@ -4,7 +4,7 @@ No pixels are read to list records. A data set is a `Dataset` in one file; CONTR
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 from polyface.errors import InputError, RequestError, nearest
 from polyface.images.read import Root, Source
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
+from polyface.metrics.intervals import groups_of
 
 Meaning = Words | Ranges | TraitNames | PointMap | People
 Split = Literal["train", "validation", "test"]
@@ -97,6 +98,13 @@ class Dataset:
         if self.list_pairs is None:
             raise RequestError(f"{self.name} states no pairs")
         return self.list_pairs(root)
+
+
+def thinned(records: Sequence[Record], most: int | None) -> list[Record]:
+    """About so many records, evenly through the list, all of a person or none; all of them where nothing is said."""
+    every = -(-len(records) // most) if most else 1
+    people = groups_of([record.subject for record in records])
+    return [record for record, person in zip(records, people, strict=True) if person % every == 0]
 
 
 def tenth(content: bytes | str) -> int:

@@ -67,7 +67,8 @@ def list_records(letters: str, root: Root, split: Split) -> Listing:
 
 def list_pairs(view: str, root: Root) -> Pairs:
     """The pairs of `Protocol/Split/FF` or `FP`, ten folds. Raises InputError naming file and row, or absent pictures: a score over a part of them is none of CFP's."""
-    keys = [_keys(root, letter) for letter in view]
+    tables = [find(root, f"Protocol/image_list_{letter}.txt") for letter in view]
+    keys = [read_keys(text(root, table), table) for table in tables]
     above = find(root, "Protocol/image_list_F.txt").removesuffix("image_list_F.txt")
     left, right, same, fold = [], [], [], []
     sizes = set()
@@ -115,14 +116,14 @@ def _of_number(word: str, keys: Mapping[int, str]) -> str:
     return keys[number]
 
 
-def _keys(root: Root, letter: str) -> dict[int, str]:
-    table, entries = _image_list(root, letter)
+def read_keys(content: str, name: str) -> dict[int, str]:
+    """`image_list_F.txt` or `image_list_P.txt`: what each number of a photograph stands for. Raises InputError naming file and row."""
     keys = {}
-    for row, fields in entries:
+    for row, fields in lines(content):
         try:
             number, picture = _entry(fields)
         except InputError as error:
-            raise InputError(f"{table}, row {row}: {error}") from None
+            raise InputError(f"{name}, row {row}: {error}") from None
         keys[number] = _key(picture)
     return keys
 

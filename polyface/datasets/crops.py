@@ -98,6 +98,12 @@ def align_record(record: Record, found: Found | None, training: bool) -> Example
     return None
 
 
+def true_box(record: Record) -> Example:
+    """Cropped by the box about the labelled points, so that the points themselves do not leak into the crop."""
+    assert record.alignment is not None
+    return Example(record, align.points_of_box(align.box_of_points(record.alignment.points)), "true box")
+
+
 def open_picture(record: Record) -> np.ndarray:
     """uint8 RGB [H, W, 3]. Raises InputError naming the file."""
     return read.decode(record.source.read(), str(record.source))

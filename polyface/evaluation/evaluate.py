@@ -24,7 +24,7 @@ import numpy as np
 
 from polyface import datasets, runtime, tasks
 from polyface.datasets.base import Dataset, Listing, Pairs, Record, Split
-from polyface.datasets.crops import Example, Found, align_record, open_crop, read_faces
+from polyface.datasets.crops import Example, Found, align_record, open_crop, read_faces, true_box
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
 from polyface.evaluation.report import Report, SetReport, commit
@@ -42,7 +42,8 @@ AHEAD = 2
 TAUGHT = 2000
 """Training faces that boundaries between words for angles are chosen on."""
 
-TRUE_BOX = "true box"
+TRUE_BOXES = ", true boxes"
+"""What is behind the name of a score of faces that were cropped by their labelled points."""
 Progress = Callable[[str, int, int], None]
 """(data set, faces done, faces in all)"""
 
@@ -199,22 +200,16 @@ def _passes(dataset: Dataset, records: Sequence[Record], found: Mapping[str, Fou
     aligned = [(record, align_record(record, found.get(record.key), training=False)) for record in records]
     examples = tuple(example for _, example in aligned if example is not None)
     missed = tuple(record for record, example in aligned if example is None)
-    boxed = tuple(_in_true_box(record) for record in records if record.alignment is not None and record.alignment.how == "labelled")
+    boxed = tuple(true_box(record) for record in records if record.alignment is not None and record.alignment.how == "labelled")
     points = tuple(task for task in answered if isinstance(task, Points))
     if examples:
         passes = [_Pass("", examples, answered, missed)]
         note = f"{len(missed)} of {len(records)} faces were not found and have no crop" if missed else ""
-        return [*passes, *([_Pass(", true boxes", boxed, points)] if boxed and points else [])], note
+        return [*passes, *([_Pass(TRUE_BOXES, boxed, points)] if boxed and points else [])], note
     hint = f"run `polyface datasets align {dataset.name} --detector FILE`"
     if boxed:
-        return [_Pass(", true boxes", boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
+        return [_Pass(TRUE_BOXES, boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
     raise RequestError(f"{dataset.name}: no face of the test split has a crop; {hint}")
-
-
-def _in_true_box(record: Record) -> Example:
-    """Cropped by the box about the labelled points, so that the points themselves do not leak into the crop."""
-    assert record.alignment is not None
-    return Example(record, align.points_of_box(align.box_of_points(record.alignment.points)), TRUE_BOX)
 
 
 @dataclass

@@ -160,7 +160,7 @@ def _of_cfp(path: Path) -> PairList:
         if view not in ("FF", "FP") or not file.is_file():
             raise InputError(f"{path}: not CFP's Protocol/Split/FF or FP, {file} is missing")
     texts = {file: as_text(file.read_bytes(), str(file)) for file in [*tables, *files]}
-    keys = [_cfp_keys(texts[table], str(table)) for table in tables]
+    keys = [cfp.read_keys(texts[table], str(table)) for table in tables]
     left, right, same, fold, places = [], [], [], [], []
     for at, file in enumerate(files):
         genuine = at % 2 == 0
@@ -173,16 +173,6 @@ def _of_cfp(path: Path) -> PairList:
     digest = sha256_of_lines(f"{file.name} {sha256_of_file(file)}" for file in [*tables, *files])
     people = {name: name[:3] for name in (*left, *right)}
     return PairList(str(path), digest, tuple(left), tuple(right), np.array(same, bool), np.array(fold, np.int64), places.__getitem__, _cfp_key, people)
-
-
-def _cfp_keys(content: str, table: str) -> dict[int, str]:
-    keys = {}
-    for row, fields in lines(content):
-        picture = cfp.PICTURE.fullmatch(fields[-1])
-        if len(fields) != 2 or picture is None or not fields[0].isdecimal():
-            raise InputError(f"{table}, row {row}: not `1 Data/Images/001/frontal/01.jpg`")
-        keys[int(fields[0])] = "_".join(picture.groups())
-    return keys
 
 
 def _listed(path: Path, pairs: Pairs, where: Callable[[int], str], key: Callable[[str], str], people: Mapping[str, str] | None) -> PairList:

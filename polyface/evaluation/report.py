@@ -60,7 +60,7 @@ class Report:
                 "data set": part.name,
                 "metric": score.metric,
                 "value": _known(score.value),
-                "95 %": _interval(score.low, score.high),
+                "95 %": interval_in_words(score.low, score.high),
                 "chance": score.chance,
                 "constant": score.constant,
                 "n": score.n,
@@ -78,11 +78,11 @@ class Report:
                 "metric": score.metric,
                 "worst": f"{kind} {found.worst}",
                 "value": found.each[found.worst].value,
-                "95 %": _interval(found.each[found.worst].low, found.each[found.worst].high),
+                "95 %": interval_in_words(found.each[found.worst].low, found.each[found.worst].high),
                 "n": found.each[found.worst].n,
                 "best": found.best,
                 "gap": found.gap,
-                "95 % of gap": _interval(found.low, found.high),
+                "95 % of gap": interval_in_words(found.low, found.high),
             }
             for part in self.sets
             for score in part.scores
@@ -137,7 +137,7 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, Any]:
     return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
-def _interval(low: float, high: float) -> str:
+def interval_in_words(low: float, high: float) -> str:
     return f"{low:.4g} to {high:.4g}" if math.isfinite(low) and math.isfinite(high) else ""
 
 

@@ -111,7 +111,8 @@ def group_draws(count: int, draws: int = DRAWS, seed: int = 0) -> Iterator[np.nd
 
 def percentiles(values: Iterable[float], level: float = LEVEL) -> Interval:
     """The middle `level` of the values that are not NaN."""
-    known = np.array([value for value in values if not np.isnan(value)], np.float64)
+    drawn = np.fromiter(values, np.float64)
+    known = drawn[~np.isnan(drawn)]
     if not known.size:
         return Interval(np.nan, np.nan)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])

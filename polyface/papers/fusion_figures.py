@@ -1,6 +1,5 @@
 """The figures of paper A, as PNG and as CSV beside it: filters (4), feature maps (5), curves (8 to 11), overlap (2), and the one that convinces."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from polyface.files import write_atomically
 from polyface.models.fusion import FeatureNetwork
+from polyface.papers.figures import png, pyplot, write_csv
 from polyface.papers.fusion_heads import CELL
 from polyface.papers.fusion_runs import Tables
 from polyface.papers.fusion_statistics import Estimate
@@ -19,7 +19,7 @@ COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e5ea2", "#d39b1d", "#3aa6a0", "#7
 
 def filters(networks: Mapping[str, FeatureNetwork], file: Path) -> None:
     """Figure 4: a row for each network, a column for each convolution; the first as colours, the others as means over inputs. The CSV has norms."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(len(networks), 3, figsize=(9, 2.2 * len(networks)), squeeze=False)
     rows = []
     for row, (task, network) in enumerate(networks.items()):
@@ -36,7 +36,7 @@ def filters(networks: Mapping[str, FeatureNetwork], file: Path) -> None:
 
 def maps(networks: Mapping[str, FeatureNetwork], face: np.ndarray, file: Path) -> None:
     """Figure 5: the maps of one face uint8 [S, S, 3] at every layer, and the feature as a strip. The CSV has each map's mean."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(len(networks), 5, figsize=(11, 2.2 * len(networks)), squeeze=False)
     rows = []
     for row, (task, network) in enumerate(networks.items()):
@@ -58,7 +58,7 @@ def maps(networks: Mapping[str, FeatureNetwork], face: np.ndarray, file: Path) -
 
 def curves(tables: Tables, target: str, file: Path) -> None:
     """Figures 8 to 11: test accuracy of a target during the training of its heads, a line for each set of features."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(6.5, 4.2))
     names = {("+".join(tables.tasks)): "all", "+".join(task for task in tables.tasks if task != target): "all but the own"}
     rows, at = [], 0
@@ -79,7 +79,7 @@ def curves(tables: Tables, target: str, file: Path) -> None:
 
 def overlap(tables: Tables, file: Path) -> None:
     """Figure 2 made measurable: linear CKA between the features on test pictures."""
-    plt = _pyplot()
+    plt = pyplot()
     names = list(tables.alike)
     grid = np.array([[tables.alike[a][b] for b in names] for a in names])
     figure, axis = plt.subplots(figsize=(1.1 * len(names) + 1.5, 1.1 * len(names) + 0.8))
@@ -93,7 +93,7 @@ def overlap(tables: Tables, file: Path) -> None:
 
 def gains(found: Sequence[tuple[str, str, Estimate, Estimate | None]], file: Path) -> None:
     """The figure that convinces: (split, what, gain of identity's feature over the own for real groups, the same for random ones), points with their intervals."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(max(6.0, 1.1 * len(found) + 1.5), 4.4))
     rows = []
     for at, (split, what, real, random) in enumerate(found):
@@ -114,28 +114,8 @@ def gains(found: Sequence[tuple[str, str, Estimate, Estimate | None]], file: Pat
 
 
 def _write(figure: object, file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    plt = _pyplot()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})  # type: ignore[attr-defined]
-    plt.close(figure)
-    write_atomically(file, buffer.getvalue())
-    columns = list(rows[0]) if rows else []
-    lines = [",".join(columns), *(",".join(_cell(row[column]) for column in columns) for row in rows)]
-    write_atomically(file.with_suffix(".csv"), "\n".join(lines) + "\n")
-
-
-def _cell(value: object) -> str:
-    text = f"{value:.5g}" if isinstance(value, float) else str(value)
-    return f'"{text}"' if "," in text else text
-
-
-def _pyplot():  # type: ignore[no-untyped-def]
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    write_atomically(file, png(figure))
+    write_csv(file.with_suffix(".csv"), rows)
 
 
 def _stretched(picture: np.ndarray) -> np.ndarray:

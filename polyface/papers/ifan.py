@@ -33,7 +33,7 @@ from polyface.papers.ifan_runs import RowResult, read_rows
 from polyface.papers.ifan_starts import Progress
 from polyface.papers.ifan_worlds import Worlds, drawn_sets
 
-PAGE, WHOLE = "page", "whole"
+PAGE = "page"
 LEFT_OUT = "left_out.json"
 
 

@@ -181,12 +181,12 @@ def explained(claims: Sequence[Judged], tasks: Iterable[str]) -> list[str]:
         elif gain.verdict != "holds":
             made.append(f"{task}: no gain by feedback is shown, so that there is nothing for the controls to explain.")
         elif left:
-            made.append(f"{task}: its gain is not shown to go away with {_and(left)}, so that it may be depth and not interaction.")
+            made.append(f"{task}: its gain is not shown to go away with {listed(left)}, so that it may be depth and not interaction.")
         else:
             absent = [words for words in controls if words not in beaten]
-            made.append(f"{task}: its gain goes away with {_and(beaten)}: it is interaction{f', as far as was run: not {_and(absent)}' if absent else ''}.")
+            made.append(f"{task}: its gain goes away with {listed(beaten)}: it is interaction{f', as far as was run: not {listed(absent)}' if absent else ''}.")
     return made
 
 
-def _and(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from polyface import datasets, tasks
-from polyface.datasets.base import Dataset, Record, Split
-from polyface.datasets.crops import Example, align_record, open_crop, read_faces, rows_of
+from polyface.datasets.base import Dataset, Split, thinned
+from polyface.datasets.crops import Example, align_record, open_crop, read_faces, rows_of, true_box
 from polyface.errors import InputError, RequestError
+from polyface.evaluation.evaluate import TRUE_BOXES
 from polyface.images import align
 from polyface.metrics.intervals import groups_of
 from polyface.papers.ifan_config import Test
 from polyface.papers.ifan_tasks import Coarse, retelling
 from polyface.tasks import scoring
 from polyface.tasks.kinds import Points, Row, Task
-
-TRUE_BOXES = ", true boxes"
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,10 @@ def faces_of(test: Test, coarse: Sequence[Coarse], data: Path, split: Split, cro
         records = original.records(datasets.find_root(data, original.name), split).records
     except InputError as error:
         raise RequestError(str(error)) from error
-    kept = _some([record for record in map(told.record, records) if record.labels], test.most if split == "test" else test.validation)
+    kept = thinned([record for record in map(told.record, records) if record.labels], test.most if split == "test" else test.validation)
     aligned = [(record, align_record(record, found.get(record.key), training=False)) for record in kept]
     examples = [example for _, example in aligned if example is not None]
-    boxed = [_in_true_box(record) for record in kept if record.alignment is not None and record.alignment.how == "labelled"]
+    boxed = [true_box(record) for record in kept if record.alignment is not None and record.alignment.how == "labelled"]
     asked = [each.task for each in coarse if each.task.name in told.tell]
     points = [task for task in asked if isinstance(task, Points)]
     missed = Counter(record.groups.get(tasks.pose.name, "") for record, example in aligned if example is None)
@@ -111,18 +110,3 @@ def _face(
     except InputError as error:
         say(f"{dataset.name}: {error}; left out of the faces that are scored")
         return None
-
-
-def _some(records: Sequence[Record], most: int | None) -> list[Record]:
-    """Evenly through the list, all of a person or none."""
-    if most is None or len(records) <= most:
-        return list(records)
-    people = groups_of([record.subject for record in records])
-    every = -(-len(records) // most)
-    return [record for record, person in zip(records, people, strict=True) if person % every == 0]
-
-
-def _in_true_box(record: Record) -> Example:
-    """Cropped by the box about the labelled points, so that the points themselves do not leak into the crop."""
-    assert record.alignment is not None
-    return Example(record, align.points_of_box(align.box_of_points(record.alignment.points)), "true box")

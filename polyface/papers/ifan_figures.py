@@ -1,8 +1,6 @@
 """The figures of paper B, each as PNG with its numbers as CSV beside it, in a light and a dark look: forest plot, cumulative errors, losses; and faces pass by pass."""
 
 import base64
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from polyface.files import write_atomically
 from polyface.images import draw
 from polyface.metrics.regions import UNLABELLED
+from polyface.papers.figures import png, pyplot, write_csv
 from polyface.papers.ifan_claims import MTFL, Judged
 from polyface.papers.ifan_mtfl import Errors
 from polyface.papers.ifan_runs import Curve
@@ -275,30 +274,10 @@ def written(file: Path, drawn: Callable[[Any], Any], rows: Sequence[Mapping[str,
     return Picture(**{look: f"data:image/png;base64,{base64.b64encode(each).decode()}" for look, each in content.items()})
 
 
-def write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows {column: value}, which may lack some; numbers to five digits."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        cells = [row.get(column, "") for column in columns]
-        writer.writerow([f"{cell:.5g}" if isinstance(cell, float) else cell for cell in cells])
-    write_atomically(file, text.getvalue())
-
-
 def _png(drawn: Callable[[Any], Any], paper: str, ink: str, line: str) -> bytes:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color", "legend.labelcolor")
     papers = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
     look = dict.fromkeys(inked, ink) | dict.fromkeys(papers, paper) | {"grid.color": line, "legend.edgecolor": line, "axes.spines.top": False, "axes.spines.right": False}
-    with plt.rc_context(look):  # type: ignore[arg-type]
-        figure = drawn(plt)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
-        plt.close(figure)
-    return buffer.getvalue()
+    with plt.rc_context(look):
+        return png(drawn(plt))

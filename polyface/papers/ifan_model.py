@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from polyface.datasets.crops import read_faces
 from polyface.errors import RequestError
-from polyface.files import sha256_of_lines
-from polyface.inference.card import Data, Detector, Score, entry_of_crop
+from polyface.inference.card import Score, entry_of_crop
 from polyface.metrics import intervals
 from polyface.models.export import new_card, write_model
 from polyface.papers.ifan_bench import Bench
@@ -17,6 +15,7 @@ from polyface.papers.ifan_rows import BEST, Row, is_candidate
 from polyface.papers.ifan_runs import MeasureResult, RowResult, read_row
 from polyface.papers.ifan_tasks import Coarse
 from polyface.tasks.kinds import Regions
+from polyface.training.run import data_entry, detector_entry
 
 MODEL = "model"
 LIMITS = (
@@ -59,16 +58,14 @@ def write_best(bench: Bench, best: Row) -> Path:
         return folder
     model = bench.network(best)
     sources = bench.worlds.sources(best.world)
-    detectors = [read_faces(bench.worlds.data, source.dataset.name).detector for source in sources]
-    name, digest = next((each for each in detectors if each), ("", ""))
     card = new_card(
         f"ifan-{bench.recipe.name}-{best.name}",
         model,
         entry_of_crop(bench.recipe.view),
-        [_data_entry(source.dataset.name, source.dataset.terms, [example.record.key for example in source.examples.items]) for source in sources],
+        [data_entry(source) for source in sources],
         bench.recipe.drawings,
         scores=tuple(score_entry(measure) for measure in result.scores.values() if measure.people),
-        detector=Detector(name=name, sha256=digest) if name else None,
+        detector=detector_entry(sources, bench.worlds.data),
         limits=LIMITS,
         task_notes={each.task.name: _note(each) for each in bench.worlds.coarse},
     )
@@ -78,10 +75,6 @@ def write_best(bench: Bench, best: Row) -> Path:
 def _note(coarse: Coarse) -> str:
     scored = "; scored at the crop's own side, answered at half of it" if isinstance(coarse.task, Regions) else ""
     return f"made of {coarse.fine.name}: {', '.join(coarse.made.words) or 'as it is'}{scored}"
-
-
-def _data_entry(name: str, terms: str, keys: Sequence[str]) -> Data:
-    return Data(name=name, images=len(keys), terms=terms, sha256=sha256_of_lines(keys))
 
 
 def score_entry(measure: MeasureResult) -> Score:

@@ -18,6 +18,7 @@ from polyface.papers import ifan_claims as claims
 from polyface.papers import ifan_figures as figures
 from polyface.papers import ifan_mtfl as mtfl
 from polyface.papers import ifan_tables as tables
+from polyface.papers.figures import write_csv
 from polyface.papers.ifan_claims import Judged
 from polyface.papers.ifan_config import IfanRecipe
 from polyface.papers.ifan_figures import Picture
@@ -62,8 +63,8 @@ def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], com
         command=command,
         commit=commit() or "outside a checkout",
     )
-    figures.write_csv(out / "scores.csv", tables.every_score(board))
-    figures.write_csv(out / "comparisons.csv", tables.every_comparison_rows(board, every))
+    write_csv(out / "scores.csv", tables.every_score(board))
+    write_csv(out / "comparisons.csv", tables.every_comparison_rows(board, every))
     write_atomically(out / PAGE, page.page(f"Tasks that see each other's predictions, rebuilt ({config.name})", body, STYLE))
     return out / PAGE
 
@@ -162,7 +163,7 @@ def _sheet(title: str, task: Task, crops: np.ndarray, answers: np.ndarray, truth
     sheet = figures.passes(task, crops, answers, truth, [*gains, *losses])
     file = folder / f"passes-{title.replace(', ', '-').replace(' ', '-')}.png"
     write_atomically(file, cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
-    figures.write_csv(file.with_suffix(".csv"), [{"face": face, "change": float(value), "shown": face in (*gains, *losses)} for face, value in enumerate(change)])
+    write_csv(file.with_suffix(".csv"), [{"face": face, "change": float(value), "shown": face in (*gains, *losses)} for face, value in enumerate(change)])
     return title, f"{words} Shown: {len(gains)} gains, then {len(losses)} losses, drawn at random.", page.picture(sheet)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyface.errors import InputError, RequestError
+from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
 from polyface.models.ifan import Ifan, IfanConfig, Maps, discs, pooled, tiled
@@ -260,14 +260,6 @@ def _plain_batches(lesson: Lesson) -> Iterator[Batch]:
     """Pictures as they are, all of a set in one batch's `dataset`, which is an index into the sources that are trained on."""
     places = {source.dataset.name: at for at, source in enumerate(lesson.mix.sources)}
     for source in lesson.validation:
-        if source.dataset.name not in places:
-            continue
-        rows, keys = [], []
-        for example in source.examples.items:
-            try:
-                rows.append(batches.plain_row(source, example, lesson.tasks, lesson.crop))
-                keys.append(example.record.key)
-            except InputError:
-                continue
-        if rows:
-            yield batches.collate(rows, lesson.tasks, [places[source.dataset.name]] * len(rows), keys)
+        if source.dataset.name in places:
+            items = source.examples.items
+            yield from batches.plain_batches(source, items, lesson.tasks, lesson.crop, len(items), places[source.dataset.name])

@@ -1,6 +1,6 @@
 """Rows of paper B's ablation: what each is, and what is kept of it once it is done.
 
-OUT/rows/<name>/result.json is a `RowResult` and says that the row is done; beside it lie config.toml, log.jsonl (the loop's), weights.safetensors and pictures.npz.
+OUT/rows/<name>/result.json is a `RowResult` and says that the row is done; beside it lie made_with.json, log.jsonl (the loop's), weights.safetensors and pictures.npz.
 Rows are compared face by face: `MeasureResult`s of one name, dataset and sha256 are of the same faces in the same order in all rows.
 """
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from polyface.errors import RequestError
-from polyface.files import write_atomically
+from polyface.papers.results import read_done, write_done
 from polyface.training.config import Strict
 
 
@@ -36,7 +35,6 @@ class MeasureResult(Strict, frozen=True, kw_only=True):
     of: tuple[tuple[float, ...], ...] = ()
     groups: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     missed: dict[str, int] = msgspec.field(default_factory=dict)
-    note: str = ""
 
     def score(self, at: int = -1, faces: Sequence[int] | None = None) -> float:
         """The score after a pass, over all faces or some (which may repeat); NaN for none."""
@@ -107,17 +105,11 @@ PICTURES = "pictures.npz"
 
 def read_row(folder: Path) -> RowResult | None:
     """None where the row is not done. Raises RequestError for a file that is none of ours."""
-    path = folder / RESULT
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=RowResult)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: no result that can be read ({error}); remove it to do the row again") from error
+    return read_done(folder / RESULT, RowResult, "row")
 
 
 def write_row(folder: Path, result: RowResult) -> None:
-    write_atomically(folder / RESULT, msgspec.json.encode(result) + b"\n")
+    write_done(folder / RESULT, result)
 
 
 def read_rows(out: Path) -> dict[str, RowResult]:

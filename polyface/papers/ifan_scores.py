@@ -72,15 +72,13 @@ def _measures(model: Ifan, faces: Faces, task: Task, overall: Sequence[Sequence[
     if kept is not None and len(looked) > kept.most:
         looked = np.sort(np.random.default_rng(0).permutation(looked)[: kept.most])
     numbers: dict[str, list[list[np.ndarray]]] = {}
-    decoded: list[list[np.ndarray]] = []
+    decoded: list[list[np.ndarray]] = [[] for _ in range(model.config.passes)]
     for rows, passes in answers(model, stream, faces, tell):
         at = np.arange(*rows.indices(len(faces.crops)))
         for number, output in enumerate(passes):
             for name, values in _values(task, faces, at, output, overall).items():
-                numbers.setdefault(name, []).extend([] for _ in range(number + 1 - len(numbers.setdefault(name, []))))
-                numbers[name][number].append(values)
+                numbers.setdefault(name, [[] for _ in range(model.config.passes)])[number].append(values)
             if kept is not None:
-                decoded.extend([] for _ in range(number + 1 - len(decoded)))
                 decoded[number].extend(_shown(task, output[row]) for row, face in enumerate(at) if face in looked)
     if kept is not None and len(looked):
         kept.keep(faces, task, looked, np.stack([np.stack(each) for each in decoded]))

@@ -11,17 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from polyface.metrics.intervals import LEVEL, Interval, Score, group_draws
+from polyface.metrics.intervals import LEVEL, Interval, Score, group_draws, percentiles
 from polyface.papers.ifan_config import IfanRecipe
 from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import MeasureResult, RowResult
-from polyface.papers.transfer_effects import FEWEST, Scatter, holm
+from polyface.papers.transfer_effects import FEWEST, Scatter, holm, pooled_scatter, two_sided
 
 DRAWS = 20_000
 """So many that p by Holm can fall below 5 % in a table of some hundred comparisons."""
@@ -96,7 +97,7 @@ class Sample:
 
     def score(self, columns: Sequence[str]) -> Score:
         """The mean over columns with its interval over faces."""
-        interval = middle(np.mean([self.drawn[column] for column in columns], axis=0))
+        interval = percentiles(np.mean([self.drawn[column] for column in columns], axis=0))
         return Score(float(np.mean([self.scores[column] for column in columns])), interval.low, interval.high, self.n)
 
     def turned(self, given: str, without: str) -> tuple[float, np.ndarray]:
@@ -125,15 +126,6 @@ def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS
     return Sample(scores, {column: drawn[:, number] for number, column in enumerate(kept)}, people, tuple(column for column in columns if column not in kept), about)
 
 
-def middle(drawn: np.ndarray) -> Interval:
-    """The middle 95 % of the draws that are known, as `intervals.percentiles` has it; NaN for none."""
-    known = drawn[np.isfinite(drawn)]
-    if not len(known):
-        return Interval(math.nan, math.nan)
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
-
-
 def _by_person(person: np.ndarray, values: Sequence[float]) -> np.ndarray:
     return np.bincount(person, np.array(values, np.float64))
 
@@ -144,13 +136,8 @@ def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
 
 def _in_parts(draws: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
     """[AT_ONCE, people] at a time: all at once would be gigabytes."""
-    part: list[np.ndarray] = []
-    for times in draws:
-        part.append(times)
-        if len(part) == AT_ONCE:
-            yield np.array(part, np.float64)
-            part = []
-    if part:
+    coming = iter(draws)
+    while part := list(islice(coming, AT_ONCE)):
         yield np.array(part, np.float64)
 
 
@@ -238,13 +225,7 @@ class Board:
 
     def _repeated(self, measure: str) -> Scatter | None:
         sample = self.sample(measure)
-        squares, freedom = 0.0, 0
-        for seeds in self.names.values():
-            scores = [sample.scores[name] for name in seeds.values() if sample is not None and name in sample.scores]
-            if len(scores) > 1:
-                squares += float(np.square(np.array(scores) - np.mean(scores)).sum())
-                freedom += len(scores) - 1
-        return Scatter(math.sqrt(squares / freedom), freedom) if freedom else None
+        return None if sample is None else pooled_scatter([sample.scores[name] for name in seeds.values() if name in sample.scores] for seeds in self.names.values())
 
 
 def base(row: Row) -> str:
@@ -329,24 +310,15 @@ def effect_of(sample: Sample, pairs: Sequence[tuple[str, str]], scatter: Scatter
     if scatter is not None:
         student = np.random.default_rng(seed).standard_t(scatter.freedom, len(faces))
         drawn = faces + student * scatter.deviation * math.sqrt(2 / len(pairs))  # the difference of two means of so many seeds
-    interval = middle(drawn)
+    interval = percentiles(drawn)
     return Effect(
         value=float(np.mean([value for value, _ in turned])),
         low=interval.low,
         high=interval.high,
-        faces=middle(faces),
-        p=_two_sided(drawn, least),
+        faces=percentiles(faces),
+        p=two_sided(drawn, least),
         seeds=tuple(value for value, _ in turned),
         n=sample.n,
         people=sample.people,
         scatter=scatter.deviation if scatter is not None else math.nan,
     )
-
-
-def _two_sided(drawn: np.ndarray, least: float) -> float:
-    """Twice the share of draws on the smaller side, never 0: so many draws cannot know more. 1 where nothing could be drawn."""
-    known = drawn[np.isfinite(drawn)]
-    if not len(known):
-        return 1.0
-    tail = min(int((known <= least).sum()), int((known >= least).sum()))
-    return min(1.0, 2 * (tail + 1) / (len(known) + 1))

@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 
 from polyface.metrics.intervals import Score
-from polyface.papers.ifan_claims import BNU, CONTROLS, HELEN, Judged, with_interval, with_interval_of
+from polyface.papers.ifan_claims import BNU, CONTROLS, HELEN, Judged, listed, with_interval, with_interval_of
 from polyface.papers.ifan_config import DRAWN
 from polyface.papers.ifan_figures import numbers_of
 from polyface.papers.ifan_rows import FEEDBACK, JOINT
@@ -259,13 +259,9 @@ def stand_ins(board: Board) -> list[str]:
             best = next(score for name in (FEEDBACK, JOINT, *board.names) if (score := _over_seeds(board, name, f"{there}/{metric}")) is not None)
             made.append(f"{words} stands beside {with_interval_of(best)} on {there} here.")
         else:
-            others = f"{_listed(sets)} {'stand' if len(sets) > 1 else 'stands'} in, whose faces and labels are others" if sets else "nothing was scored in its place yet"
+            others = f"{listed(sets)} {'stand' if len(sets) > 1 else 'stands'} in, whose faces and labels are others" if sets else "nothing was scored in its place yet"
             made.append(f"{words} cannot be tested without {lacking}; {others}.")
     return made
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 # Losses

@@ -24,7 +24,7 @@ from polyface.papers.ifan_config import Drawn, IfanRecipe, Pool
 from polyface.papers.ifan_tasks import Coarse, coarse_tasks, left_out, retelling, retold_source
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
-from polyface.synth.write import write
+from polyface.synth.write import write_once
 from polyface.training.config import Config, Data
 from polyface.training.examples import Source, training_sources, validation_sources
 
@@ -175,9 +175,5 @@ def _write_png(path: Path, image: np.ndarray) -> None:
 def drawn_sets(drawn: Drawn, folder: Path) -> Path:
     """The folder with a scale's sets in public layouts, drawn once instead of real ones."""
     for name, layout, people, photos in drawn.sets:
-        if not (folder / name).exists():
-            unfinished = folder / f".{name}.partial"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            write(layout, unfinished, people, photos, seed=1)
-            unfinished.rename(folder / name)
+        write_once(layout, folder / name, people, photos, seed=1)
     return folder

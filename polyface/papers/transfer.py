@@ -24,7 +24,6 @@ out, and p by Holm over the table of verdicts is below 5 % (`transfer_effects.py
 drawn people: a minute, whether everything runs, and nothing about what it finds.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,7 +38,7 @@ from polyface.papers.transfer_effects import Contrast, Found, Result, judge, mea
 from polyface.papers.transfer_grain import GRAINS, Grain
 from polyface.papers.transfer_page import Findings, page_of
 from polyface.papers.transfer_runs import Bench, Question, Run, refuse_other_recipe
-from polyface.synth.write import write
+from polyface.synth.write import write_once
 from polyface.tasks.kinds import Task
 from polyface.training import config as recipes
 from polyface.training.config import Config, Data
@@ -330,9 +329,5 @@ def _results_in(out: Path) -> Iterator[tuple[str, Result]]:
 
 def _drawn_sets(scale: Scale, data: Path) -> Path:
     for name, layout, people, photos in scale.drawn:
-        if not (data / name).exists():
-            unfinished = data / f".{name}.partial"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            write(layout, unfinished, people, photos, seed=1)
-            unfinished.rename(data / name)
+        write_once(layout, data / name, people, photos, seed=1)
     return data

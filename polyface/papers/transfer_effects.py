@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 
 from polyface.errors import RequestError
-from polyface.files import write_atomically
 from polyface.metrics.intervals import LEVEL, group_draws, percentiles
+from polyface.papers.results import read_done
 
 DRAWS = 2000
 FEWEST = 20
@@ -58,16 +58,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def read_result(path: Path) -> Result | None:
     """None where the run is not done. Raises RequestError for a file that is none of ours."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Result)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: no result that can be read ({error}); remove it to do the run again") from error
-
-
-def write_result(path: Path, result: Result) -> None:
-    write_atomically(path, msgspec.json.encode(result) + b"\n")
+    return read_done(path, Result, "run")
 
 
 @dataclass(frozen=True)
@@ -129,14 +120,18 @@ class Scatter:
 def seed_scatter(contrasts: Sequence[Contrast], results: Mapping[str, Result], split: Split) -> dict[str, Scatter]:
     """By question, pooled over all runs of some contrasts that were done with several seeds; none for a question that no run was repeated for."""
     repeated = dict.fromkeys((contrast.question, runs) for contrast in contrasts for runs in (contrast.given, contrast.without))
-    squares: dict[str, float] = {}
-    freedom: dict[str, int] = {}
+    means: dict[str, list[list[float]]] = {}
     for question, runs in repeated:
-        means = [getattr(results[run], split)[question].mean for run in runs if run in results and question in getattr(results[run], split)]
-        if len(means) > 1:
-            squares[question] = squares.get(question, 0.0) + float(np.square(np.array(means) - np.mean(means)).sum())
-            freedom[question] = freedom.get(question, 0) + len(means) - 1
-    return {question: Scatter(float(np.sqrt(squares[question] / freedom[question])), freedom[question]) for question in squares}
+        found = [getattr(results[run], split)[question].mean for run in runs if run in results and question in getattr(results[run], split)]
+        means.setdefault(question, []).append(found)
+    return {question: scatter for question, each in means.items() if (scatter := pooled_scatter(each)) is not None}
+
+
+def pooled_scatter(repeated: Iterable[Sequence[float]]) -> Scatter | None:
+    """Of scores that differ by their seeds alone, list by list; None where no list holds two."""
+    lists = [np.array(scores, float) for scores in repeated if len(scores) > 1]
+    freedom = sum(len(scores) - 1 for scores in lists)
+    return Scatter(float(np.sqrt(sum(float(np.square(scores - scores.mean()).sum()) for scores in lists) / freedom)), freedom) if lists else None
 
 
 def _measured(contrast: Contrast, results: Mapping[str, Result], split: Split, scatter: Scatter | None) -> Found:
@@ -170,7 +165,7 @@ def effect(given: Sequence[Outcome], without: Sequence[Outcome], scatter: Scatte
         low=interval.low,
         high=interval.high,
         spread=float(drawn.std()) if len(drawn) else np.nan,
-        p=_two_sided(drawn),
+        p=two_sided(drawn),
         seeds=tuple(float(row.mean()) for row in differences),
         n=differences.shape[1],
         people=len(faces),
@@ -183,12 +178,13 @@ def _times_drawn(people: int, draws: int, seed: int) -> np.ndarray:
     return np.array(list(group_draws(people, draws, seed)), np.float32).reshape(-1, people)
 
 
-def _two_sided(drawn: np.ndarray) -> float:
-    """Twice the share of draws on the smaller side of 0, never 0: so many draws cannot know more. 1 where nothing could be drawn."""
-    if not len(drawn):
+def two_sided(drawn: np.ndarray, least: float = 0.0) -> float:
+    """Twice the share of draws on the smaller side of `least`, never 0: so many draws cannot know more. 1 where nothing could be drawn."""
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
         return 1.0
-    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+    tail = min(int((known <= least).sum()), int((known >= least).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(known) + 1))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

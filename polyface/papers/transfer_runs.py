@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from polyface import datasets, runtime
-from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
-from polyface.datasets.crops import align_record, read_faces
+from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split, thinned
+from polyface.datasets.crops import align_record, read_faces, true_box
 from polyface.errors import RequestError
 from polyface.evaluation.evaluate import look
 from polyface.files import sha256_of_lines, write_atomically
@@ -24,7 +24,8 @@ from polyface.labels import PointMap, Ranges, Words, word_probabilities
 from polyface.metrics import ages, landmarks, regions
 from polyface.metrics.intervals import groups_of
 from polyface.models.polyface import PolyFace
-from polyface.papers.transfer_effects import Outcome, Result, read_result, write_result
+from polyface.papers.results import write_done
+from polyface.papers.transfer_effects import Outcome, Result, read_result
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
 from polyface.training import loop
 from polyface.training.config import Config, Data, to_toml
@@ -97,7 +98,7 @@ class Bench:
             validation=scores["validation"],
             test=scores["test"],
         )
-        write_result(folder / "result.json", result)
+        write_done(folder / "result.json", result)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return result
 
@@ -166,9 +167,7 @@ def faces_of(dataset: Dataset, asked: Sequence[Task], data: Path, split: Split, 
             records.append(replace(record, alignment=Alignment(points, "stated")))
     if not records:
         raise RequestError(f"{dataset.name}: no face of the {split} split has a crop; run `polyface datasets align {dataset.name} --detector FILE`")
-    people = groups_of([record.subject for record in records])
-    every = -(-len(records) // most)
-    listing = Listing(tuple(record for record, person in zip(records, people, strict=True) if person % every == 0))
+    listing = Listing(tuple(thinned(records, most)))
     return replace(dataset, list_records=lambda root, split: listing)
 
 
@@ -177,7 +176,7 @@ def _points_of(record: Record, found: Mapping) -> np.ndarray | None:
     if example is not None:
         return example.points
     if not found and record.alignment is not None:
-        return align.points_of_box(align.box_of_points(record.alignment.points))
+        return true_box(record).points
     return None
 
 

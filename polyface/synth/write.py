@@ -8,6 +8,7 @@ import binascii
 import dataclasses
 import hashlib
 import itertools
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 
 from polyface import tasks
+from polyface.datasets.tables import age_group
 from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
 from polyface.images import geometry
@@ -33,7 +35,6 @@ _RAFDB_FIVE = np.array([(27.4, 32.3), (72.4, 32.3), (49.6, 57.2), (30.9, 75.0), 
 _CELEBAMASK_FIVE = np.array([(194.4, 243.8), (317.5, 243.8), (255.0, 319.0), (203.0, 377.5), (308.0, 377.5)])
 
 _UTKFACE_RACE = {"White": 0, "Black": 1, "East Asian": 2, "Southeast Asian": 2, "Indian": 3, "Latino_Hispanic": 4, "Middle Eastern": 4}
-_FAIRFACE_AGES = ((2, "0-2"), (9, "3-9"), (19, "10-19"), (29, "20-29"), (39, "30-39"), (49, "40-49"), (59, "50-59"), (69, "60-69"), (200, "more than 70"))
 MOST_YAW_ALIGNED = 40  # degrees
 _RAFDB_WORDS = {"surprise": 1, "fear": 2, "disgust": 3, "happy": 4, "sad": 5, "anger": 6, "neutral": 7}
 MASK_PALETTE = bytes.fromhex("000000 cc0000 4c9900 cccc00 3333ff cc00cc 00ffff ffcccc 663300 ff0000 66cc00 ffff00 000099 0000cc ff3399 00cccc 003300 ff9933 00cc00")
@@ -53,6 +54,16 @@ def write(layout: str, out: Path, people: int, photos: int, seed: int, shared_pe
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} is there already and is not an empty folder")
     return LAYOUTS[layout](_Job(layout, out, people, photos, seed, shared_people))
+
+
+def write_once(layout: str, out: Path, people: int, photos: int, seed: int) -> None:
+    """As `write`, unless the folder is there: it appears whole or not at all, so that what was cut off is drawn anew."""
+    if out.exists():
+        return
+    unfinished = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write(layout, unfinished, people, photos, seed)
+    unfinished.rename(out)
 
 
 @dataclass(frozen=True)
@@ -117,8 +128,7 @@ def _fairface(job: _Job) -> int:
         for number, (scene, _, _) in enumerate(job.scenes(people), 1):
             close = dataclasses.replace(scene, eye_distance=scene.eye_distance * 0.2 + 0.178, place=(scene.place[0], 0.42))
             labels = (drawing := draw(close, 224)).labels
-            age = next(word for last, word in _FAIRFACE_AGES if labels.age <= last)
-            lines.append(f"{split}/{number}.jpg,{age},{labels.gender.title()},{labels.race},{number % 2 == 1}")
+            lines.append(f"{split}/{number}.jpg,{age_group(labels.age)},{labels.gender.title()},{labels.race},{number % 2 == 1}")
             job.picture(f"{split}/{number}.jpg", drawing.image)
         job.text(f"fairface_label_{split}.csv", lines)
     return job.people * job.photos

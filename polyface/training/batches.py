@@ -3,6 +3,7 @@
 Any worker, any resume and any number of processes therefore make the same batch; of several processes each draws its own rows of it.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,18 @@ def plain_row(source: Source, example: Example, tasks: Sequence[Task], crop: ali
     matrix = align.from_points(example.points, crop)
     image, shape = open_crop(example.record, matrix, crop.size)
     return image, rows_of(example, source.dataset, tasks, shape, matrix, crop.size, source.people)
+
+
+def plain_batches(source: Source, items: Sequence[Example], tasks: Sequence[Task], crop: align.Crop, most: int, place: int = 0) -> Iterator[Batch]:
+    """Examples of a source as they are, at most so many in a batch; pictures that cannot be opened are left out. place: what `dataset` says of them."""
+    rows, keys = [], []
+    for at, example in enumerate(items, start=1):
+        with contextlib.suppress(InputError):
+            rows.append(plain_row(source, example, tasks, crop))
+            keys.append(example.record.key)
+        if rows and (len(rows) == most or at == len(items)):
+            yield collate(rows, tasks, [place] * len(rows), keys)
+            rows, keys = [], []
 
 
 def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tuple[int, int, int]) -> tuple[np.ndarray, dict[str, Row]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polyface import tasks
-from polyface.errors import InputError, RequestError
+from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
 from polyface.models import margins
@@ -112,18 +112,7 @@ class FacePlan:
 
     def _validation_batches(self) -> Iterator[Batch]:
         for source in self.validation:
-            rows, keys = [], []
-            for example in source.examples.items[self.share]:
-                try:
-                    rows.append(batches.plain_row(source, example, self.tasks, self.crop))
-                    keys.append(example.record.key)
-                except InputError:
-                    continue
-                if len(rows) == self.config.batch:
-                    yield batches.collate(rows, self.tasks, [0] * len(rows), keys)
-                    rows, keys = [], []
-            if rows:
-                yield batches.collate(rows, self.tasks, [0] * len(rows), keys)
+            yield from batches.plain_batches(source, source.examples.items[self.share], self.tasks, self.crop, self.config.batch)
 
 
 def _summary(source: Source) -> Mapping[str, object]:

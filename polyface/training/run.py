@@ -49,12 +49,17 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
 
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
     """What the recipe and the data say of the network; its scores come later."""
-    detectors = [read_faces(data, source.dataset.name).detector for source in plan.sources]
+    said = {"task_notes": config.notes, "limits": config.limits, "detector": detector_entry(plan.sources, data)}
+    return new_card(config.name, model, entry_of_crop(plan.crop), [data_entry(source) for source in plan.sources], config.drawings, **said)
+
+
+def detector_entry(sources: Sequence[Source], data: Path) -> Detector | None:
+    """The first detector that searched one of the sets."""
+    detectors = [read_faces(data, source.dataset.name).detector for source in sources]
     name, digest = next((each for each in detectors if each), ("", ""))
-    said = {"task_notes": config.notes, "limits": config.limits, "detector": Detector(name=name, sha256=digest) if name else None}
-    return new_card(config.name, model, entry_of_crop(plan.crop), [_data_entry(source) for source in plan.sources], config.drawings, **said)
+    return Detector(name=name, sha256=digest) if name else None
 
 
-def _data_entry(source: Source) -> Data:
+def data_entry(source: Source) -> Data:
     keys = [example.record.key for example in source.examples.items]
     return Data(name=source.dataset.name, images=len(keys), subjects=len(source.people) or None, terms=source.dataset.terms, sha256=sha256_of_lines(keys))

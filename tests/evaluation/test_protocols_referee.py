@@ -18,15 +18,6 @@ from polyface.evaluation.protocols.parsing import ELEVEN
 Files = Callable[..., Path]
 
 
-@pytest.fixture
-def npz(tmp_path: Path) -> Files:
-    def write(file: str, **arrays: object) -> Path:
-        np.savez(tmp_path / f"{file}.npz", **{name: np.array(array) for name, array in arrays.items()})
-        return tmp_path / f"{file}.npz"
-
-    return write
-
-
 def values(scored: score.Scored) -> dict[str, float]:
     return {name: entry.value for name, entry in scored.result.scores.items()}
 

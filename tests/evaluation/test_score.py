@@ -20,15 +20,6 @@ PROTOCOLS = ["verification", "landmarks", "parsing", "attributes", "classificati
 
 
 @pytest.fixture
-def npz(tmp_path: Path) -> Files:
-    def write(file: str, **arrays: object) -> Path:
-        np.savez(tmp_path / f"{file}.npz", **{name: np.array(array) for name, array in arrays.items()})
-        return tmp_path / f"{file}.npz"
-
-    return write
-
-
-@pytest.fixture
 def ages(npz: Files) -> tuple[Path, Path]:
     names = [f"face {at}" for at in range(20)]
     truth = np.arange(20) * 4

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from polyface import __version__
-from polyface.metrics.intervals import Score, group_draws, interval_of_mean, percentiles
+from polyface.evaluation.report import interval_in_words
+from polyface.metrics.intervals import Score, exact_interval, group_draws, percentiles
 
 Drawn = Callable[[np.ndarray], Mapping[str, float]]
 """weights [N], how often each row counts -> scores by name."""
@@ -55,7 +56,7 @@ class Result:
             {
                 "score": name,
                 "value": _finite(score.value),
-                "95 %": f"{score.low:.4g} to {score.high:.4g}" if math.isfinite(score.low) and math.isfinite(score.high) else "",
+                "95 %": interval_in_words(score.low, score.high),
                 "chance": score.chance,
                 "n": score.n,
                 "note": self.reasons.get(name, "") if not math.isfinite(score.value) else self.notes.get(name, ""),
@@ -89,9 +90,8 @@ def scored(
     drawn = [statistic(weights) for weights in draws]
     scores = {}
     for name, value in values.items():
-        interval = percentiles(each[name] for each in drawn if math.isfinite(each[name]))
-        if independent.get(name, 0) > 1 and value in (0.0, 1.0):
-            interval = interval_of_mean(np.full(independent[name], value), np.arange(independent[name]))
+        exact = exact_interval(np.array([value]), independent.get(name, 0))
+        interval = exact or percentiles(each[name] for each in drawn if math.isfinite(each[name]))
         scores[name] = Score(float(value), interval.low, interval.high, counts.get(name, rows), chance.get(name))
     return scores
 

@@ -1,0 +1,25 @@
+"""What says that a run of an experiment is done: a file with its result, written whole at its end."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from polyface.errors import RequestError
+from polyface.files import write_atomically
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+def read_done(path: Path, kind: type[Kind], what: str) -> Kind | None:
+    """None where it is not done; what: what has one, "run". Raises RequestError for a file that is none of ours."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: no result that can be read ({error}); remove it to do the {what} again") from error
+
+
+def write_done(path: Path, result: msgspec.Struct) -> None:
+    write_atomically(path, msgspec.json.encode(result) + b"\n")
