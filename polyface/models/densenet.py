@@ -266,10 +266,10 @@ class Norm(nn.Module):
 
 
 class _Set(nn.BatchNorm2d):
-    """One value for each channel, or none, has no statistics of its own and takes the running ones."""
+    """By the batch it is given; one value for each channel, or none, has no statistics of its own and takes the running ones."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training and input.numel() <= self.num_features:
+        if input.numel() <= self.num_features:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(input)
 

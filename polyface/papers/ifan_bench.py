@@ -28,7 +28,7 @@ from polyface.papers.ifan_plan import IfanPlan, Lesson, streams_of, told_by
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, write_row
 from polyface.papers.ifan_scores import Kept, scores
-from polyface.papers.ifan_starts import WEIGHTS, Progress, load_start, seconds_of, train
+from polyface.papers.ifan_starts import WEIGHTS, Progress, fresh, load_start, seconds_of, train
 from polyface.papers.ifan_tasks import Coarse, coarse_tasks
 from polyface.papers.ifan_worlds import Worlds, drawn_people
 from polyface.tasks.kinds import Task
@@ -169,7 +169,7 @@ class Bench:
 
     def _untrained(self, row: Row) -> Ifan:
         config, tasks = self.config(row), self.tasks(row)
-        return Ifan(config, tasks, streams_of(config, tasks, self.worlds.sources(row.world)))
+        return fresh(config, tasks, streams_of(config, tasks, self.worlds.sources(row.world)))
 
     def _with_plug(self, model: Ifan, row: Row) -> Ifan:
         if row.plug in PLUGGED:
@@ -304,7 +304,7 @@ def _beside(old: Sequence[Source], new: Sequence[Source], tasks: int) -> tuple[S
 
 def _goes_on(network: IfanConfig, tasks: Sequence[Task], weights: Path | None) -> Ifan:
     """The network of a start, after the task before."""
-    model = Ifan(network, tasks, streams_of(network, tasks, ()))
+    model = fresh(network, tasks, streams_of(network, tasks, ()))
     if weights is not None:
         model.load_state_dict(read_tensors(weights))
     return model

@@ -23,10 +23,11 @@ DRAWN = "drawn"
 class Derived(Strict, frozen=True, kw_only=True):
     """A task of the network, coarser than one of the project's: {its answer: what it holds of the finer task}; without words the finer task as it is.
 
-    nothing: answers of the finer task whose pixels say nothing here, whatever word holds them.
+    nothing: answers of the finer task whose pixels say nothing here, whatever word holds them; question: as the card puts it, the finer task's where nothing is said.
     """
 
     of: str
+    question: str = ""
     words: dict[str, str | tuple[int | str, ...]] = msgspec.field(default_factory=dict)
     nothing: tuple[str, ...] = ()
 
@@ -50,10 +51,15 @@ REGIONS = Derived(
 face alone; glasses and jewellery say nothing, since some sets paint them and others what is behind them."""
 POINTS = Derived(
     of=tasks.landmarks.name,
+    question="Where are the eyes, the nose and the corners of the mouth?",
     words={"image-left eye": tuple(range(36, 42)), "image-right eye": tuple(range(42, 48)), "nose": (30,), "mouth left": (48,), "mouth right": (54,)},
 )
 """MTFL's five points in its order; those of 68 as `images/geometry.py` has them."""
-EMOTION = Derived(of=tasks.expression.name, words={word: word for word in tasks.expression.vocabulary if word != "contempt"})
+EMOTION = Derived(
+    of=tasks.expression.name,
+    question="Which of seven emotions does the face show?",
+    words={word: word for word in tasks.expression.vocabulary if word != "contempt"},
+)
 """Seven words; a face that shows contempt has no place among them."""
 
 OVERALL = (("brows",), ("eyes",), ("nose",), ("upper lip", "inner mouth", "lower lip"))
@@ -113,8 +119,8 @@ class Plug(Strict, frozen=True, kw_only=True):
 
 
 class Plan(Strict, frozen=True, kw_only=True):
-    """What rows take by plan, on two cores that have nothing else to do: milliseconds of a training picture in the first pass and in each further one (`through`: with
-    gradients through the loop), and minutes of scoring a row."""
+    """What rows take by plan, on two cores that have nothing else to do: milliseconds of a training picture in the first pass and for each further one, the other tasks'
+    predictions included (`through`: with gradients through the loop); minutes of scoring a row, for each pass."""
 
     first: Positive
     further: Positive

@@ -19,7 +19,7 @@ from polyface.training.run import data_entry, detector_entry
 
 MODEL = "model"
 LIMITS = (
-    "Trained to compare rows of an experiment, on at most some thousand pictures: no network to rely on.",
+    "Trained to compare rows of an experiment: no network to rely on.",
     "Nobody has looked at how it does on groups of people.",
 )
 

@@ -81,20 +81,21 @@ def planned_minutes(recipe: IfanRecipe, rows: Sequence[Row]) -> float:
     plan, tasks = recipe.plan, len(recipe.tasks)
     pretraining = recipe.pretrain.steps * recipe.pretrain.batch * plan.first
     milliseconds = pretraining * tasks * len({row.seed for row in rows if row.start == "shared"})
+    minutes = 0.0
     for row in rows:
-        passes = int(row.network.get("passes", recipe.network.passes))  # type: ignore[call-overload]
-        wide = 1 + 2 * plan.further / plan.first if row.matched else 1.0  # multiplications of three passes
-        each = wide * (plan.first + (passes - 1) * (plan.through if row.network.get("through") else plan.further))
+        passes, own = int(row.network.get("passes", recipe.network.passes)), len(row.tasks or recipe.tasks)  # type: ignore[call-overload]
+        wide = WIDER if row.matched else 1.0
+        each = wide * plan.first + (passes - 1) * (plan.through if row.network.get("through") else plan.further) * own / tasks
         labels = {"drawn": tasks, "drawn_both": 2}.get(row.world, 1)
         stage = recipe.plug.stage if row.plug and recipe.plug else recipe.joint
         share = {"frozen": 1 / tasks, "joint": 1 + 1 / tasks}.get(row.plug, row.share * labels)
-        milliseconds += stage.steps * stage.batch * share * each * row.trains
-        milliseconds += wide * pretraining * len(row.tasks or recipe.tasks) * (row.start == "own")
-    return milliseconds / 60_000 + plan.scoring * sum(WHOLE if row.part == "whole" else 1 for row in rows)
+        milliseconds += stage.steps * stage.batch * share * each * row.trains + wide * pretraining * own * (row.start == "own")
+        minutes += plan.scoring * passes * (WHOLE if row.part == "whole" else 1)
+    return milliseconds / 60_000 + minutes
 
 
-WHOLE = 10
-"""Times the faces of other rows, by plan."""
+WIDER, WHOLE = 1.3, 10
+"""Times the milliseconds of the network that is widened, and the faces that the best row is scored on, by plan."""
 
 
 def _every_row(recipe: IfanRecipe) -> Iterator[Row]:

@@ -43,7 +43,8 @@ def coarse_tasks(derived: Mapping[str, Derived]) -> tuple[Coarse, ...]:
         for answer in made.nothing:
             if not isinstance(fine, Regions) or answer not in fine.vocabulary:
                 raise RequestError(f"{name}: nothing = {answer!r}, which is no region of {made.of}{nearest(answer, getattr(fine, 'vocabulary', ()))}")
-        found.append(Coarse(derive(fine, name, made.words) if made.words else replace(fine, name=name), fine, made))
+        task = derive(fine, name, made.words) if made.words else replace(fine, name=name)
+        found.append(Coarse(replace(task, question=made.question or task.question), fine, made))
     return tuple(found)
 
 

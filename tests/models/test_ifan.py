@@ -21,6 +21,7 @@ from polyface.models.densenet import Integrator
 from polyface.models.ifan import Ifan, IfanConfig, Maps, channels_of, discs, pooled, rendered, tiled
 from polyface.tasks import Category, Embedding, Points, Regions, Traits
 from polyface.tasks.kinds import Angles, Scale, Task
+from polyface.training import parallel
 
 torch.set_num_threads(1)
 
@@ -323,6 +324,13 @@ def test_only_the_streams_own_statistics_and_norms_move(own: str) -> None:
         assert touched == (name in ("kernels", f"set {own}", f"head {own}")), name
 
 
+def test_in_use_too_feedback_has_no_gradient() -> None:
+    model = network().eval()
+    loss_of(model.passes(crops(), MOOD.name)).backward()
+    parts = model.parts()
+    assert all(parameter.grad is None for name in (REGIONS.name, POINTS.name) for kind in ("set", "head") for parameter in parts[f"{kind} {name}"])
+
+
 def test_kernels_get_the_sum_of_all_streams_gradients() -> None:
     model = network().train()
     names = [task.name for task in THREE]
@@ -396,10 +404,10 @@ def test_a_mixed_batch_of_shared_normalisation_is_normalised_as_one() -> None:
 
 def test_a_mixed_batch_feeds_back_every_tasks_maps_for_every_row() -> None:
     model, seen = network(msgspec.structs.replace(TINY, normalisation="shared")).train(), []
-    rows = {REGIONS.name: torch.tensor([0, 1]), POINTS.name: torch.tensor([1, 3])}
+    rows, before = {REGIONS.name: torch.tensor([0, 1]), POINTS.name: torch.tensor([1, 3])}, statistics(model.heads[MOOD.name])
     outputs = model.together(crops(), rows, lambda maps: seen.append(maps) or maps)  # type: ignore[func-returns-value]
     assert [{name: len(output) for name, output in each.items()} for each in outputs] == [{REGIONS.name: 2, POINTS.name: 2}] * 3
-    assert all(len(each) == 4 for maps in seen for each in maps.values())
+    assert all(len(each) == 4 for maps in seen for each in maps.values()) and same(statistics(model.heads[MOOD.name]), before, 0)
     assert torch.allclose(seen[0][POINTS.name][rows[POINTS.name]], rendered(POINTS, outputs[0][POINTS.name], 32, 16, 2.5))
     loss_of([outputs[-1][REGIONS.name]]).backward()
     assert all(parameter.grad is None for name in (POINTS.name, MOOD.name) for parameter in model.parts()[f"head {name}"])
@@ -489,6 +497,23 @@ def test_recomputed_blocks_give_the_same_gradients_and_remember_a_batch_once(set
     assert same(statistics_kept, statistics_again, 1e-6)
     counts = {int(buffer) for name, buffer in statistics_again.items() if name.endswith("num_batches_tracked")}
     assert counts <= {0, 1, 2, 3}  # above the integrators, in them, below; the way up of streams that need none
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_layer_of_several_processes_takes_the_place_of_every_set(checkpointing: bool) -> None:
+    """As `parallel.synchronise` puts it there; a group of one process computes what none does."""
+    kept = changed(network().train(), checkpointing=checkpointing)
+    several = copy.deepcopy(kept)
+    names = tuple(task.name for task in THREE)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        parallel.synchronise(several)
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in several.modules())
+        found = gradients(several, names, crops())
+    finally:
+        torch.distributed.destroy_process_group()
+    expected = gradients(kept, names, crops())
+    assert same(found, expected, 2e-3) and same(statistics(several), statistics(kept), 1e-4)
 
 
 def test_recomputed_blocks_are_not_kept() -> None:
@@ -616,12 +641,12 @@ def test_with_kernels_frozen_the_old_tasks_lose_nothing_at_all() -> None:
     first = None
     for _ in range(3):
         loss = model.passes(crops(), HATS.name)[-1].square().mean()
-        first = float(loss.detach()) if first is None else first
+        first = first or loss.item()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     after = model.eval()(crops())
-    assert same(before, {name: after[name] for name in before}, 1e-6) and float(loss) < first  # type: ignore[operator]
+    assert same(before, {name: after[name] for name in before}, 1e-6) and loss.item() < first  # type: ignore[operator]
 
 
 def test_once_trained_the_new_task_reaches_the_old_ones() -> None:

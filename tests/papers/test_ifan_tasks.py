@@ -36,6 +36,7 @@ def test_the_tasks_are_nine_regions_five_points_and_seven_emotions() -> None:
     assert regions.mirrored == tuple(range(9)), "left and right are merged"
     assert isinstance(points, tasks.Points) and points.count == 5 and points.mirrored == (1, 0, 2, 4, 3)
     assert isinstance(emotion, tasks.Category) and len(emotion.vocabulary) == 7 and "contempt" not in emotion.vocabulary
+    assert "68" not in points.question and "seven" in emotion.question
 
 
 @pytest.mark.parametrize("name", ["celebamask", "fasseg", "facesynthetics", "lapa", "helen", "mtfl", "rafdb", "fer2013", "ferplus", "affectnet"])
