@@ -71,7 +71,12 @@ def reproduce_ifan(
 ) -> None:
     """Li et al. 2017: tasks that see each other's predictions, trained on sets with disjoint labels: the ablation row by row, and its controls."""
     from polyface import terminal
-    from polyface.papers import ifan
+    from polyface.papers import ifan, ifan_claims, ifan_page
 
+    folder = out or Path("runs") / f"ifan-{scale}"
     with terminal.progress("steps") as report:
-        print(ifan.reproduce(scale, out or Path("runs") / f"ifan-{scale}", data, only, settings, terminal.say, report))
+        found = ifan.reproduce(scale, folder, data, only, settings, terminal.say, report)
+    for verdict, claim, lines in ifan_claims.sentences(found):
+        print(f"{verdict}: {claim}", *lines, sep="\n  ")
+    print(ifan_claims.counted(found))
+    print(folder / ifan_page.PAGE)

@@ -25,6 +25,7 @@ import torch
 from polyface import datasets, runtime
 from polyface.files import write_atomically
 from polyface.papers.ifan_bench import Bench, Say
+from polyface.papers.ifan_claims import Judged
 from polyface.papers.ifan_config import IfanRecipe, load
 from polyface.papers.ifan_model import best_of, write_best
 from polyface.papers.ifan_page import write_page
@@ -45,8 +46,8 @@ def reproduce(
     settings: Sequence[str] = (),
     say: Say = lambda words: None,
     progress: Progress | None = None,
-) -> Path:
-    """Do the rows of a scale that are not done yet, all or only a part or one, and write OUT/ifan.html from all that are. Returns the page.
+) -> list[Judged]:
+    """Do the rows of a scale that are not done yet, all or only a part or one, and write OUT/ifan.html from all that are. Returns what came out of every claim.
 
     Raises RequestError before anything is trained for an unknown part, a set that is not there, that labels none of the tasks, or whose words cannot be mapped to them.
     """
@@ -102,7 +103,7 @@ def _check(bench: Bench, rows: Sequence[Row]) -> None:
     write_atomically(bench.out / LEFT_OUT, json.dumps(bench.worlds.notes, indent=1) + "\n")
 
 
-def _page(out: Path, recipe: IfanRecipe, scale: str) -> Path:
+def _page(out: Path, recipe: IfanRecipe, scale: str) -> list[Judged]:
     """Raises RequestError where no row is done."""
     notes = tuple(json.loads((out / LEFT_OUT).read_text())) if (out / LEFT_OUT).exists() else ()
     return write_page(out, recipe, read_rows(out), f"polyface reproduce ifan --scale {scale}", notes)

@@ -33,10 +33,10 @@ EACH = 3
 """Gains and losses that are shown of each measure."""
 
 
-def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], command: str = "", notes: tuple[str, ...] = (), draws: int = DRAWS) -> Path:
+def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], command: str = "", notes: tuple[str, ...] = (), draws: int = DRAWS) -> list[Judged]:
     """OUT/ifan.html of the rows that are done, by name; OUT/figures/*.png and .csv; OUT/scores.csv and comparisons.csv. Pictures of faces are taken from OUT/rows.
 
-    notes: what was left out of training, and why. Raises RequestError where no row is done.
+    notes: what was left out of training, and why. Returns what came out of every claim. Raises RequestError where no row is done.
     """
     if not rows:
         raise RequestError(f"{out}: no row is done yet, so there is nothing to put on a page")
@@ -66,12 +66,7 @@ def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], com
     write_csv(out / "scores.csv", tables.every_score(board))
     write_csv(out / "comparisons.csv", tables.every_comparison_rows(board, every))
     write_atomically(out / PAGE, page.page(f"Tasks that see each other's predictions, rebuilt ({config.name})", body, STYLE))
-    return out / PAGE
-
-
-def verdict_rows(config: IfanRecipe, rows: Mapping[str, RowResult], draws: int = DRAWS) -> list[dict[str, object]]:
-    """A row for each comparison that decides a claim, for a terminal."""
-    return tables.claim_rows(claims.judge(Board(config, rows, draws)))
+    return verdicts
 
 
 def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:

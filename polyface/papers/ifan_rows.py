@@ -70,8 +70,9 @@ def _with_starts(rows: Sequence[Row], wanted: list[str]) -> list[Row]:
 
 
 def is_candidate(row: Row, first: int) -> bool:
-    """Whether a row may be the best: it answers all tasks, learned from all sets and its own predictions, with the first seed."""
-    return row.trains and row.tasks is None and row.world == "real" and not row.told and not row.plug and row.seed == first
+    """Whether a row may be the best: it answers all tasks, learned from all sets and its own predictions, with the first seed, and need not know a photograph's set."""
+    own = row.trains and row.tasks is None and row.world == "real" and not row.told and not row.plug
+    return own and row.network.get("normalisation") != "per_dataset" and row.seed == first
 
 
 def planned_minutes(recipe: IfanRecipe, rows: Sequence[Row]) -> float:

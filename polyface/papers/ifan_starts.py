@@ -53,7 +53,7 @@ def fresh(network: IfanConfig, tasks: Sequence[Task], streams: Mapping[str, str]
     model = Ifan(network, tasks, streams)
     for head in model.heads.values():
         if isinstance(head, PointsHead):
-            nn.init.zeros_(head.places.weight)
+            nn.init.zeros_(head.places.weight)  # type: ignore[arg-type]
     return model
 
 

@@ -18,7 +18,7 @@ from polyface.models.ifan import IfanConfig
 from polyface.papers import ifan_claims, ifan_figures, ifan_mtfl, ifan_tables
 from polyface.papers.ifan_config import Derived, Drawn, IfanRecipe, Plug, Pool, Stage, Test
 from polyface.papers.ifan_faces import TRUE_BOXES
-from polyface.papers.ifan_page import verdict_rows, write_page
+from polyface.papers.ifan_page import PAGE, write_page
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Compute, Curve, MeasureResult, RowResult
 from polyface.papers.ifan_statistics import Board, base
@@ -158,8 +158,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Of all rows."""
     out = tmp_path_factory.mktemp("ifan")
     write_pictures(out)
-    written = write_page(out, RECIPE, made_up(), "polyface reproduce ifan", ("mtfl: 3 files are absent",), draws=DRAWS)
-    return written, written.read_text()
+    write_page(out, RECIPE, made_up(), "polyface reproduce ifan", ("mtfl: 3 files are absent",), draws=DRAWS)
+    return out / PAGE, (out / PAGE).read_text()
 
 
 def test_planted_gains_hold_and_what_was_not_planted_does_not() -> None:
@@ -213,7 +213,8 @@ def test_every_number_is_in_a_csv_beside_the_page(page: tuple[Path, str]) -> Non
 @pytest.mark.parametrize("parts", [("ablation",), ("controls", "plug"), ("hybrid",), ("drawn",), ("levels",), ("seeds",)])
 def test_rows_that_are_missing_are_named_and_the_others_shown(parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ifan_figures, "_png", lambda *_: b"")  # drawing takes most of the time, and is tested on all rows
-    text = write_page(tmp_path, RECIPE, some(*parts), draws=100).read_text()
+    write_page(tmp_path, RECIPE, some(*parts), draws=100)
+    text = (tmp_path / PAGE).read_text()
     missing = [row for row in rows_of(RECIPE) if row.part not in parts]
     assert f"{len(missing)} rows were not run" in text and all(f"{row.name} (" in text for row in missing)
 
@@ -224,8 +225,8 @@ def test_without_any_row_there_is_no_page(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_terminal_gets_a_row_for_every_deciding_comparison() -> None:
-    rows = verdict_rows(RECIPE, some("ablation", "seeds"), draws=DRAWS)
+def test_a_comparison_whose_row_is_missing_is_not_run() -> None:
+    rows = ifan_tables.claim_rows(ifan_claims.judge(Board(RECIPE, some("ablation", "seeds"), DRAWS)))
     feedback = [row for row in rows if row["comparison"] == "three passes against one"]
     assert [row["task"] for row in feedback] == list(RECIPE.tasks) and all(row["verdict"] == "holds" for row in feedback)
     interaction = [row for row in rows if row["comparison"] == "against constant maps"]
