@@ -218,7 +218,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], 
             files = _pictures_below(path)
         else:
             matches = sorted(map(Path, glob.glob(given, recursive=True))) if glob.has_magic(given) else []
-            files = [file for match in matches for file in (_pictures_below(match) if match.is_dir() else [match]) if _is_picture(file)]
+            files = [file for match in matches for file in (_pictures_below(match) if match.is_dir() else [match]) if is_picture(file)]
         if not files:
             why = "holds no pictures" if path.is_dir() else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
             refused.append(InputError(f"{given}: {why}"))
@@ -227,10 +227,10 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], 
 
 
 def _pictures_below(folder: Path) -> list[Path]:
-    return [folder / name for name in Directory(str(folder)).names() if _is_picture(Path(name))]
+    return [folder / name for name in Directory(str(folder)).names() if is_picture(Path(name))]
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 

@@ -1,0 +1,99 @@
+import io
+import os
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from polyface.errors import InputError
+from polyface.images.sources import find_sources, source_of
+
+
+def record(number: int, content: bytes) -> bytes:
+    """Of RecordIO; its content is a multiple of 4 bytes long."""
+    return struct.pack("<IIIfQQ", 0xCED7230A, 24 + len(content), 0, 1.0, number, 0) + content
+
+
+def names(paths: list[Path | str], below: Path) -> list[str]:
+    sources, refused = find_sources(paths)
+    assert not refused
+    return [str(Path(str(source)).relative_to(below)) for source in sources]
+
+
+@pytest.fixture
+def heap(tmp_path: Path) -> Path:
+    """A folder, a tar, a zip, a list and a RecordIO, in each of which a picture lies (its bytes are its name)."""
+    (tmp_path / "photos" / "b").mkdir(parents=True)
+    for name in ("photos/2.jpg", "photos/1.PNG", "photos/b/3.jpeg", "photos/notes.md"):
+        (tmp_path / name).write_bytes(name.encode())
+    with tarfile.open(tmp_path / "faces.tar", "w") as tar:
+        for name in ("faces/x/1.jpg", "faces/list.csv", "faces/2.jpg"):
+            info = tarfile.TarInfo(name)
+            info.size = len(name)
+            tar.addfile(info, io.BytesIO(name.encode()))
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        archive.writestr("a.jpg", "a.jpg")
+    (tmp_path / "list.txt").write_text("photos/2.jpg\n\n" + str(tmp_path / "photos" / "notes.md") + "\n")
+    (tmp_path / "im2rec.lst").write_text("0\t1.0\tphotos/2.jpg\n")
+    (tmp_path / "train.rec").write_bytes(record(2, b"two\n") + record(1, b"one\n") + record(0, b""))
+    return tmp_path
+
+
+def test_every_heap_gives_its_pictures_sorted(heap: Path) -> None:
+    assert names([heap / "photos"], heap) == ["photos/1.PNG", "photos/2.jpg", "photos/b/3.jpeg"]
+    assert names([heap / "faces.tar"], heap) == ["faces.tar/2.jpg", "faces.tar/x/1.jpg"]
+    assert names([heap / "faces.zip"], heap) == ["faces.zip/a.jpg"]
+    assert names([heap / "list.txt"], heap) == ["photos/2.jpg", "photos/notes.md"]  # what a list names is taken, whatever it ends in
+    assert names([heap / "im2rec.lst"], heap) == ["photos/2.jpg"]
+    assert names([heap / "train.rec"], heap) == ["train.rec/1", "train.rec/2"]
+    assert names([f"{heap}/photos/*.jpg"], heap) == ["photos/2.jpg"]
+
+
+def test_a_picture_named_twice_is_taken_once(heap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(heap / "photos")
+    assert names(["2.jpg", heap / "photos", heap / "list.txt", heap / "photos" / "b" / ".." / "2.jpg"], heap) == [
+        "photos/2.jpg", "photos/1.PNG", "photos/b/3.jpeg", "photos/notes.md",
+    ]  # fmt: skip
+
+
+def test_a_name_leads_back_to_its_bytes(heap: Path) -> None:
+    sources, _ = find_sources([heap / "photos", heap / "faces.tar", heap / "faces.zip", heap / "train.rec"])
+    assert len(sources) == 8
+    for source in sources:
+        assert source_of(str(source)).read() == source.read()
+    (heap / "photos" / "2.jpg").unlink()
+    with pytest.raises(InputError, match=r"2\.jpg: no such file"):
+        source_of(str(heap / "photos" / "2.jpg")).read()
+
+
+def test_what_leads_nowhere_is_refused_by_name_and_line(heap: Path) -> None:
+    (heap / "empty.tar").write_bytes(b"")
+    (heap / "cut.rec").write_bytes((heap / "train.rec").read_bytes()[:50])
+    (heap / "list.txt").write_text("photos/2.jpg\nphotos/gone.jpg\n")
+    (heap / "nothing.txt").write_text("\n")
+    (heap / "binary.txt").write_bytes(b"\xff\xfe\xfa")
+    sources, refused = find_sources([heap / name for name in ("empty.tar", "cut.rec", "list.txt", "nothing.txt", "binary.txt", "nowhere", "photos/b")])
+    assert [Path(str(source)).name for source in sources] == ["2.jpg", "3.jpeg"]
+    said = "\n".join(map(str, refused))
+    expected = (
+        "empty.tar",
+        "cut.rec, record 1, byte 36: cut short",
+        "list.txt, line 2: no such file: photos/gone.jpg",
+        "nothing.txt: names no",
+        "binary.txt: ",
+        "nowhere: no such",
+    )
+    assert all(each in said for each in expected)
+    assert len(refused) == 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system holds names in UTF-8 only")
+    sources, refused = find_sources([tmp_path])
+    assert not sources and "its name is no UTF-8" in str(refused[0])
