@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from polyface import __version__
-from polyface.cli import datasets, reproduce, score, synth
+from polyface.cli import datasets, gallery, reproduce, score, synth
 from polyface.cli.options import Data, DetectorFile, Json, Model, names_in
 from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, reason
 
@@ -37,6 +37,8 @@ app.command(datasets.app)
 app.command(score.app)
 app.command(synth.app)
 app.command(reproduce.app)
+for command in (gallery.embed, gallery.find, gallery.people):
+    app.command(command, sort_key=3)
 
 
 def main() -> NoReturn:

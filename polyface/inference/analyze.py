@@ -110,8 +110,8 @@ class Analyzer:
             raise InputError(answers.error)
         return list(answers.faces)
 
-    def analyze_many(self, pictures: Iterable[str | Path], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
-        """The answers of each picture, in order, while they come. Raises nothing for a picture that cannot be read: its answers hold the error."""
+    def analyze_many(self, pictures: Iterable[str | Path | read.Source], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
+        """The answers of each picture, a file or one in an archive, in order, while they come. Raises nothing for one that cannot be read: its answers hold the error."""
         chosen = self.chosen(tasks)
         return (answers for group in _decoded_ahead(pictures) for answers in self._answer(group, chosen))
 
@@ -248,10 +248,11 @@ class _Picture:
     error: str | None = None
 
 
-def _open(path: str | Path) -> _Picture:
-    name = str(path)
+def _open(picture: str | Path | read.Source) -> _Picture:
+    name = str(picture)
+    source = picture if isinstance(picture, read.Source) else read.file_source(picture)
     try:
-        return _Picture(name, read.decode(read.file_source(path).read(), name))
+        return _Picture(name, read.decode(source.read(), name))
     except InputError as error:
         return _Picture(name, np.zeros((0, 0, 3), np.uint8), str(error))
 
@@ -262,7 +263,7 @@ def _from_array(pixels: np.ndarray) -> _Picture:
     return _Picture("", np.ascontiguousarray(pixels))
 
 
-def _decoded_ahead(paths: Iterable[str | Path]) -> Iterator[list[_Picture]]:
+def _decoded_ahead(paths: Iterable[str | Path | read.Source]) -> Iterator[list[_Picture]]:
     """Groups of pictures; while the caller looks at one, a thread decodes the next."""
     waiting = iter(paths)
     with ThreadPoolExecutor(1, thread_name_prefix="polyface-decode") as thread:
@@ -272,7 +273,7 @@ def _decoded_ahead(paths: Iterable[str | Path]) -> Iterator[list[_Picture]]:
             yield group
 
 
-def _group(waiting: Iterator[str | Path]) -> list[_Picture]:
+def _group(waiting: Iterator[str | Path | read.Source]) -> list[_Picture]:
     group: list[_Picture] = []
     for path in waiting:
         group.append(_open(path))

@@ -115,10 +115,10 @@ def _foremost(analyzer: "Analyzer", picture: str | Path | np.ndarray, task: Embe
     if not faces:
         raise InputError(f"{name}: no face on it, so there is nothing to compare")
     face = faces[0]
-    return Compared(face.image, face.index, len(faces), face.detector, face.notes, face.box, face.score), _vector(face.answers[task.name])
+    return Compared(face.image, face.index, len(faces), face.detector, face.notes, face.box, face.score), vector_of(face.answers[task.name])
 
 
-def _vector(answer: dict[str, Any]) -> np.ndarray:
+def vector_of(answer: dict[str, Any]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(answer["embedding"]), "<f4").astype(np.float64)
 
 

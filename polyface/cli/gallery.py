@@ -1,0 +1,117 @@
+"""`polyface embed`, `polyface find`, `polyface people`: many faces as vectors, and who is who among them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from polyface.cli.options import DetectorFile, Json, Model
+from polyface.errors import InputError, RequestError
+
+Gallery = Annotated[Path, Parameter(help="A gallery that `polyface embed` wrote.")]
+
+
+def embed(
+    *paths: Annotated[str, Parameter(help="Photographs, folders, globs, .zip and .tar, lists of paths (.txt, .lst), MXNet's .rec.", required=True)],
+    out: Annotated[Path, Parameter(help="The gallery: a new folder, or one to add to.")],
+    model: Model = None,
+    detector: DetectorFile = None,
+) -> int:
+    """Write a vector for every face on many pictures into a gallery, in shards with checksums. Repeat the command to go on after an interruption, or to add pictures.
+
+    The vectors are biometric data.
+    """
+    from polyface import runtime, terminal
+    from polyface.images.sources import find_sources
+    from polyface.inference.embed import embed
+
+    analyzer = _loaded(model, detector)
+    pictures, refused = find_sources(paths)
+    for refusal in refused:
+        terminal.say(str(refusal))
+    if not pictures:
+        raise RequestError("no picture to look at")
+    runtime.threads_for_opencv(runtime.processors())
+    with terminal.progress("pictures") as report:
+        done = embed(analyzer, pictures, out, report)
+    for reason in done.refused:
+        terminal.say(reason)
+    refusals = len(refused) + len(done.refused)
+    terminal.say(
+        f"{done.faces:,} faces on {done.pictures:,} new pictures, {done.rate:.1f} pictures/s"
+        + (f"; {refusals:,} refused" if refusals else "")
+        + f"; {done.gallery.faces:,} faces of {sum(entry.pictures for entry in done.gallery.manifest.shards):,} pictures in {out}"
+    )
+    return InputError.exit_status if refusals else 0
+
+
+def find(
+    *photographs: Annotated[str, Parameter(help="Photographs, folders and globs: every face on them is looked for.", required=True)],
+    gallery: Gallery,
+    k: Annotated[int, Parameter(help="How many of the nearest to name.", show_default=True)] = 5,
+    fpir: Annotated[float | None, Parameter(help="How often a stranger may be taken for somebody of the gallery, such as 0.05. 0.01, as far as the card goes.")] = None,
+    model: Model = None,
+    detector: DetectorFile = None,
+    json: Annotated[bool, Parameter(help="The answer as one JSON object.")] = False,
+) -> int:
+    """Who of a gallery is on photographs, or nobody: the nearest faces of all, exactly, with probabilities, by a line of the model's card."""
+    from polyface import terminal
+    from polyface.images.sources import find_sources
+    from polyface.inference.find import find
+    from polyface.inference.gallery import open_gallery
+
+    analyzer = _loaded(model, detector)
+    opened = open_gallery(gallery, analyzer.engine)
+    pictures, refused = find_sources(photographs)
+    if not pictures:
+        raise RequestError(str(refused[0]))
+    found = find(analyzer, opened, pictures, k, fpir)
+    for words in (*map(str, refused), *found.refused, *(f"{picture}: no face on it" for picture in found.without), *found.notes):
+        terminal.say(words)
+    if json:
+        print(found.to_json())
+    else:
+        terminal.table(found.rows())
+        print(found.in_words())
+    return InputError.exit_status if refused or found.refused else 0
+
+
+def people(
+    *,
+    gallery: Gallery,
+    far: Annotated[float | None, Parameter(help="How often two people may be joined, a rate of the model's card. Without, as the size of the gallery calls for.")] = None,
+    html: Annotated[Path | None, Parameter(help="Write a contact sheet here: one file, with every person's faces.")] = None,
+    json: Json = None,
+    model: Model = None,
+) -> int:
+    """Group the faces of a gallery into people, without saying how many there are."""
+    from polyface import files, terminal
+    from polyface.inference import engine as engines
+    from polyface.inference import people as grouping
+    from polyface.inference.gallery import open_gallery
+
+    engine = engines.load(model)
+    found = grouping.people(open_gallery(gallery, engine), engine, far)
+    terminal.table(found.rows())
+    print(found.in_words())
+    if json is not None:
+        files.write_atomically(json, found.to_json())
+    if html is None:
+        return 0
+    from polyface.inference.people_page import contact_sheet
+
+    page, without = contact_sheet(found)
+    files.write_atomically(html, page)
+    for reason in without:
+        terminal.say(f"not on the sheet: {reason}")
+    return InputError.exit_status if without else 0
+
+
+def _loaded(model: Path | None, detector: Path | None) -> Any:
+    """An analyzer, whose terms are said once a run."""
+    from polyface import terminal
+    from polyface.inference import analyze as analysis
+
+    analyzer = analysis.load(model, detector)
+    terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
+    return analyzer

@@ -1,0 +1,167 @@
+"""A heap of pictures -> a gallery, shard by shard: what one run has written, no later one does again.
+
+A shard is a run of pictures in the order they were named, and is written whole or not at all; so a run that was killed at any moment, and then repeated, leaves the bytes
+of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One that could not be read is listed, and not tried again.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polyface.errors import RequestError, RunError
+from polyface.images.read import Source
+from polyface.inference.analyze import Analyzer, ImageAnswers
+from polyface.inference.compare import vector_of
+from polyface.inference.gallery import MANIFEST, Gallery, Manifest, Shard, add_shard, embedding_task, manifest_of, open_gallery, write_manifest, wrong_vector
+from polyface.terminal import Report
+
+SHARD_PICTURES = 1024
+"""A shard of faces is 2 MB at 512 dimensions, if each picture has one; what a kill costs is less than a minute."""
+
+WRITTEN = re.compile(r"\d{5,}\.npz|\.\d{5,}\.npz\..+")
+"""Shards, and what was to become one when a run was killed."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a run did: pictures that were new, faces found on them, why pictures were refused, in earlier runs too; new pictures a second; the whole gallery."""
+
+    pictures: int
+    faces: int
+    refused: tuple[str, ...]
+    rate: float
+    gallery: Gallery
+
+
+def embed(
+    analyzer: Analyzer, pictures: Sequence[Source], out: Path, report: Report = lambda done, total=None, more="": None, shard_pictures: int = SHARD_PICTURES
+) -> Embedded:
+    """Find every face on the pictures, and write its vector into the gallery `out`, a new one or one of this model.
+
+    report(new pictures done, of so many, how many a second in words).
+
+    Raises RequestError for a gallery of another model or detector, or one that is not whole; RunError where it cannot be written, with all full shards in it.
+    """
+    task = embedding_task(analyzer.engine)
+    with _alone(out):
+        manifest = _started(out, analyzer)
+        known, refused = _known(Gallery(out, manifest), {str(picture) for picture in pictures})
+        todo = [picture for picture in pictures if str(picture) not in known]
+        began, faces, done = time.monotonic(), 0, 0
+        for start in range(0, len(todo), shard_pictures):
+            gathered = _Gathered(task.dimension)
+            for answers in analyzer.analyze_many(todo[start : start + shard_pictures], [task.name]):  # anew for each shard, so that no shard depends on the one before
+                gathered.add(answers, task.name)
+                done += 1
+                report(done, len(todo), f"{done / max(time.monotonic() - began, 1e-9):.1f} pictures/s")
+            manifest = add_shard(out, manifest, gathered.shard())
+            faces += len(gathered.names)
+            refused += gathered.reasons
+    return Embedded(len(todo), faces, tuple(refused), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
+
+
+class _Gathered:
+    """What is found on the pictures of a shard."""
+
+    def __init__(self, dimension: int):
+        self.dimension = dimension
+        self.pictures: list[str] = []
+        self.refused: list[str] = []
+        self.reasons: list[str] = []
+        self.names: list[str] = []
+        self.faces: list[int] = []
+        self.boxes: list[tuple[float, float, float, float]] = []
+        self.scores: list[float] = []
+        self.vectors: list[np.ndarray] = []
+
+    def add(self, answers: ImageAnswers, task: str) -> None:
+        """Raises RunError where the network gave a face no direction."""
+        self.pictures.append(answers.image)
+        if answers.error is not None:
+            self.refused.append(answers.image)
+            self.reasons.append(answers.error)
+        for face in answers.faces:
+            vector = vector_of(face.answers[task]).astype(np.float32)
+            if wrong := wrong_vector(vector[None]):
+                raise RunError(f"{answers.image}, face {face.index}: the network {face.model} gave it {wrong[1]}")
+            self.names.append(answers.image)
+            self.faces.append(face.index)
+            self.boxes.append(face.box)
+            self.scores.append(face.score)
+            self.vectors.append(vector)
+
+    def shard(self) -> Shard:
+        return Shard(
+            names=np.array(self.names, str),
+            faces=np.array(self.faces, np.int32),
+            boxes=np.array(self.boxes, np.float32).reshape(-1, 4),
+            scores=np.array(self.scores, np.float32),
+            embeddings=np.array(self.vectors, np.float32).reshape(-1, self.dimension),
+            pictures=np.array(self.pictures, str),
+            refused=np.array(self.refused, str),
+            reasons=np.array(self.reasons, str),
+        )
+
+
+def _started(out: Path, analyzer: Analyzer) -> Manifest:
+    """What the gallery says of itself, without what a killed run left half done."""
+    left = [path for path in out.iterdir() if WRITTEN.fullmatch(path.name)]
+    if not (out / MANIFEST).exists():
+        if left:
+            raise RequestError(f"{out}: holds {left[0].name} and no {MANIFEST}; a gallery starts in an empty folder")
+        manifest = manifest_of(analyzer.engine, analyzer.detector)
+        write_manifest(out, manifest)
+        return manifest
+    manifest, detector = open_gallery(out, analyzer.engine).manifest, analyzer.detector
+    if (manifest.detector, manifest.detector_sha256) != (detector.name, detector.sha256):
+        then, now = _named(manifest.detector, manifest.detector_sha256), _named(detector.name, detector.sha256)
+        raise RequestError(f"{out / MANIFEST}: its faces were found by {then}, not by {now}")
+    for path in left:
+        if path.name not in {entry.file for entry in manifest.shards}:
+            path.unlink()
+    return manifest
+
+
+def _known(gallery: Gallery, asked: Iterable[str]) -> tuple[set[str], list[str]]:
+    """The pictures of a gallery, and why those of them that are asked for again were refused."""
+    known: set[str] = set()
+    reasons: list[str] = []
+    asked = set(asked)
+    for shard in gallery.shards():
+        known.update(map(str, shard.pictures))
+        reasons += [str(reason) for picture, reason in zip(shard.refused, shard.reasons, strict=True) if str(picture) in asked]
+    return known, reasons
+
+
+def _named(detector: str, sha256: str) -> str:
+    return f"{detector}@{sha256[:12]}" if sha256 else detector
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """The folder, for this run only; the lock goes with the process, however it ends. Raises RequestError where another run has it, or it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{out}: cannot be written to ({error.strerror})") from error
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RequestError(f"{out}: another run is writing to it") from error
+        yield
+    finally:
+        os.close(handle)

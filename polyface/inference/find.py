@@ -1,0 +1,162 @@
+"""Photographs -> who of a gallery is on them, or nobody: the nearest faces, by the lines that `calibrate` drew into the model's card.
+
+A gallery is an open set: the person asked about may not be in it. Two people's faces reach a line of the card at its rate of false acceptance (FAR). A stranger is
+compared with all N faces of the gallery, and so taken for somebody in it at most N times as often (FPIR, the false positive identification rate), whatever those have in
+common.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from polyface.errors import RequestError
+from polyface.images.read import Source
+from polyface.inference.analyze import Analyzer, Face
+from polyface.inference.card import Card, PairCalibration, Threshold
+from polyface.inference.compare import operating_line, vector_of
+from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, wrong_vector
+from polyface.inference.nearest import nearest
+from polyface.tasks.kinds import Embedding
+
+FOUND, NOBODY = "found", "nobody here"
+USUAL_FPIR = 0.01
+"""What is kept where nothing is said, as far as the lines of the card go."""
+
+
+@dataclass(frozen=True)
+class OpenSetLine:
+    """From `cosine` on (low to high: its 95 % interval) a face is said to be of the person asked about. far: the share of pairs of two people who reach it; fpir: at most
+    this share of strangers reaches it with any face of the gallery."""
+
+    cosine: float
+    low: float | None
+    high: float | None
+    far: float
+    fpir: float
+
+
+@dataclass(frozen=True)
+class Likely:
+    """A face of the gallery. probability: that it is the person asked about, where before looking each face of the gallery, and nobody, were equally likely."""
+
+    cosine: float
+    probability: float
+    reaches: bool
+    image: str
+    face: int
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A face that was asked about, and the nearest of the gallery, the best first; the answer is `found` where the best one reaches the line."""
+
+    image: str
+    face: int
+    box: tuple[float, float, float, float]
+    score: float
+    answer: str
+    nearest: tuple[Likely, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was asked of a gallery of so many faces. without: pictures without a face; refused: why pictures could not be read; notes: what else has to be said."""
+
+    line: OpenSetLine
+    faces: int
+    sought: tuple[Sought, ...]
+    without: tuple[str, ...]
+    refused: tuple[str, ...]
+    model: str
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row for each of the nearest, for a table."""
+        return [
+            {
+                "picture": sought.image if not at else None,
+                "face": sought.face if not at else None,
+                "answer": sought.answer if not at else None,
+                "nearest": likely.image,
+                "its face": likely.face,
+                "cosine": f"{likely.cosine:.3f}" + ("" if likely.reaches else " under the line"),
+                "probability": f"{likely.probability:.1%}",
+            }
+            for sought in self.sought
+            for at, likely in enumerate(sought.nearest)
+        ]
+
+    def in_words(self) -> str:
+        """What the answers mean."""
+        between = "" if self.line.low is None else f" ({self.line.low:.3f} to {self.line.high:.3f})"
+        return (
+            f"found from a cosine of {self.line.cosine:.3f}{between} on, which {self.line.far:g} of pairs of two people reach (FAR): of strangers at most "
+            f"{self.line.fpir:.2g} are taken for one of these {self.faces:,} faces (FPIR); for probabilities each face, and nobody, was equally likely before"
+        )
+
+
+def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | Source], k: int = 5, fpir: float | None = None) -> Found:
+    """The k nearest faces of the gallery for every face on the pictures.
+
+    Raises RequestError where the gallery is empty or not whole, and where the card draws no line for such a rate of strangers taken for somebody (fpir).
+    """
+    task, made = embedding_task(analyzer.engine), gallery.manifest
+    if k < 1:
+        raise RequestError(f"the {k} nearest cannot be asked for")
+    if not gallery.faces:
+        raise RequestError(f"{gallery.folder}: no face in this gallery")
+    said, line = open_set_line(analyzer.engine.card, task, gallery.faces, fpir)
+    faces: list[Face] = []
+    without, refused = [], []
+    for answers in analyzer.analyze_many(pictures, [task.name]):
+        faces += answers.faces
+        if answers.error is not None:
+            refused.append(answers.error)
+        elif not answers.faces:
+            without.append(answers.image)
+    probes = np.array([vector_of(face.answers[task.name]) for face in faces], np.float32).reshape(-1, task.dimension)
+    if wrong := wrong_vector(probes):
+        raise RequestError(f"{faces[wrong[0]].image}, face {faces[wrong[0]].index}: the network {analyzer.engine.label} gave it {wrong[1]}")
+    scores, rows = nearest(probes, (shard.embeddings for shard in gallery.shards()), min(k, gallery.faces))
+    known = gallery.faces_at(rows.ravel().tolist())
+    sought = [
+        _sought(face, [_likely(float(score), known[int(row)], said, line, gallery.faces) for score, row in zip(*best, strict=True)])
+        for face, *best in zip(faces, scores, rows, strict=True)
+    ]
+    other = (made.detector, made.detector_sha256) != (analyzer.detector.name, analyzer.detector.sha256)
+    notes = (f"the faces of {gallery.folder} were found by {made.detector}, these by {analyzer.detector.name}; give --detector FILE",) if other else ()
+    return Found(line, gallery.faces, tuple(sought), tuple(without), tuple(refused), analyzer.engine.label, notes)
+
+
+def open_set_line(card: Card, task: Embedding, faces: int, fpir: float | None = None) -> tuple[PairCalibration, OpenSetLine]:
+    """The coarsest line of a card that keeps to an FPIR among so many faces; where nothing is said and none does, its finest.
+
+    Raises RequestError for a card without lines, and an FPIR that none of them can promise.
+    """
+    said, _ = operating_line(card, task)
+    offered = sorted(card.thresholds, key=lambda line: -line.far)
+    kept = [line for line in offered if line.far * faces <= (USUAL_FPIR if fpir is None else fpir)]
+    if not kept and fpir is not None:
+        finest = f"its finest, FAR {offered[-1].far:g}, gives {min(1, offered[-1].far * faces):.2g}"
+        raise RequestError(f"the card of {card.name!r} draws no line for an FPIR of {fpir:g} among {faces:,} faces; {finest}")
+    line: Threshold = kept[0] if kept else offered[-1]
+    return said, OpenSetLine(line.cosine, line.low, line.high, line.far, min(1.0, line.far * faces))
+
+
+def _likely(cosine: float, face: GalleryFace, said: PairCalibration, line: OpenSetLine, faces: int) -> Likely:
+    before = np.log(said.prior / (1 - said.prior))
+    odds = said.slope * cosine + said.intercept - before - np.log(faces)  # 1 face of `faces`, or nobody: odds of 1 to `faces` for each
+    probability = float(1 / (1 + np.exp(-np.clip(odds, -60, 60))))
+    return Likely(round(cosine, 4), round(probability, 6), cosine >= line.cosine, face.image, face.face, face.box, face.score)
+
+
+def _sought(face: Face, likely: list[Likely]) -> Sought:
+    return Sought(face.image, face.index, face.box, face.score, FOUND if likely[0].reaches else NOBODY, tuple(likely))

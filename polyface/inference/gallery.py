@@ -1,0 +1,213 @@
+"""A gallery: faces as vectors in a folder, in shards that are checked whenever they are read.
+
+DIR/gallery.json names the model, the detector, and every shard with its sha256. A shard, DIR/00000.npz, holds arrays, none of them pickled:
+
+    names [n], faces int32 [n]      whose face each row is: the picture, and the number of the face on it, the foremost first
+    boxes float32 [n, 4]            (x0, y0, x1, y1) in pixels of the upright picture;  scores float32 [n]: the detector's
+    embeddings float32 [n, d]       of unit length
+    pictures [p]                    all that were looked at;  refused [r] and reasons [r]: those of them that could not be read
+    network                         the sha256 of the network's ONNX file
+
+A shard counts once gallery.json names it, which is written after it.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from polyface import files
+from polyface.errors import RequestError
+from polyface.images.detect import Detector
+from polyface.inference.engine import Engine
+from polyface.strict import strict
+from polyface.tasks.kinds import Embedding
+
+MANIFEST = "gallery.json"
+VERSION = 1
+"""The format of a gallery; raised when a reader of the old one would misread the new one."""
+
+UNIT = 1e-3
+"""By how much the length of a vector may differ from 1."""
+
+
+class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    file: str
+    sha256: str
+    pictures: int
+    faces: int
+    refused: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """gallery: the version of the format. model: as answers name it; network, detector_sha256: hashes of their files, the latter empty for OpenCV's cascade."""
+
+    gallery: int = VERSION
+    model: str
+    network: str
+    detector: str
+    detector_sha256: str = ""
+    dimension: int
+    shards: tuple[ShardEntry, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """The arrays of a shard."""
+
+    names: np.ndarray
+    faces: np.ndarray
+    boxes: np.ndarray = field(repr=False)
+    scores: np.ndarray = field(repr=False)
+    embeddings: np.ndarray = field(repr=False)
+    pictures: np.ndarray = field(repr=False)
+    refused: np.ndarray
+    reasons: np.ndarray
+
+
+@dataclass(frozen=True)
+class GalleryFace:
+    """A face of a gallery: of which picture, its number on it, where, and how sure the detector was."""
+
+    image: str
+    face: int
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def faces(self) -> int:
+        return sum(entry.faces for entry in self.manifest.shards)
+
+    def shards(self) -> Iterator[Shard]:
+        """Each shard, checked. Raises RequestError naming the file, and the row, that is not as it was written."""
+        return (_read(self.folder / entry.file, entry, self.manifest) for entry in self.manifest.shards)
+
+    def faces_at(self, rows: Iterable[int]) -> dict[int, GalleryFace]:
+        """Faces by their rows, counted over all shards; no shard is read twice."""
+        wanted, found, start = sorted(set(rows)), {}, 0
+        for entry in self.manifest.shards:
+            inside = [row for row in wanted if start <= row < start + entry.faces]
+            if inside:
+                faces = faces_of(_read(self.folder / entry.file, entry, self.manifest))
+                found.update({row: faces[row - start] for row in inside})
+            start += entry.faces
+        return found
+
+
+def open_gallery(folder: Path, engine: Engine) -> Gallery:
+    """The gallery in a folder, of this network. Raises RequestError where there is none, a shard is missing, or another network or version made it."""
+    gallery = Gallery(folder, _read_manifest(folder / MANIFEST))
+    made, known = gallery.manifest, manifest_of(engine, None)
+    if (made.network, made.dimension) != (known.network, known.dimension):
+        raise RequestError(f"{folder / MANIFEST}: made by the model {made.model}, whose vectors say nothing beside those of {known.model}")
+    for entry in made.shards:
+        if not (folder / entry.file).is_file():
+            raise RequestError(f"{folder / entry.file}: missing, of the {len(made.shards)} shards of this gallery")
+    return gallery
+
+
+def manifest_of(engine: Engine, detector: Detector | None) -> Manifest:
+    """What a new gallery of this network and detector says. Raises RequestError for a model that does not answer who somebody is."""
+    task = embedding_task(engine)
+    name, sha256 = (detector.name, detector.sha256) if detector is not None else ("", "")
+    return Manifest(model=engine.label, network=engine.sha256, detector=name, detector_sha256=sha256, dimension=task.dimension)
+
+
+def embedding_task(engine: Engine) -> Embedding:
+    """Raises RequestError for a model that does not answer who somebody is."""
+    task = next((task for task in engine.tasks if isinstance(task, Embedding)), None)
+    if task is None:
+        raise RequestError(f"the model {engine.card.name!r} does not answer who somebody is")
+    return task
+
+
+def add_shard(folder: Path, manifest: Manifest, shard: Shard) -> Manifest:
+    """Write a shard, then the gallery.json that names it, which is returned. The same arrays give the same bytes."""
+    content = io.BytesIO()
+    np.savez(content, **vars(shard), network=np.array(manifest.network))
+    written = content.getvalue()
+    file = f"{len(manifest.shards):05d}.npz"
+    files.write_atomically(folder / file, written)
+    sha256 = hashlib.sha256(written).hexdigest()
+    entry = ShardEntry(file=file, sha256=sha256, pictures=len(shard.pictures), faces=len(shard.names), refused=len(shard.refused))
+    manifest = msgspec.structs.replace(manifest, shards=(*manifest.shards, entry))
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    files.write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+
+
+def faces_of(shard: Shard) -> list[GalleryFace]:
+    rows = zip(shard.names, shard.faces, shard.boxes, shard.scores, strict=True)
+    return [GalleryFace(str(name), int(face), tuple(round(float(side), 2) for side in box), round(float(score), 4)) for name, face, box, score in rows]  # type: ignore[arg-type]
+
+
+def wrong_vector(embeddings: np.ndarray) -> tuple[int, str] | None:
+    """The first row of [n, d] that is not of unit length, and what it is; None where all are."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    bad = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT))
+    if not len(bad):
+        return None
+    row = int(bad[0])
+    return row, "a vector that is not finite" if not np.isfinite(lengths[row]) else f"a vector of length {lengths[row]:.4g}, not 1"
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        tree = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); `polyface embed PATH... --out {path.parent}` makes a gallery") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: no JSON ({error})") from error
+    version = tree.get("gallery") if isinstance(tree, dict) else None
+    if type(version) is not int:
+        raise RequestError(f"{path}: not of a gallery (its key 'gallery' must hold the version of the format)")
+    if version != VERSION:
+        raise RequestError(f"{path}: a gallery of format {version}; this polyface reads format {VERSION}")
+    return strict(tree, Manifest, str(path))
+
+
+KINDS = {"names": "U", "faces": "int32", "boxes": "float32", "scores": "float32", "embeddings": "float32", "pictures": "U", "refused": "U", "reasons": "U"}
+"""What each array of a shard holds; U: words."""
+
+
+def _read(path: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise RequestError(f"{path}: not the bytes that {MANIFEST} names: cut, changed, or of another gallery ({len(content):,} bytes)")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in (*KINDS, "network")}
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path}: not a shard of a gallery ({error})") from error
+    network = str(found.pop("network"))
+    if network != manifest.network:
+        raise RequestError(f"{path}: made by the network {network[:12]}, the gallery by {manifest.network[:12]}")
+    rows = {"pictures": entry.pictures, "refused": entry.refused, "reasons": entry.refused}
+    widths = {"boxes": (4,), "embeddings": (manifest.dimension,)}
+    for name, array in found.items():
+        expected = (rows.get(name, entry.faces), *widths.get(name, ()))
+        if KINDS[name] not in (array.dtype.kind, array.dtype.name) or array.shape != expected:
+            raise RequestError(f"{path}: {name} is {array.dtype} of shape {list(array.shape)}, {KINDS[name]} of {list(expected)} is needed")
+    shard = Shard(**found)
+    wrong = wrong_vector(shard.embeddings)
+    if wrong is not None:
+        row, what = wrong
+        raise RequestError(f"{path}, row {row} ({shard.names[row]}, face {shard.faces[row]}): {what}")
+    return shard

@@ -1,0 +1,96 @@
+"""A contact sheet: the people of a gallery, each with their faces, as one HTML file that opens anywhere."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from polyface import page
+from polyface.errors import InputError
+from polyface.images import geometry, read
+from polyface.images.sources import source_of
+from polyface.inference.gallery import GalleryFace
+from polyface.inference.people import People
+
+SIDE, ROOM = 96, 1.4
+"""The side of a face's picture in pixels, and how many times its box that shows."""
+SHOWN, SHOWN_ALONE = 40, 200
+"""Faces of one person, and people of a single face, that a sheet shows; it says how many more there are."""
+
+
+def contact_sheet(people: People) -> tuple[str, list[str]]:
+    """The page, and why faces have no picture on it: of those, the files are gone, or changed."""
+    groups = [(number, person.faces[:SHOWN], person) for number, person in enumerate(people.people, 1)]
+    alone = [person.faces[0] for person in people.alone[:SHOWN_ALONE]]
+    pictures, refused = _pictures([face for _, faces, _ in groups for face in faces] + alone)
+    body = page.render(
+        BODY,
+        people=people,
+        words=people.in_words(),
+        groups=[(number, [_cell(face, pictures) for face in faces], person, len(person.faces) - len(faces)) for number, faces, person in groups],
+        alone=[_cell(face, pictures) for face in alone],
+        more_alone=len(people.alone) - len(alone),
+        side=SIDE,
+    )
+    return page.page("People", body, STYLE), refused
+
+
+def _cell(face: GalleryFace, pictures: Mapping[GalleryFace, str]) -> dict[str, object]:
+    return {"image": face.image, "name": Path(face.image).name, "face": face.face, "picture": pictures.get(face, "")}
+
+
+def _pictures(faces: list[GalleryFace]) -> tuple[dict[GalleryFace, str], list[str]]:
+    """{face: data URI}; each photograph is opened once."""
+    by_image: dict[str, list[GalleryFace]] = {}
+    for face in faces:
+        by_image.setdefault(face.image, []).append(face)
+    found, refused = {}, []
+    for image, its_faces in by_image.items():
+        try:
+            pixels = read.decode(source_of(image).read(), image)
+        except InputError as error:
+            refused.append(str(error))
+            continue
+        for face in its_faces:
+            found[face] = page.picture(geometry.warp(pixels, _to_square(face.box), (SIDE, SIDE)), quality=80)
+    return found, refused
+
+
+def _to_square(box: tuple[float, float, float, float]) -> np.ndarray:
+    """Picture -> the square about a box."""
+    x0, y0, x1, y1 = box
+    scale = SIDE / (ROOM * max(x1 - x0, y1 - y0, 1.0))
+    return np.array([[scale, 0.0, SIDE / 2 - scale * (x0 + x1) / 2], [0.0, scale, SIDE / 2 - scale * (y0 + y1) / 2]])
+
+
+BODY = """\
+{% macro sheet(cells) %}
+<ul class="faces">
+{% for cell in cells %}
+<li title="{{ cell.image }}, face {{ cell.face }}">{% if cell.picture -%}
+<img src="{{ cell.picture }}" width="{{ side }}" height="{{ side }}" alt="{{ cell.name }}, face {{ cell.face }}" loading="lazy">
+{%- else %}<span class="gone">{{ cell.name }}</span>{% endif %}</li>
+{% endfor %}
+</ul>
+{% endmacro %}
+<p>{{ words }}</p>
+<p class="quiet">By the model <b>{{ people.model }}</b>. Nobody named anybody: a group is what the model takes for one person, and may hold several, or a part of one.
+Identifying people who did not agree to it is not what this is for.</p>
+{% for number, cells, person, more in groups %}
+<h2 id="person-{{ number }}">Person {{ number }} <span>{{ "{:,}".format(person.faces|length) }} faces, likeness {{ "%.2f"|format(person.likeness) }}</span></h2>
+{{ sheet(cells) }}
+{% if more %}<p class="quiet">and {{ "{:,}".format(more) }} more</p>{% endif %}
+{% endfor %}
+{% if alone %}
+<h2>Alone <span>{{ "{:,}".format(people.alone|length) }} faces that are like no other</span></h2>
+{{ sheet(alone) }}
+{% if more_alone %}<p class="quiet">and {{ "{:,}".format(more_alone) }} more</p>{% endif %}
+{% endif %}
+"""
+
+STYLE = """\
+h2 span { font-size: .875rem; font-weight: 400; color: var(--quiet); margin-left: .5rem; }
+.faces { list-style: none; padding: 0; max-width: none; display: flex; flex-wrap: wrap; gap: .35rem; }
+.faces img, .gone { display: block; width: 96px; height: 96px; border-radius: .35rem; background: var(--shade); }
+.gone { padding: .4rem; font-size: .7rem; line-height: 1.2; color: var(--quiet); overflow: hidden; }
+"""

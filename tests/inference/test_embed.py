@@ -1,0 +1,327 @@
+import hashlib
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from polyface import cli
+from polyface.errors import RequestError, RunError
+from polyface.images import align
+from polyface.images.detect import Face
+from polyface.images.sources import find_sources
+from polyface.inference import card as cards
+from polyface.inference.analyze import Analyzer
+from polyface.inference.embed import embed
+from polyface.inference.gallery import Gallery, faces_of, open_gallery
+from polyface.tasks import Embedding
+
+SIZE = 16
+
+
+@dataclass(frozen=True)
+class Colours:
+    """A network whose vector is the mean colour of the crop and the three after it, of unit length; `length` is what it makes of that."""
+
+    card: cards.Card
+    sha256: str = "c" * 64
+    length: float = 1.0
+    label = "colours@cccccccccccc"
+    tasks = (Embedding("identity", "Who?", dimension=6),)
+    crop = align.Crop().scaled(SIZE)
+
+    def chosen(self, names: list[str]) -> tuple[Embedding, ...]:
+        return self.tasks
+
+    def run(self, crops: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+        colours = np.concatenate([crops.mean((1, 2)), crops[:, :8].mean((1, 2))], 1) + 1
+        return {"identity": (self.length * colours / np.linalg.norm(colours, axis=1, keepdims=True)).astype(np.float32)}
+
+
+class Quarters:
+    """Finds a face in every quarter of a picture that is not black in its middle."""
+
+    name, sha256 = "quarters", "d" * 64
+
+    def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        return [self.detect(image) for image in images]
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        h, w = image.shape[0] / 2, image.shape[1] / 2
+        boxes = [(x, y, x + w, y + h) for x in (0, w) for y in (0, h) if image[int(y + h / 2), int(x + w / 2)].any()]
+        return [Face(box, align.points_of_box(np.array(box)), 0.9) for box in boxes]
+
+
+def colours(**changed: object) -> Colours:
+    identity = cards.entry_of_task(Colours.tasks[0])
+    card = cards.Card(name="colours", created="2026-11-28", crop=cards.entry_of_crop(Colours.crop), tasks={"identity": identity})
+    return Colours(card, **changed)  # type: ignore[arg-type]
+
+
+def looking(**changed: object) -> Analyzer:
+    return Analyzer(colours(**changed), Quarters())  # type: ignore[arg-type]
+
+
+def draw(folder: Path, count: int, first: int = 0) -> None:
+    """Pictures of number % 5 coloured quarters (none: black); number 3 is broken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        picture = np.zeros((24, 32, 3), np.uint8)
+        for quarter in range(number % 5):
+            y, x = quarter % 2 * 12, quarter // 2 * 16
+            picture[y : y + 12, x : x + 16] = np.random.default_rng([number, quarter]).integers(1, 256, 3)
+        assert cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
+    if first <= 3 < first + count:
+        (folder / "003.png").write_bytes(b"<html>")
+
+
+def run(folder: Path, out: Path, shard: int = 4, **changed: object):
+    return embed(looking(**changed), find_sources([folder])[0], out, shard_pictures=shard)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_gallery_holds_what_analyze_finds(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 11)
+    done = run(tmp_path / "p", tmp_path / "g")
+    rows = [face for shard in done.gallery.shards() for face in faces_of(shard)]
+    vectors = np.concatenate([shard.embeddings for shard in done.gallery.shards()])
+    at = 0
+    for answers in looking().analyze_many(sorted((tmp_path / "p").iterdir()), ["identity"]):
+        for face in answers.faces:
+            assert (rows[at].image, rows[at].face, rows[at].box, rows[at].score) == (face.image, face.index, face.box, face.score)
+            colour = cv2.imread(face.image)[int(face.box[1]) + 6, int(face.box[0]) + 8, ::-1].astype(float) + 1
+            assert vectors[at, :3] @ colour > 0
+            at += 1
+    assert at == len(rows) == done.faces == done.gallery.faces == 1 + 2 + 4 + 0 + 1 + 2 + 3 + 4 + 0
+    assert (done.pictures, len(done.refused)) == (11, 1) and "003.png: a web page" in done.refused[0]
+    shard = next(done.gallery.shards())
+    assert [Path(str(name)).name for name in shard.pictures] == ["000.png", "001.png", "002.png", "003.png"]
+    assert [Path(str(name)).name for name in shard.refused] == ["003.png"]
+    manifest = json.loads((tmp_path / "g" / "gallery.json").read_bytes())
+    assert (manifest["network"], manifest["detector"], len(manifest["shards"])) == ("c" * 64, "quarters", 3)
+    for entry in manifest["shards"]:
+        assert hashlib.sha256((tmp_path / "g" / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
+
+
+def test_pictures_are_added_without_touching_what_is_there(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 6)
+    run(tmp_path / "p", tmp_path / "g")
+    before = contents(tmp_path / "g")
+    again = run(tmp_path / "p", tmp_path / "g")
+    assert (again.pictures, again.faces) == (0, 0) and contents(tmp_path / "g") == before
+    assert len(again.refused) == 1  # what was refused is said again
+    draw(tmp_path / "p", 5, first=6)
+    more = run(tmp_path / "p", tmp_path / "g")
+    after = contents(tmp_path / "g")
+    assert more.pictures == 5 and sorted(set(after) - set(before)) == ["00002.npz", "00003.npz"]
+    assert all(after[name] == before[name] for name in before if name.endswith(".npz"))
+    assert sum(len(shard.pictures) for shard in more.gallery.shards()) == 11
+
+
+CHILD = """
+import sys; sys.path.insert(0, sys.argv[1])
+import test_embed
+from pathlib import Path
+from polyface.images.sources import find_sources
+from polyface.inference.embed import embed
+def report(done, total=None, more=""): print(done, flush=True)
+embed(test_embed.looking(), find_sources([sys.argv[2]])[0], Path(sys.argv[3]), report, shard_pictures=4)
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_leaves_the_bytes_of_one_that_was_not(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 30)
+    run(tmp_path / "p", tmp_path / "whole")
+    out, chance, kept, killed = tmp_path / "g", random.Random(), {}, 0
+    for attempt in range(30):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path / "p"), str(out)], stdout=subprocess.PIPE)
+        for _ in range(chance.randint(1, 11) if attempt < 4 else 99):
+            if not child.stdout.readline():
+                break
+        else:
+            time.sleep(chance.uniform(0, 0.01))
+            os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+        manifest = json.loads((out / "gallery.json").read_bytes())
+        for entry in manifest["shards"]:
+            place = (out / entry["file"]).stat()
+            assert kept.setdefault(entry["file"], (place.st_ino, place.st_mtime_ns)) == (place.st_ino, place.st_mtime_ns)  # no shard is written twice
+        if child.returncode == 0:
+            break
+        assert child.returncode == -signal.SIGKILL
+        killed += 1
+    assert killed and contents(out) == contents(tmp_path / "whole")
+
+
+def test_what_a_killed_run_left_half_done_is_swept_away(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 6)
+    run(tmp_path / "p", tmp_path / "g")
+    whole = contents(tmp_path / "g")
+    manifest = json.loads(whole["gallery.json"])
+    manifest["shards"].pop()
+    (tmp_path / "g" / "gallery.json").write_text(json.dumps(manifest))
+    (tmp_path / "g" / "00001.npz").write_bytes(b"half")
+    (tmp_path / "g" / ".00002.npz.x1y2").write_bytes(b"ha")
+    run(tmp_path / "p", tmp_path / "g")
+    assert contents(tmp_path / "g") == whole
+
+
+def test_two_runs_do_not_write_to_one_gallery(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 2)
+    said = []
+
+    def other(*_: object, **__: object) -> None:
+        with pytest.raises(RequestError, match="another run is writing to it"):
+            run(tmp_path / "p", tmp_path / "g")
+        said.append(True)
+
+    embed(looking(), find_sources([tmp_path / "p"])[0], tmp_path / "g", other)
+    assert said
+
+
+def test_another_model_or_detector_does_not_add_to_a_gallery(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 2)
+    run(tmp_path / "p", tmp_path / "g")
+    with pytest.raises(RequestError, match=r"gallery\.json: made by the model colours@cccccccccccc, whose vectors say nothing"):
+        run(tmp_path / "p", tmp_path / "g", sha256="e" * 64)
+    analyzer = looking()
+    analyzer.detector.sha256 = "f" * 64
+    with pytest.raises(RequestError, match="its faces were found by quarters@dddddddddddd, not by quarters@ffffffffffff"):
+        embed(analyzer, find_sources([tmp_path / "p"])[0], tmp_path / "g")
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "00000.npz").write_bytes(b"mine")
+    draw(tmp_path / "p", 2)
+    with pytest.raises(RequestError, match=r"holds 00000\.npz and no gallery\.json"):
+        run(tmp_path / "p", tmp_path / "g")
+    assert contents(tmp_path / "g") == {"00000.npz": b"mine"}
+
+
+@pytest.mark.parametrize(("length", "said"), [(2.0, "a vector of length 2, not 1"), (np.nan, "a vector that is not finite")])
+def test_a_vector_without_direction_is_never_written(tmp_path: Path, length: float, said: str) -> None:
+    draw(tmp_path / "p", 2)
+    with pytest.raises(RunError, match=rf"001\.png, face 0: .* gave it {said}"):
+        run(tmp_path / "p", tmp_path / "g", length=length)
+    assert open_gallery(tmp_path / "g", colours()).faces == 0
+
+
+def rewritten(folder: Path, file: str = "00001.npz", **changed: np.ndarray) -> None:
+    """Another shard in place of one, with its checksum."""
+    with np.load(folder / file) as arrays:
+        content = io.BytesIO()
+        np.savez(content, **{name: changed.get(name, arrays[name]) for name in arrays})
+    (folder / file).write_bytes(content.getvalue())
+    manifest = json.loads((folder / "gallery.json").read_bytes())
+    for entry in manifest["shards"]:
+        if entry["file"] == file:
+            entry["sha256"] = hashlib.sha256(content.getvalue()).hexdigest()
+    (folder / "gallery.json").write_text(json.dumps(manifest))
+
+
+def _changed(folder: Path, what: str) -> None:
+    shard, manifest = folder / "00001.npz", json.loads((folder / "gallery.json").read_bytes())
+    with np.load(shard) as arrays:
+        vectors = arrays["embeddings"].copy()
+    if what == "missing":
+        shard.unlink()
+    elif what == "cut":
+        shard.write_bytes(shard.read_bytes()[:-100])
+    elif what == "swapped":
+        shard.write_bytes((folder / "00000.npz").read_bytes())
+    elif what in ("nan", "long", "zero"):
+        vectors[2] = {"nan": np.nan, "long": 7, "zero": 0}[what]
+        rewritten(folder, embeddings=vectors)
+    elif what == "narrow":
+        rewritten(folder, embeddings=vectors[:, :5])
+    elif what == "few":
+        rewritten(folder, embeddings=vectors[1:])
+    elif what == "double":
+        rewritten(folder, embeddings=vectors.astype(np.float64))
+    elif what == "network":
+        rewritten(folder, network=np.array("e" * 64))
+    elif what == "version":
+        (folder / "gallery.json").write_text(json.dumps(manifest | {"gallery": 2}))
+    elif what == "key":
+        (folder / "gallery.json").write_text(json.dumps(manifest | {"detektor": "x"}))
+    elif what == "card":
+        (folder / "gallery.json").write_text('{"polyface": 1}')
+    elif what == "half":
+        (folder / "gallery.json").write_text('{"gallery": 1,')
+    elif what == "none":
+        (folder / "gallery.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("missing", r"00001\.npz: missing, of the 2 shards"),
+        ("cut", r"00001\.npz: not the bytes that gallery\.json names"),
+        ("swapped", r"00001\.npz: not the bytes that gallery\.json names"),
+        ("nan", r"00001\.npz, row 2 \(.*006\.png, face 1\)|00001\.npz, row 2 \(.*, face \d\): a vector that is not finite"),
+        ("long", r"00001\.npz, row 2 \(.*, face \d\): a vector of length 17\.15, not 1"),
+        ("zero", r"00001\.npz, row 2 \(.*, face \d\): a vector of length 0, not 1"),
+        ("narrow", r"00001\.npz: embeddings is float32 of shape \[\d+, 5\], float32 of \[\d+, 6\] is needed"),
+        ("few", r"00001\.npz: embeddings is float32 of shape"),
+        ("double", r"00001\.npz: embeddings is float64"),
+        ("network", r"00001\.npz: made by the network eeeeeeeeeeee, the gallery by cccccccccccc"),
+        ("version", r"gallery\.json: a gallery of format 2; this polyface reads format 1"),
+        ("key", r"gallery\.json: unknown key 'detektor'; did you mean 'detector'"),
+        ("card", r"gallery\.json: not of a gallery"),
+        ("half", r"gallery\.json: no JSON"),
+        ("none", r"gallery\.json: cannot be read"),
+    ],
+)
+def test_a_gallery_that_is_not_whole_is_refused_by_file_and_row(tmp_path: Path, what: str, said: str) -> None:
+    draw(tmp_path / "p", 8)
+    run(tmp_path / "p", tmp_path / "g")
+    _changed(tmp_path / "g", what)
+    with pytest.raises(RequestError, match=said) as error:
+        list(open_gallery(tmp_path / "g", colours()).shards())
+    assert "\n" not in str(error.value)
+
+
+def test_faces_are_found_by_their_rows(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 9)
+    gallery = run(tmp_path / "p", tmp_path / "g").gallery
+    rows = [face for shard in gallery.shards() for face in faces_of(shard)]
+    assert Gallery(gallery.folder, gallery.manifest).faces_at([7, 0, len(rows) - 1, 7]) == {row: rows[row] for row in (0, 7, len(rows) - 1)}
+
+
+def test_the_command_embeds_lists_what_is_bad_and_goes_on(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    portrait = pytest.importorskip("skimage.data").astronaut()
+    (tmp_path / "p").mkdir()
+    assert cv2.imwrite(str(tmp_path / "p" / "astronaut.jpg"), cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
+    (tmp_path / "p" / "broken.jpg").write_bytes(b"<html>")
+    command = ["embed", str(tmp_path / "p"), str(tmp_path / "gone.tar"), "--out", str(tmp_path / "g"), "--model", str(model)]
+    assert cli.run(command) == 1
+    said = capsys.readouterr()
+    assert (
+        said.out == ""
+        and "1 faces on 2 new pictures" in said.err
+        and "broken.jpg: a web page" in said.err
+        and "gone.tar: no such" in said.err
+        and "2 refused" in said.err
+    )
+    assert cli.run(command) == 1
+    assert "0 faces on 0 new pictures" in capsys.readouterr().err
+    assert cli.run(["embed", str(tmp_path / "gone.tar"), "--out", str(tmp_path / "h"), "--model", str(model)]) == 2
+    assert not (tmp_path / "h").exists()
+
+
+def test_embedding_loads_no_torch() -> None:
+    code = "import polyface.inference.embed, polyface.images.sources, polyface.inference.nearest, sys; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"

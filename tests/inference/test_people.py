@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyface import tasks
+from polyface.errors import RequestError
+from polyface.inference import card as cards
+from polyface.inference.gallery import Gallery, Shard, add_shard, manifest_of
+from polyface.inference.people import connected, joining_line, mutual, people
+from polyface.tasks import Embedding
+
+pytest.importorskip("scipy")
+
+LINES = tuple(cards.Threshold(far=far, cosine=cosine) for far, cosine in ((0.01, 0.3), (0.001, 0.5), (1e-4, 0.7)))
+
+
+class Engine:
+    sha256, label, tasks = "a" * 64, "knows@aaaaaaaaaaaa", (Embedding("identity", "Who?", dimension=3),)
+
+    def __init__(self, card: cards.Card):
+        self.card = card
+
+
+@pytest.fixture
+def engine(card: cards.Card) -> Engine:
+    return Engine(cards.with_calibration(card, {"identity": cards.PairCalibration(slope=10.0, intercept=-2.0, different=0.05, frr=0.01)}, LINES))
+
+
+def gallery_of(folder: Path, engine: Engine, degrees: list[list[float]]) -> Gallery:
+    """Faces on a circle, a shard for each list; those on one place of two lists are on one picture."""
+    manifest = manifest_of(engine, None)
+    for angles in degrees:
+        turned, count, none = np.radians(angles), len(angles), np.array([], str)
+        vectors = np.stack([np.cos(turned), np.sin(turned), np.zeros(count)], 1).astype(np.float32)
+        names = np.array([f"/g/{row}.jpg" for row in range(count)], str)
+        arrays = (names, np.full(count, len(manifest.shards), np.int32), np.zeros((count, 4), np.float32), np.ones(count, np.float32))
+        manifest = add_shard(folder, manifest, Shard(*arrays, vectors, names, none, none))
+    return Gallery(folder, manifest)
+
+
+def test_a_chain_of_alike_faces_is_one_person_and_the_rest_are_alone(engine: Engine, tmp_path: Path) -> None:
+    found = people(gallery_of(tmp_path, engine, [[0, 40, 180], [80, 270]]), engine, far=1e-4)  # cosine 0.7 is 45.6 degrees
+    (person,) = found.people
+    assert [(face.image, face.face) for face in person.faces] == [("/g/1.jpg", 0), ("/g/0.jpg", 0), ("/g/0.jpg", 1)]  # the middle of the chain first
+    assert person.likeness == pytest.approx(np.cos(np.radians(40)), abs=1e-4)
+    assert [each.faces[0].image for each in found.alone] == ["/g/2.jpg", "/g/1.jpg"]
+    assert (found.cosine, found.far, found.faces) == (0.7, 1e-4, 5)
+    assert found.rows()[0] == {"person": 1, "faces": 3, "pictures": 2, "likeness": person.likeness, "most typical": "/g/1.jpg"}
+
+
+def test_a_coarser_line_joins_more(engine: Engine, tmp_path: Path) -> None:
+    gallery = gallery_of(tmp_path, engine, [[0, 50, 120, 121]])
+    assert [len(person.faces) for person in people(gallery, engine, far=1e-4).people] == [2]
+    assert [len(person.faces) for person in people(gallery, engine, far=0.001).people] == [2, 2]
+    assert [len(person.faces) for person in people(gallery, engine, far=0.01).people] == [4]
+
+
+def test_new_photographs_join_the_people_that_are_there(engine: Engine, tmp_path: Path) -> None:
+    before = people(gallery_of(tmp_path / "a", engine, [[0, 10, 90, 100]]), engine)
+    after = people(gallery_of(tmp_path / "b", engine, [[0, 10, 90, 100], [5, 200]]), engine)
+    assert sorted(len(person.faces) for person in before.people) == [2, 2]
+    assert sorted(len(person.faces) for person in after.people) == [2, 3] and len(after.alone) == 1
+
+
+@pytest.mark.parametrize(("faces", "far"), [(1, 0.01), (100, 0.01), (101, 0.001), (1000, 0.001), (5000, 1e-4), (10**6, 1e-4)])
+def test_the_line_joins_less_than_one_wrong_face_on_average(engine: Engine, faces: int, far: float) -> None:
+    assert joining_line(engine.card, tasks.identity, faces).far == far
+
+
+def test_a_rate_that_the_card_does_not_offer_is_refused(engine: Engine, card: cards.Card) -> None:
+    with pytest.raises(RequestError, match=r"no line for a rate of 0\.5"):
+        joining_line(engine.card, tasks.identity, 5, 0.5)
+    with pytest.raises(RequestError, match="run `polyface calibrate"):
+        joining_line(card, tasks.identity, 5)
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 9999), faces=st.integers(1, 12), nearest=st.integers(1, 4), levels=st.integers(1, 9))
+def test_mutual_pairs_and_groups_are_those_of_the_definition(seed: int, faces: int, nearest: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairs = [(a, b) for a in range(faces) for b in range(a + 1, faces) if rng.random() < 0.5]
+    scores = rng.integers(0, levels, len(pairs)) / 10  # ties
+    i, j = np.array(pairs, np.int64).reshape(-1, 2).T
+    kept = mutual(faces, i, j, scores, nearest)
+
+    def among(face: int, score: float) -> bool:
+        better = sum(other > score for pair, other in zip(pairs, scores, strict=True) if face in pair)
+        return better < nearest
+
+    expected = [(a, b) for (a, b), score in zip(pairs, scores, strict=True) if among(a, score) and among(b, score)]
+    assert list(zip(kept[0].tolist(), kept[1].tolist(), strict=True)) == expected
+    group = list(range(faces))
+    for a, b in expected * faces:
+        group[a] = group[b] = min(group[a], group[b])
+    found = connected(faces, kept[0], kept[1])
+    assert [[found[a] == found[b] for b in range(faces)] for a in range(faces)] == [[group[a] == group[b] for b in range(faces)] for a in range(faces)]
