@@ -38,7 +38,8 @@ def embed(
         terminal.say(reason)
     refusals = len(refused) + len(done.refused)
     terminal.say(
-        f"{done.faces:,} faces on {done.pictures:,} new pictures, {done.rate:.1f} pictures/s"
+        f"{done.faces:,} faces on {done.pictures:,} new pictures"
+        + (f", {done.rate:.1f} pictures/s" if done.pictures else "")
         + (f"; {refusals:,} refused" if refusals else "")
         + f"; {done.gallery.faces:,} faces of {sum(entry.pictures for entry in done.gallery.manifest.shards):,} pictures in {out}"
     )

@@ -87,8 +87,8 @@ def _listed(path: Path) -> tuple[list[Source], list[InputError]]:
             sources.append(_of_file(file))
         else:
             refused.append(InputError(f"{path}, line {number}: no such file: {name}"))
-    if not sources and not refused:
-        refused.append(InputError(f"{path}: names no pictures"))
+    if not sources:  # no list of paths at all: one line, whatever it is
+        refused = [InputError(f"{path}: names no pictures" if not refused else str(refused[0]) + ", nor do its other lines name one")]
     return sources, refused
 
 

@@ -76,11 +76,15 @@ BODY = """\
 <p>{{ words }}</p>
 <p class="quiet">By the model <b>{{ people.model }}</b>. Nobody named anybody: a group is what the model takes for one person, and may hold several, or a part of one.
 Identifying people who did not agree to it is not what this is for.</p>
+<div class="people">
 {% for number, cells, person, more in groups %}
-<h2 id="person-{{ number }}">Person {{ number }} <span>{{ "{:,}".format(person.faces|length) }} faces, likeness {{ "%.2f"|format(person.likeness) }}</span></h2>
+<section>
+<h2>Person {{ number }} <span>{{ "{:,}".format(person.faces|length) }} faces, likeness {{ "%.2f"|format(person.likeness) }}</span></h2>
 {{ sheet(cells) }}
 {% if more %}<p class="quiet">and {{ "{:,}".format(more) }} more</p>{% endif %}
+</section>
 {% endfor %}
+</div>
 {% if alone %}
 <h2>Alone <span>{{ "{:,}".format(people.alone|length) }} faces that are like no other</span></h2>
 {{ sheet(alone) }}
@@ -89,6 +93,8 @@ Identifying people who did not agree to it is not what this is for.</p>
 """
 
 STYLE = """\
+.people { display: flex; flex-wrap: wrap; gap: 1.2rem 2rem; margin-top: 1.5rem; }
+.people h2 { margin: 0; }
 h2 span { font-size: .875rem; font-weight: 400; color: var(--quiet); margin-left: .5rem; }
 .faces { list-style: none; padding: 0; max-width: none; display: flex; flex-wrap: wrap; gap: .35rem; }
 .faces img, .gone { display: block; width: 96px; height: 96px; border-radius: .35rem; background: var(--shade); }

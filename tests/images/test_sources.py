@@ -74,7 +74,8 @@ def test_what_leads_nowhere_is_refused_by_name_and_line(heap: Path) -> None:
     (heap / "list.txt").write_text("photos/2.jpg\nphotos/gone.jpg\n")
     (heap / "nothing.txt").write_text("\n")
     (heap / "binary.txt").write_bytes(b"\xff\xfe\xfa")
-    sources, refused = find_sources([heap / name for name in ("empty.tar", "cut.rec", "list.txt", "nothing.txt", "binary.txt", "nowhere", "photos/b")])
+    (heap / "pairs.txt").write_text("10 300\nAda 1 2\nBob 1 2\n")
+    sources, refused = find_sources([heap / name for name in ("empty.tar", "cut.rec", "list.txt", "nothing.txt", "binary.txt", "pairs.txt", "nowhere", "photos/b")])
     assert [Path(str(source)).name for source in sources] == ["2.jpg", "3.jpeg"]
     said = "\n".join(map(str, refused))
     expected = (
@@ -82,11 +83,12 @@ def test_what_leads_nowhere_is_refused_by_name_and_line(heap: Path) -> None:
         "cut.rec, record 1, byte 36: cut short",
         "list.txt, line 2: no such file: photos/gone.jpg",
         "nothing.txt: names no",
+        "pairs.txt, line 1: no such file: 10 300, nor do",
         "binary.txt: ",
         "nowhere: no such",
     )
     assert all(each in said for each in expected)
-    assert len(refused) == 6
+    assert len(refused) == 7
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
