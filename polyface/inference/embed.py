@@ -22,11 +22,11 @@ from polyface.inference.compare import vector_of
 from polyface.inference.gallery import MANIFEST, Gallery, Manifest, Shard, add_shard, embedding_task, manifest_of, open_gallery, write_manifest, wrong_vector
 from polyface.terminal import Report
 
-SHARD_PICTURES = 1024
-"""A shard of faces is 2 MB at 512 dimensions, if each picture has one; what a kill costs is less than a minute."""
+SHARD_PICTURES = 512
+"""A shard is 1 MB at 512 dimensions, if each picture has one face; at most so many pictures are looked at again after a kill."""
 
-WRITTEN = re.compile(r"\d{5,}\.npz|\.\d{5,}\.npz\..+")
-"""Shards, and what was to become one when a run was killed."""
+SHARDS, HALF_WRITTEN = re.compile(r"\d{5,}\.npz"), re.compile(r"\.(\d{5,}\.npz|gallery\.json)\..+")
+"""The names of shards, and of what was to become a file when a run was killed."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,13 @@ class _Gathered:
 
 def _started(out: Path, analyzer: Analyzer) -> Manifest:
     """What the gallery says of itself, without what a killed run left half done."""
-    left = [path for path in out.iterdir() if WRITTEN.fullmatch(path.name)]
+    for path in out.iterdir():
+        if HALF_WRITTEN.fullmatch(path.name):
+            path.unlink()
+    shards = [path for path in out.iterdir() if SHARDS.fullmatch(path.name)]
     if not (out / MANIFEST).exists():
-        if left:
-            raise RequestError(f"{out}: holds {left[0].name} and no {MANIFEST}; a gallery starts in an empty folder")
+        if shards:
+            raise RequestError(f"{out}: holds {shards[0].name} and no {MANIFEST}; a gallery starts in an empty folder")
         manifest = manifest_of(analyzer.engine, analyzer.detector)
         write_manifest(out, manifest)
         return manifest
@@ -123,7 +126,7 @@ def _started(out: Path, analyzer: Analyzer) -> Manifest:
     if (manifest.detector, manifest.detector_sha256) != (detector.name, detector.sha256):
         then, now = _named(manifest.detector, manifest.detector_sha256), _named(detector.name, detector.sha256)
         raise RequestError(f"{out / MANIFEST}: its faces were found by {then}, not by {now}")
-    for path in left:
+    for path in shards:  # written, but not named in time: its pictures are looked at again
         if path.name not in {entry.file for entry in manifest.shards}:
             path.unlink()
     return manifest

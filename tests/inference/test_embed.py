@@ -4,8 +4,10 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +132,32 @@ def test_pictures_are_added_without_touching_what_is_there(tmp_path: Path) -> No
     assert sum(len(shard.pictures) for shard in more.gallery.shards()) == 11
 
 
+def test_pictures_in_archives_are_as_those_in_folders(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 9)
+    (tmp_path / "p" / "003.png").unlink()
+    pictures = sorted((tmp_path / "p").iterdir())
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for path in pictures:
+            tar.add(path, path.name)
+    records = [struct.pack("<IfQQ", 0, 0.0, number, 0) + path.read_bytes() for number, path in enumerate(pictures)]
+    (tmp_path / "a.rec").write_bytes(b"".join(struct.pack("<II", 0xCED7230A, len(record)) + record + bytes(-len(record) % 4) for record in records))
+    (tmp_path / "a.txt").write_text("".join(f"p/{path.name}\n" for path in pictures))
+    heaps = [embed(looking(), find_sources([tmp_path / heap])[0], tmp_path / f"of {heap}").gallery for heap in ("p", "a.tar", "a.rec", "a.txt")]
+    expected = next(heaps[0].shards())
+    for gallery in heaps:
+        (shard,) = gallery.shards()
+        assert np.array_equal(shard.embeddings, expected.embeddings) and np.array_equal(shard.boxes, expected.boxes) and len(shard.pictures) == 8
+    assert faces_of(next(heaps[2].shards()))[0].image == str(tmp_path / "a.rec" / "1")
+
+
+def test_progress_is_told_for_every_new_picture(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 6)
+    told = []
+    embed(looking(), find_sources([tmp_path / "p"])[0], tmp_path / "g", lambda done, total=None, more="": told.append((done, total, more)), shard_pictures=4)
+    assert [(done, total) for done, total, _ in told] == [(number, 6) for number in range(1, 7)]
+    assert all(more.endswith(" pictures/s") for _, _, more in told)
+
+
 CHILD = """
 import sys; sys.path.insert(0, sys.argv[1])
 import test_embed
@@ -174,6 +202,7 @@ def test_what_a_killed_run_left_half_done_is_swept_away(tmp_path: Path) -> None:
     (tmp_path / "g" / "gallery.json").write_text(json.dumps(manifest))
     (tmp_path / "g" / "00001.npz").write_bytes(b"half")
     (tmp_path / "g" / ".00002.npz.x1y2").write_bytes(b"ha")
+    (tmp_path / "g" / ".gallery.json.x1y2").write_bytes(b"{")
     run(tmp_path / "p", tmp_path / "g")
     assert contents(tmp_path / "g") == whole
 
