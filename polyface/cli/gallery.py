@@ -21,7 +21,7 @@ def embed(
 
     The vectors are biometric data.
     """
-    from polyface import runtime, terminal
+    from polyface import terminal
     from polyface.images.sources import find_sources
     from polyface.inference.embed import embed
 
@@ -31,7 +31,6 @@ def embed(
         terminal.say(str(refusal))
     if not pictures:
         raise RequestError("no picture to look at")
-    runtime.threads_for_opencv(runtime.processors())
     with terminal.progress("pictures") as report:
         done = embed(analyzer, pictures, out, report)
     for reason in done.refused:
@@ -110,9 +109,10 @@ def people(
 
 def _loaded(model: Path | None, detector: Path | None) -> Any:
     """An analyzer, whose terms are said once a run."""
-    from polyface import terminal
+    from polyface import runtime, terminal
     from polyface.inference import analyze as analysis
 
+    runtime.threads_for_opencv(runtime.processors())
     analyzer = analysis.load(model, detector)
     terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
     return analyzer

@@ -11,6 +11,7 @@ import numpy as np
 
 from polyface.errors import InputError, RequestError, RunError
 from polyface.inference.card import Card, PairCalibration, Threshold
+from polyface.inference.gallery import embedding_task
 from polyface.metrics.calibration import Logistic
 from polyface.tasks.kinds import Embedding
 
@@ -80,9 +81,7 @@ class Comparison:
 
 def compare(analyzer: "Analyzer", a: str | Path | np.ndarray, b: str | Path | np.ndarray, far: float | None = None) -> Comparison:
     """The foremost face of each picture. Raises InputError where a picture has none or cannot be read, RequestError where the card offers no such line."""
-    task = next((task for task in analyzer.engine.tasks if isinstance(task, Embedding)), None)
-    if task is None:
-        raise RequestError(f"the model {analyzer.engine.card.name!r} does not answer who somebody is")
+    task = embedding_task(analyzer.engine)
     said, line = operating_line(analyzer.engine.card, task, far)
     (left, one), (right, other) = (_foremost(analyzer, picture, task) for picture in (a, b))
     length = float(np.linalg.norm(one) * np.linalg.norm(other))

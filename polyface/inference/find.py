@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from polyface.errors import RequestError
+from polyface.errors import RequestError, RunError
 from polyface.images.read import Source
 from polyface.inference.analyze import Analyzer, Face
 from polyface.inference.card import Card, PairCalibration, Threshold
@@ -106,7 +106,8 @@ class Found:
 def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | Source], k: int = 5, fpir: float | None = None) -> Found:
     """The k nearest faces of the gallery for every face on the pictures.
 
-    Raises RequestError where the gallery is empty or not whole, and where the card draws no line for such a rate of strangers taken for somebody (fpir).
+    Raises RequestError where the gallery is empty or not whole, and where the card draws no line for such a rate of strangers taken for somebody (fpir);
+    RunError where the network gave a face no direction.
     """
     task, made = embedding_task(analyzer.engine), gallery.manifest
     if k < 1:
@@ -124,7 +125,7 @@ def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | S
             without.append(answers.image)
     probes = np.array([vector_of(face.answers[task.name]) for face in faces], np.float32).reshape(-1, task.dimension)
     if wrong := wrong_vector(probes):
-        raise RequestError(f"{faces[wrong[0]].image}, face {faces[wrong[0]].index}: the network {analyzer.engine.label} gave it {wrong[1]}")
+        raise RunError(f"{faces[wrong[0]].image}, face {faces[wrong[0]].index}: the network {analyzer.engine.label} gave it {wrong[1]}")
     scores, rows = nearest(probes, (shard.embeddings for shard in gallery.shards()), min(k, gallery.faces))
     known = gallery.faces_at(rows.ravel().tolist())
     sought = [

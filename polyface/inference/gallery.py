@@ -108,20 +108,19 @@ class Gallery:
 def open_gallery(folder: Path, engine: Engine) -> Gallery:
     """The gallery in a folder, of this network. Raises RequestError where there is none, a shard is missing, or another network or version made it."""
     gallery = Gallery(folder, _read_manifest(folder / MANIFEST))
-    made, known = gallery.manifest, manifest_of(engine, None)
-    if (made.network, made.dimension) != (known.network, known.dimension):
-        raise RequestError(f"{folder / MANIFEST}: made by the model {made.model}, whose vectors say nothing beside those of {known.model}")
+    made = gallery.manifest
+    if (made.network, made.dimension) != (engine.sha256, embedding_task(engine).dimension):
+        raise RequestError(f"{folder / MANIFEST}: made by the model {made.model}, whose vectors say nothing beside those of {engine.label}")
     for entry in made.shards:
         if not (folder / entry.file).is_file():
             raise RequestError(f"{folder / entry.file}: missing, of the {len(made.shards)} shards of this gallery")
     return gallery
 
 
-def manifest_of(engine: Engine, detector: Detector | None) -> Manifest:
+def manifest_of(engine: Engine, detector: Detector) -> Manifest:
     """What a new gallery of this network and detector says. Raises RequestError for a model that does not answer who somebody is."""
     task = embedding_task(engine)
-    name, sha256 = (detector.name, detector.sha256) if detector is not None else ("", "")
-    return Manifest(model=engine.label, network=engine.sha256, detector=name, detector_sha256=sha256, dimension=task.dimension)
+    return Manifest(model=engine.label, network=engine.sha256, detector=detector.name, detector_sha256=detector.sha256, dimension=task.dimension)
 
 
 def embedding_task(engine: Engine) -> Embedding:

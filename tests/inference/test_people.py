@@ -18,6 +18,9 @@ LINES = tuple(cards.Threshold(far=far, cosine=cosine) for far, cosine in ((0.01,
 
 
 class Engine:
+    """Of a network and a detector, what a gallery has to know."""
+
+    name = "drawn"
     sha256, label, tasks = "a" * 64, "knows@aaaaaaaaaaaa", (Embedding("identity", "Who?", dimension=3),)
 
     def __init__(self, card: cards.Card):
@@ -31,7 +34,7 @@ def engine(card: cards.Card) -> Engine:
 
 def gallery_of(folder: Path, engine: Engine, degrees: list[list[float]]) -> Gallery:
     """Faces on a circle, a shard for each list; those on one place of two lists are on one picture."""
-    manifest = manifest_of(engine, None)
+    manifest = manifest_of(engine, engine)
     for angles in degrees:
         turned, count, none = np.radians(angles), len(angles), np.array([], str)
         vectors = np.stack([np.cos(turned), np.sin(turned), np.zeros(count)], 1).astype(np.float32)
