@@ -5,7 +5,7 @@ compared with all N faces of the gallery, and so taken for somebody in it at mos
 common.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +114,7 @@ def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | S
         raise RequestError(f"the {k} nearest cannot be asked for")
     if not gallery.faces:
         raise RequestError(f"{gallery.folder}: no face in this gallery")
+    thresholds = analyzer.engine.card.thresholds
     said, line = open_set_line(analyzer.engine.card, task, gallery.faces, fpir)
     faces: list[Face] = []
     without, refused = [], []
@@ -129,7 +130,7 @@ def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | S
     scores, rows = nearest(probes, (shard.embeddings for shard in gallery.shards()), min(k, gallery.faces))
     known = gallery.faces_at(rows.ravel().tolist())
     sought = [
-        _sought(face, [_likely(float(score), known[int(row)], said, line, gallery.faces) for score, row in zip(*best, strict=True)])
+        _sought(face, [_likely(float(score), known[int(row)], said, line, gallery.faces, thresholds) for score, row in zip(*best, strict=True)])
         for face, *best in zip(faces, scores, rows, strict=True)
     ]
     other = (made.detector, made.detector_sha256) != (analyzer.detector.name, analyzer.detector.sha256)
@@ -152,11 +153,25 @@ def open_set_line(card: Card, task: Embedding, faces: int, fpir: float | None = 
     return said, OpenSetLine(line.cosine, line.low, line.high, line.far, min(1.0, line.far * faces))
 
 
-def _likely(cosine: float, face: GalleryFace, said: PairCalibration, line: OpenSetLine, faces: int) -> Likely:
-    before = np.log(said.prior / (1 - said.prior))
-    odds = said.slope * cosine + said.intercept - before - np.log(faces)  # 1 face of `faces`, or nobody: odds of 1 to `faces` for each
-    probability = float(1 / (1 + np.exp(-np.clip(odds, -60, 60))))
+def _likely(cosine: float, face: GalleryFace, said: PairCalibration, line: OpenSetLine, faces: int, thresholds: Sequence[Threshold]) -> Likely:
+    ratio = likelihood_ratio(cosine, said, thresholds)
+    probability = ratio / (ratio + faces)  # 1 face of `faces`, or nobody: odds of 1 to `faces` for each
     return Likely(round(cosine, 4), round(probability, 6), cosine >= line.cosine, face.image, face.face, face.box, face.score)
+
+
+def likelihood_ratio(cosine: float, said: PairCalibration, thresholds: Sequence[Threshold]) -> float:
+    """How many times as often pairs of one person have such a cosine as pairs of two. Never less for a higher cosine.
+
+    The logistic of the card, fitted to all pairs, is flat where few pairs of two people are; from a line on what counts is how many pairs of either kind lie between it
+    and the next, where that is more.
+    """
+    before = np.log(said.prior / (1 - said.prior))
+    ratio = float(np.exp(np.clip(said.slope * cosine + said.intercept - before, -60, 60)))
+    lines = sorted(((line.far, line.tar, line.cosine) for line in thresholds if line.tar is not None), reverse=True)
+    for (far, tar, start), (finer_far, finer_tar, _) in zip(lines, [*lines[1:], (0.0, 0.0, 1.0)], strict=False):
+        if cosine >= start:
+            ratio = max(ratio, (tar - finer_tar) / (far - finer_far))
+    return ratio
 
 
 def _sought(face: Face, likely: list[Likely]) -> Sought:

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from polyface import cli, tasks
 from polyface.errors import RequestError
 from polyface.inference import analyze as analysis
 from polyface.inference import card as cards
-from polyface.inference.find import FOUND, NOBODY, find, open_set_line
+from polyface.inference.find import FOUND, NOBODY, find, likelihood_ratio, open_set_line
 from polyface.inference.gallery import Gallery, Shard, add_shard, manifest_of
 
 SAID = cards.PairCalibration(slope=10.0, intercept=-2.0, different=0.05, frr=0.01)
@@ -90,6 +91,17 @@ def test_probabilities_are_bayes_with_each_face_and_nobody_equally_likely(calibr
     for likely in found.sought[0].nearest:
         ratio = np.exp(10 * likely.cosine - 2)  # of the two densities, as the card has it, whose prior is a half
         assert likely.probability == pytest.approx(ratio * (1 / 4) / (ratio * (1 / 4) + 3 / 4), abs=1e-5)
+
+
+def test_between_lines_what_lies_there_counts_where_the_logistic_is_flat() -> None:
+    lines = [cards.Threshold(far=far, cosine=cosine, tar=tar) for far, cosine, tar in ((0.01, 0.3, 0.5), (0.001, 0.5, 0.3), (1e-4, 0.7, 0.2))]
+    flat = cards.PairCalibration(slope=1.0, intercept=0.0, different=0.05, frr=0.01)
+    expected = {0.2: np.exp(0.2), 0.3: 0.2 / 0.009, 0.49: 0.2 / 0.009, 0.5: 0.1 / 0.0009, 0.7: 0.2 / 0.0001, 1.0: 0.2 / 0.0001}
+    assert {cosine: likelihood_ratio(cosine, flat, lines) for cosine in expected} == pytest.approx(expected)
+    steep = msgspec.structs.replace(flat, slope=30.0, prior=0.25)
+    assert likelihood_ratio(0.5, steep, lines) == pytest.approx(3 * np.exp(15))
+    ratios = [likelihood_ratio(cosine, flat, lines) for cosine in np.linspace(-1, 1, 200)]
+    assert ratios == sorted(ratios)
 
 
 def test_the_line_is_the_coarsest_that_keeps_the_fpir_in_a_gallery_of_its_size(calibrated: cards.Card) -> None:
