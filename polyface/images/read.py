@@ -57,6 +57,20 @@ class Source:
         return str(Path(self.root.label, self.name))
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A picture that somebody sent: its bytes, and the name that it came with, which opens nothing."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+    def read(self) -> bytes:
+        return self.content
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def file_source(path: str | os.PathLike[str]) -> Source:
     path = Path(path)
     return Source(Directory(str(path.parent)), path.name)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 GROUP_PICTURES, GROUP_PIXELS = 16, 24_000_000
 """What is decoded together; three groups are in memory at once, at 3 bytes a pixel."""
 
+Picture = str | Path | read.Source | read.Sent
+"""A picture that is still to be read: a file, one in an archive, or one that somebody sent."""
+
 ON_DRAWINGS = "trained on drawings"
 FIVE = {68: geometry.five_of_68(), 5: np.eye(5)}
 """The five points of an alignment, from a network's own points, by their number."""
@@ -102,7 +105,7 @@ class Analyzer:
     engine: Engine
     detector: detect.Detector
 
-    def analyze(self, picture: str | Path | np.ndarray, tasks: Iterable[str] | None = None) -> list[Face]:
+    def analyze(self, picture: Picture | np.ndarray, tasks: Iterable[str] | None = None) -> list[Face]:
         """The faces of one picture, a file or an array uint8 RGB [H, W, 3], the foremost first. Raises InputError for a picture that cannot be read."""
         opened = _from_array(picture) if isinstance(picture, np.ndarray) else _open(picture)
         answers = self._answer([opened], self.chosen(tasks))[0]
@@ -110,12 +113,12 @@ class Analyzer:
             raise InputError(answers.error)
         return list(answers.faces)
 
-    def analyze_many(self, pictures: Iterable[str | Path | read.Source], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
-        """The answers of each picture, a file or one in an archive, in order, while they come. Raises nothing for one that cannot be read: its answers hold the error."""
+    def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
+        """The answers of each picture, in order, while they come. Raises nothing for a picture that cannot be read: its answers hold the error."""
         chosen = self.chosen(tasks)
         return (answers for group in _decoded_ahead(pictures) for answers in self._answer(group, chosen))
 
-    def compare(self, a: str | Path | np.ndarray, b: str | Path | np.ndarray, far: float | None = None) -> "Comparison":
+    def compare(self, a: Picture | np.ndarray, b: Picture | np.ndarray, far: float | None = None) -> "Comparison":
         """The same person? Of the foremost face of each picture; far: one of the card's rates of false acceptance. Raises InputError where a picture has no face,
         RequestError where the model was not calibrated for that."""
         from polyface.inference.compare import compare
@@ -248,9 +251,9 @@ class _Picture:
     error: str | None = None
 
 
-def _open(picture: str | Path | read.Source) -> _Picture:
+def _open(picture: Picture) -> _Picture:
     name = str(picture)
-    source = picture if isinstance(picture, read.Source) else read.file_source(picture)
+    source = read.file_source(picture) if isinstance(picture, str | Path) else picture
     try:
         return _Picture(name, read.decode(source.read(), name))
     except InputError as error:
@@ -263,9 +266,9 @@ def _from_array(pixels: np.ndarray) -> _Picture:
     return _Picture("", np.ascontiguousarray(pixels))
 
 
-def _decoded_ahead(paths: Iterable[str | Path | read.Source]) -> Iterator[list[_Picture]]:
+def _decoded_ahead(pictures: Iterable[Picture]) -> Iterator[list[_Picture]]:
     """Groups of pictures; while the caller looks at one, a thread decodes the next."""
-    waiting = iter(paths)
+    waiting = iter(pictures)
     with ThreadPoolExecutor(1, thread_name_prefix="polyface-decode") as thread:
         coming = thread.submit(_group, waiting)
         while group := coming.result():
@@ -273,11 +276,11 @@ def _decoded_ahead(paths: Iterable[str | Path | read.Source]) -> Iterator[list[_
             yield group
 
 
-def _group(waiting: Iterator[str | Path | read.Source]) -> list[_Picture]:
+def _group(waiting: Iterator[Picture]) -> list[_Picture]:
     group: list[_Picture] = []
-    for path in waiting:
-        group.append(_open(path))
-        if len(group) == GROUP_PICTURES or sum(picture.pixels.size // 3 for picture in group) >= GROUP_PIXELS:
+    for picture in waiting:
+        group.append(_open(picture))
+        if len(group) == GROUP_PICTURES or sum(opened.pixels.size // 3 for opened in group) >= GROUP_PIXELS:
             break
     return group
 

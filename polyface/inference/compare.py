@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +15,7 @@ from polyface.metrics.calibration import Logistic
 from polyface.tasks.kinds import Embedding
 
 if TYPE_CHECKING:
-    from polyface.inference.analyze import Analyzer, Face
+    from polyface.inference.analyze import Analyzer, Face, Picture
 
 SAME, DIFFERENT, CANNOT_TELL = "same", "different", "cannot tell"
 USUAL_FAR = 0.001
@@ -79,7 +78,7 @@ class Comparison:
         )
 
 
-def compare(analyzer: "Analyzer", a: str | Path | np.ndarray, b: str | Path | np.ndarray, far: float | None = None) -> Comparison:
+def compare(analyzer: "Analyzer", a: "Picture | np.ndarray", b: "Picture | np.ndarray", far: float | None = None) -> Comparison:
     """The foremost face of each picture. Raises InputError where a picture has none or cannot be read, RequestError where the card offers no such line."""
     task = embedding_task(analyzer.engine)
     said, line = operating_line(analyzer.engine.card, task, far)
@@ -108,7 +107,7 @@ def operating_line(card: Card, task: Embedding, far: float | None = None) -> tup
     raise RequestError(f"the card of {card.name!r} offers no line for a rate of {far:g}; there are {', '.join(f'{line.far:g}' for line in offered)}")
 
 
-def _foremost(analyzer: "Analyzer", picture: str | Path | np.ndarray, task: Embedding) -> tuple[Compared, np.ndarray]:
+def _foremost(analyzer: "Analyzer", picture: "Picture | np.ndarray", task: Embedding) -> tuple[Compared, np.ndarray]:
     faces: Sequence[Face] = analyzer.analyze(picture, [task.name])
     name = "the picture" if isinstance(picture, np.ndarray) else str(picture)
     if not faces:

@@ -14,8 +14,7 @@ from markupsafe import Markup
 
 from polyface import files, page
 from polyface.images import draw, geometry
-from polyface.images.read import Source
-from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers
+from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, Picture
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Angles, Category, Points, Scale, Task, Traits
 
@@ -70,7 +69,7 @@ class Reporting(Analyzer):
 
     gathered: Gathered = field(default_factory=Gathered)
 
-    def analyze_many(self, pictures: Iterable[str | Path | Source], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
+    def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
         chosen = self.chosen(tasks)
         for answers in super().analyze_many(pictures, [task.name for task in chosen]):
             self.gathered.add(answers, chosen)
