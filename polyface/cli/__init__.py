@@ -20,6 +20,7 @@ EXTRA_OF = {
     **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript"), "train"),
     **dict.fromkeys(("pyarrow", "scipy", "matplotlib"), "data"),
     "skimage": "demo",
+    **dict.fromkeys(("fastapi", "uvicorn", "starlette", "python_multipart"), "serve"),
 }
 """What to install where a package is missing, which a plain install leaves out."""
 
@@ -137,6 +138,21 @@ def compare(
 
     found = _with_terms(analysis.load(model, detector)).compare(a, b, far)
     print(found.to_json() if json else found.in_words())
+
+
+@app.command(sort_key=3)
+def serve(
+    *,
+    port: Annotated[int, Parameter(help="Of this machine's loopback address; 0: any that is free.", show_default=True)] = 8730,
+    model: Model = None,
+    detector: DetectorFile = None,
+) -> None:
+    """A page in the browser, on this machine only: drop photographs or use the camera, see faces with their answers, compare two. Nothing is stored."""
+    from polyface.inference import analyze as analysis
+    from polyface.inference.serve import app as serving
+
+    with serving.listen(port) as listener:
+        serving.serve(_with_terms(analysis.load(model, detector)), listener)
 
 
 @app.command(sort_key=3)

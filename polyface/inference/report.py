@@ -84,10 +84,15 @@ def write(out: Path, analyzer: Reporting) -> Path:
 
 def html(gathered: Gathered, engine: Engine) -> str:
     filters = [{"name": name, "words": sorted(words.items())} for name, words in gathered.words.items() if words]
-    limits = [*engine.card.limits, *(f"{name}: {note}" for name, note in engine.card.task_notes.items())]
-    values = {"gathered": gathered, "filters": filters, "card": engine.card, "label": engine.label, "limits": limits, "not_for": NOT_FOR}
-    body = page.render(BODY, **values, faces=Markup("\n").join(gathered.faces), scores=_scores(engine), data=_data(engine), spaced=_spaced)
+    values = {"gathered": gathered, "filters": filters, "card": engine.card, "label": engine.label, "about": about(engine)}
+    body = page.render(BODY, **values, faces=Markup("\n").join(gathered.faces), spaced=_spaced)
     return page.page("Faces and answers", body, STYLE, SCRIPT)
+
+
+def about(engine: Engine) -> Markup:
+    """What the reader of any answers has to know: what not to use them for, the model's terms and limits, how well it does, what it learned from."""
+    limits = [*engine.card.limits, *(f"{name}: {note}" for name, note in engine.card.task_notes.items())]
+    return page.render(ABOUT, card=engine.card, label=engine.label, limits=limits, not_for=NOT_FOR, scores=_scores(engine), data=_data(engine))
 
 
 # One face
@@ -238,6 +243,10 @@ By the model <b>{{ label }}</b>. Terms: {{ card.terms }}. <a href="#limits">What
 {% for title, names in (("No face was found on", gathered.without), ("Refused", gathered.refused)) if names %}
 <details><summary>{{ title }}: {{ "{:,}".format(names|length) }}</summary><ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul></details>
 {% endfor %}
+{{ about }}
+"""
+
+ABOUT = """\
 <h2 id="limits">What not to use it for</h2>
 <ul>{% for line in not_for %}<li>{{ line }}</li>{% endfor %}</ul>
 <h2>The model and its limits</h2>
