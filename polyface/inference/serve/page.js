@@ -3,6 +3,7 @@ const model = JSON.parse(document.getElementById('about-model').textContent);
 const byId = id => document.getElementById(id);
 const spaced = word => word.replaceAll('_', ' ');
 const percent = share => share > 0.995 && share < 1 ? '> 99 %' : `${Math.round(100 * share)} %`;
+const number = (value, digits) => value.toFixed(digits).replace('-', '−');
 const AT_ONCE = 2;
 
 // make('p', {className: 'quiet'}, 'text', otherElement): nothing is ever parsed as HTML.
@@ -116,8 +117,7 @@ async function next() {
 
 function show(entry) {
   const faces = entry.lines.filter(line => line.box);
-  const number = faces.length;
-  entry.said.textContent = number ? `${number} face${number === 1 ? '' : 's'}` : 'No face found';
+  entry.said.textContent = faces.length ? `${faces.length} face${faces.length === 1 ? '' : 's'}` : 'No face found';
   entry.image.alt = `${entry.file.name}, ${entry.said.textContent}`;
   const {naturalWidth: width, naturalHeight: height} = entry.image;
   if (width) {
@@ -208,7 +208,7 @@ function answerTo(task, answer) {
     case 'Category': return titled(make('b', {}, spaced(answer.answer)), shares(answer));
     case 'Scale': return titled(make('b', {}, `${Math.round(answer[task.unit])} ${task.unit}`), line(task, answer));
     case 'Traits': return titled('', traits(answer));
-    case 'Angles': return titled(make('span', {}, task.axes.map(axis => `${axis} ${String(Math.round(answer[axis])).replace('-', '−')}°`).join(', ')));
+    case 'Angles': return titled(make('span', {}, task.axes.map(axis => `${axis} ${number(answer[axis], 0)}°`).join(', ')));
   }
   return null;
 }
@@ -336,7 +336,7 @@ async function compare(a, b) {
 
 function inWords(said) {
   const at = said.operating_point, low = Math.min(-0.2, said.cosine), place = cosine => `${100 * (cosine - low) / (1 - low)}%`;
-  const scale = make('div', {className: 'scale', ariaHidden: 'true'}), zones = [['different', low, at.different], ['cannot tell', at.different, at.cosine], ['same', at.cosine, 1]];
+  const scale = make('div', {className: 'lines', ariaHidden: 'true'}), zones = [['different', low, at.different], ['cannot tell', at.different, at.cosine], ['same', at.cosine, 1]];
   for (const [words, from, to] of zones) {
     const zone = make('span', {className: words === said.answer ? 'it' : ''}, words);
     zone.style.left = place(from);
@@ -351,8 +351,8 @@ function inWords(said) {
     make('h2', {}, answer),
     make('p', {}, `${(100 * said.probability).toFixed(1)} % likely to be one person, if ${percent(said.prior)} of all pairs asked about are.`),
     scale,
-    make('p', {className: 'quiet'}, `Cosine ${said.cosine.toFixed(3)}. The same from ${at.cosine.toFixed(3)} on, which ${at.far} of pairs of two people reach; different under ` +
-      `${at.different.toFixed(3)}, as ${at.frr} of pairs of one person are.`),
+    make('p', {className: 'quiet'}, `Cosine ${number(said.cosine, 3)}. The same from ${number(at.cosine, 3)} on, which ${+(100 * at.far).toPrecision(2)} % of pairs of two people reach; ` +
+      `different under ${number(at.different, 3)}, as ${+(100 * at.frr).toPrecision(2)} % of pairs of one person are.`),
   ];
 }
 
