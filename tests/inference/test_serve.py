@@ -172,8 +172,8 @@ def keeps(value: Any, schema: dict, schemas: dict) -> None:
             keeps(inner, schema["properties"][key], schemas)
     if schema.get("type") == "array":
         assert schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
-        for inner in value:
-            keeps(inner, schema.get("items", {}), schemas)
+        for inner, inner_schema in zip(value, schema.get("prefixItems", [schema.get("items", {})] * len(value)), strict=True):
+            keeps(inner, inner_schema, schemas)
 
 
 # Bad input

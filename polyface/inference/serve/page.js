@@ -57,6 +57,7 @@ function view(event) {
   }
 }
 addEventListener('hashchange', view);
+document.querySelector('[data-view=model] details:last-of-type')?.setAttribute('open', '');  // what it learned from is one click away
 view();
 
 // One picture: shown at once, answered in its turn
@@ -335,7 +336,7 @@ async function compare(a, b) {
 }
 
 function inWords(said) {
-  const at = said.operating_point, low = Math.min(-0.2, said.cosine), place = cosine => `${100 * (cosine - low) / (1 - low)}%`;
+  const at = said.operating_point, low = Math.min(-0.6, said.cosine), place = cosine => `${100 * (cosine - low) / (1 - low)}%`;
   const scale = make('div', {className: 'lines', ariaHidden: 'true'}), zones = [['different', low, at.different], ['cannot tell', at.different, at.cosine], ['same', at.cosine, 1]];
   for (const [words, from, to] of zones) {
     const zone = make('span', {className: words === said.answer ? 'it' : ''}, words);

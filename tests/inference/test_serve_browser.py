@@ -1,0 +1,159 @@
+"""The page of `polyface serve` in a real browser, where one is installed: by mouse and by keyboard alone."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from polyface.images.detect import Face
+from polyface.inference import analyze as analysis
+from polyface.inference import card as cards
+from polyface.inference import engine as engines
+
+pytest.importorskip("fastapi", reason="polyface[serve] is not installed")
+from polyface.inference.serve import app as serving
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSER = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"), pytest.mark.timeout(300)]
+FLAGS = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+
+
+class TwoPlaces:
+    """Sees two faces on every picture that is not black, one of them cut by the border."""
+
+    name, sha256 = "two places", ""
+
+    def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+        return [[Face((100.0, 60.0, 220.0, 210.0), None, 0.9), Face((-20.0, 80.0, 60.0, 180.0), None, 0.8)] if image.any() else [] for image in images]
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        return self.detect_many([image])[0]
+
+
+@pytest.fixture
+def port(model: Path) -> Iterator[int]:
+    said = cards.PairCalibration(slope=10.0, intercept=-2.0, different=0.05, frr=0.01)
+    cards.write_card(model / "card.json", cards.with_calibration(cards.read_card(model / "card.json"), {"identity": said}, (cards.Threshold(far=0.001, cosine=0.5),)))
+    server = serving.server(analysis.Analyzer(engines.load(model, threads=1), TwoPlaces()))
+    with serving.listen(0) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    for name, value in (("a.png", 90), ("black.png", 0)):
+        assert cv2.imwrite(str(tmp_path / name), np.full((240, 320, 3), value, np.uint8))
+    (tmp_path / "page.jpg").write_text("<html>")
+    return [str(tmp_path / name) for name in ("a.png", "black.png", "page.jpg")]
+
+
+def test_a_person_sees_answers_compares_takes_a_picture_and_reads_of_the_model(port: int, pictures: list[str], tmp_path: Path) -> None:
+    """One browser for all of it, since starting one takes longest."""
+    asked, wrong = [], []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        seen = browser.new_page(viewport={"width": 390, "height": 844})
+        seen.set_default_timeout(60_000)
+        seen.on("request", lambda request: asked.append(request.url))
+        seen.on("pageerror", lambda error: wrong.append(str(error)))
+        seen.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+        seen.goto(f"http://localhost:{port}/")
+        sees_faces(seen, pictures, tmp_path)
+        works_by_keyboard(seen, pictures)
+        takes_a_picture(seen)
+        compares(seen, pictures)
+        reads_of_the_model(seen)
+        assert seen.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')") == "refused"
+        browser.close()
+    assert not [line for line in wrong if "example.com" not in line]
+    assert all(url.startswith((f"http://localhost:{port}/", "blob:", "data:")) for url in asked if "example.com" not in url)
+
+
+def sees_faces(seen: Any, pictures: list[str], tmp_path: Path) -> None:
+    seen.set_input_files("#files", pictures)
+    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures", timeout=60_000)
+    assert "No face found" in seen.inner_text("article:has(h2:text-is('black.png'))")
+    assert "page.jpg: a web page" in seen.inner_text("article:has(h2:text-is('page.jpg'))")
+    answered = seen.locator("article:has(h2:text-is('a.png'))")
+    words = answered.inner_text()
+    assert all(said in words for said in ("Face 1", "Face 2", "30 years", "surprise", "5 o Clock Shadow", "yaw 1"))
+    assert answered.locator(".photo .marks").count() == 2
+    box, photo = (answered.locator(place).first.bounding_box() for place in (".photo .box", ".photo img"))
+    assert [round(320 / photo["width"] * (box[side] - photo[side])) for side in ("x", "y")] == pytest.approx([100, 60], abs=3)
+    assert not answered.locator(".photo .regions").first.is_visible()
+    seen.check("#show-regions")
+    assert answered.locator(".photo .regions").first.is_visible() and seen.locator("#legend").is_visible()
+    assert seen.evaluate("document.documentElement.scrollWidth") == 390  # nothing sticks out on a telephone
+    with seen.expect_download() as saved:
+        seen.click("#save")
+    saved.value.save_as(tmp_path / "answers.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert sorted((line["image"], "box" in line, "parsing" in line) for line in lines) == [("a.png", True, False), ("a.png", True, False), ("black.png", False, False)]
+
+
+def works_by_keyboard(seen: Any, pictures: list[str]) -> None:
+    """From the top of the page, by Tab, Enter and Space alone."""
+    seen.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    seen.click("h1:visible", force=True)
+    reached = tab_until(seen, "#choose")
+    with seen.expect_file_chooser() as chooser:
+        seen.keyboard.press("Enter")
+    chooser.value.set_files(pictures[0])
+    playwright.expect(seen.locator("#count")).to_have_text("4 faces on 3 pictures", timeout=60_000)
+    reached |= tab_until(seen, "#show-points")
+    seen.keyboard.press("Space")
+    assert not seen.locator(".photo .points").first.is_visible()
+    reached |= tab_until(seen, ".which")
+    seen.keyboard.press("Enter")
+    assert seen.locator(".face.chosen").count() == 1 and seen.locator(".marks.faint").count() == 1
+    assert {"camera", "show-boxes", "show-regions", "save", "clear"} <= reached
+    seen.locator(".away").first.press("Enter")
+    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures")
+    assert seen.evaluate("document.activeElement.className") == "away"
+
+
+def tab_until(seen: Any, selector: str) -> set[str]:
+    """Press Tab until the element has the focus; the ids that had it on the way."""
+    reached = set()
+    for _ in range(60):
+        seen.keyboard.press("Tab")
+        reached.add(seen.evaluate("document.activeElement.id"))
+        if seen.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return reached
+    raise AssertionError(f"{selector} is not reached by Tab; reached: {reached}")
+
+
+def takes_a_picture(seen: Any) -> None:
+    seen.click("#camera")
+    seen.wait_for_selector("#shoot:enabled")
+    seen.keyboard.press("Enter")
+    playwright.expect(seen.locator("#count")).to_have_text("4 faces on 3 pictures", timeout=60_000)
+    assert seen.evaluate("document.querySelector('video').srcObject") is None  # the camera is off again
+    seen.click("#clear")
+    assert seen.locator("article").count() == 0 and not seen.locator("#bar").is_visible()
+
+
+def compares(seen: Any, pictures: list[str]) -> None:
+    seen.click("nav >> text=Compare")
+    for slot, picture in (("a", pictures[0]), ("b", pictures[1])):
+        seen.set_input_files(f"[data-slot={slot}] input", picture)
+    playwright.expect(seen.locator("#verdict")).to_contain_text("black.png: no face on it", timeout=60_000)
+    seen.set_input_files("[data-slot=b] input", pictures[0])
+    playwright.expect(seen.locator("#verdict h2")).to_have_text("The same person", timeout=60_000)
+    assert "the foremost of its 2 faces" in seen.inner_text("[data-slot=a]") and seen.locator(".slot .box").count() == 2
+
+
+def reads_of_the_model(seen: Any) -> None:
+    seen.click("footer a")
+    assert "What not to use it for" in seen.inner_text("main") and not seen.locator("#compare-title").is_visible()
