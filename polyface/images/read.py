@@ -25,6 +25,7 @@ from polyface.images.headers import PNG, png_chunks, read_header
 MAX_BYTES = 1_000_000_000  # one file or member
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 MID_GREY = 128
+BAND = 256  # rows
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what a broken picture has to say is said once, by InputError
 
@@ -317,8 +318,12 @@ def _over_grey(image: np.ndarray) -> np.ndarray:
     if image.shape[2] == 3:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     rgba = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    return np.rint(rgba[..., :3] * alpha + MID_GREY * (1 - alpha)).astype(np.uint8)
+    laid = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, len(rgba), BAND):  # in floats the whole of a large picture would take a gigabyte
+        band = rgba[top : top + BAND]
+        alpha = band[..., 3:].astype(np.float32) / 255
+        laid[top : top + BAND] = np.rint(band[..., :3] * alpha + MID_GREY * (1 - alpha))
+    return laid
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -30,8 +30,8 @@ from polyface.tasks.kinds import Regions, Task
 
 HOST = "127.0.0.1"
 AT_ONCE = 4
-"""Uploads in memory and pictures being answered: 100 MB and 300 MB each, at the very most."""
-STATUS: dict[type[PolyfaceError], int] = {uploads.TooLarge: 413, uploads.TooSlow: 408, InputError: 422, RequestError: 400, RunError: 500}
+"""Requests whose pictures are in memory: as files of up to `uploads.LARGEST` bytes, and one of each as pixels, up to `read`'s limit."""
+STATUS: dict[type[PolyfaceError], int] = {uploads.TooLarge: 413, uploads.TooSlow: 408, InputError: 422, RequestError: 400, PolyfaceError: 500}
 
 
 def serve(analyzer: Analyzer, listener: socket.socket) -> None:
