@@ -16,7 +16,24 @@ from polyface.errors import InputError, RequestError, RunError
 from polyface.images.align import Crop
 from polyface.inference import card as cards
 
-COMMANDS = ["demo", "analyze", "compare", "embed", "find", "people", "serve", "info", "train", "evaluate", "calibrate", "export", "reproduce", "datasets", "score", "synth"]
+COMMANDS = [
+    "demo",
+    "analyze",
+    "compare",
+    "embed",
+    "find",
+    "people",
+    "serve",
+    "info",
+    "train",
+    "evaluate",
+    "calibrate",
+    "export",
+    "reproduce",
+    "datasets",
+    "score",
+    "synth",
+]
 
 
 def polyface(*arguments: object, **environment: str) -> subprocess.CompletedProcess:

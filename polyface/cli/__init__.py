@@ -155,7 +155,7 @@ def serve(
         serving.serve(_with_terms(analysis.load(model, detector)), listener)
 
 
-@app.command(sort_key=3)
+@app.command(sort_key=4)
 def info(
     model: Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours. The installed weights where nothing is said.")] = None,
     /,
