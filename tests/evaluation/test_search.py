@@ -1,0 +1,530 @@
+"""Exact search against the slow and obvious one at the top of this file: every pair scored in plain Python, everything sorted."""
+
+import json
+import os
+import struct
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from polyface.errors import InputError, RequestError, RunError
+from polyface.evaluation import search as searching
+from polyface.evaluation import search_codes, search_features, search_gallery, search_grid, search_pass, search_products, search_scan, search_scores
+from polyface.evaluation.search import Mates, kept_for, mates_in_gallery, mates_outside, merge, search
+from polyface.evaluation.search_gallery import build_codes, open_gallery
+from polyface.evaluation.search_products import FLOAT32, Product
+from polyface.metrics import verification
+
+
+def score(one, other):
+    """Products in float64, the second half of the list added to the first until one number is left."""
+    terms = [float(a) * float(b) for a, b in zip(one, other, strict=True)]
+    while len(terms) > 1:
+        half = (len(terms) + 1) // 2
+        terms = [a + b for a, b in zip(terms[:half], [*terms[half:], 0.0], strict=False)]
+    return terms[0]
+
+
+def compare_everything(probes, gallery, k, mates, skip, subsets, largest):
+    scores = np.array([[score(probe, row) for row in gallery] for probe in probes])
+    skipped = set(zip(*(each.tolist() for each in skip), strict=True))
+    known = skipped | set(zip(mates.probe.tolist(), mates.row.tolist(), strict=True))
+    rows, best = np.full((len(probes), k), -1), np.full((len(probes), k), -np.inf)
+    for probe in range(len(probes)):
+        order = sorted((-scores[probe, row], row) for row in range(len(gallery)) if (probe, row) not in skipped)
+        for place, (negative, row) in enumerate(order[:k]):
+            rows[probe, place], best[probe, place] = row, -negative
+    above, equal, tops, counts = [], [], [], []
+    for subset in subsets.values():
+        members = range(len(gallery)) if subset is None else range(subset) if isinstance(subset, int) else subset.tolist()
+        strangers = [[scores[probe, row] for row in members if (probe, row) not in known] for probe in range(len(probes))]
+        above.append([sum(s > mate for s in strangers[probe]) for probe, mate in zip(mates.probe, mates.score, strict=True)])
+        equal.append([sum(s == mate for s in strangers[probe]) for probe, mate in zip(mates.probe, mates.score, strict=True)])
+        everybody = sorted((s for each in strangers for s in each), reverse=True)
+        tops.append(everybody[:largest])
+        counts.append(len(everybody))
+    return rows, best, np.array(above).T, np.array(equal).T, tops, counts
+
+
+def assert_same(found, expected):
+    rows, best, above, equal, tops, counts = expected
+    np.testing.assert_array_equal(found.rows, rows)
+    np.testing.assert_array_equal(found.scores, best)
+    np.testing.assert_array_equal(found.above, above)
+    np.testing.assert_array_equal(found.equal, equal)
+    assert [each.tolist() for each in found.largest] == tops
+    assert found.impostors.tolist() == counts
+
+
+def drawn(seed, probes=8, rows=50, d=16):
+    random = np.random.default_rng(seed)
+    return tuple(random.normal(size=(n, d)).astype(np.float32) for n in (probes, rows))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Galleries of a few rows have many chunks, and their rows are coded."""
+    set_sizes(monkeypatch, first=8, block=32, enough=1)
+
+
+def set_sizes(patch, first, block, enough, cells=64, group=4, sparse=4, many=2):
+    for module in (search_gallery, search_scan):
+        patch.setattr(module, "FIRST", first)
+        patch.setattr(module, "BLOCK", block)
+    for module, name, value in ((search_scan, "CELLS", cells), (search_scan, "GROUP", group), (search_scan, "MANY", many), (search_grid, "SPARSE", sparse)):
+        patch.setattr(module, name, value)
+    patch.setattr(searching, "ENOUGH", enough)
+
+
+KINDS = {
+    "plain": lambda random, plain, base: plain,
+    "whole numbers, many ties": lambda random, plain, base: random.integers(-2, 3, plain.shape),
+    "a decaying spectrum": lambda random, plain, base: plain * 2.0 ** -np.arange(len(base)),
+    "few different rows": lambda random, plain, base: plain[random.integers(0, max(1, len(plain) // 5), len(plain))],
+    "zero vectors": lambda random, plain, base: plain * (random.random((len(plain), 1)) < 0.6),
+    "all alike, within a rounding of each other": lambda random, plain, base: base * (1 + 2.0**-23 * random.integers(-1, 2, plain.shape)),
+    "of very different length": lambda random, plain, base: plain * 10.0 ** random.integers(-22, 15, (len(plain), 1)),
+    "one coordinate each": lambda random, plain, base: np.eye(len(base))[random.integers(0, len(base), len(plain))] * random.choice([-1, 1], (len(plain), 1)),
+    "numbers that float32 hardly holds": lambda random, plain, base: plain * 1e-42,
+}
+"""What search meets, and what is made to be hard for it."""
+
+
+def vectors(random, kind, n, base):
+    return KINDS[kind](random, random.normal(size=(n, len(base))), base).astype(np.float32)
+
+
+@hypothesis_settings(max_examples=60)
+@given(st.data())
+def test_search_finds_what_comparing_everything_finds(data):
+    draw = data.draw
+    random = np.random.default_rng(draw(st.integers(0, 10**6), "seed"))
+    d, n, p = draw(st.sampled_from([1, 2, 3, 8, 13, 16, 32]), "d"), draw(st.integers(1, 60), "rows"), draw(st.integers(1, 9), "probes")
+    kind, base = draw(st.sampled_from(sorted(KINDS)), "kind"), random.normal(size=d)
+    probes, gallery = vectors(random, kind, p, base), vectors(random, kind, n, base)
+    who = random.integers(0, p, draw(st.integers(0, 20), "mates"))
+    if draw(st.booleans(), "mates in the gallery"):
+        mates = mates_in_gallery(probes, gallery, who, random.integers(0, n, len(who)))
+    else:
+        mates = mates_outside(probes, gallery[random.integers(0, n, 5)].copy(), who, random.integers(0, 5, len(who)))
+    skipped = draw(st.integers(0, 1), "pairs that are not compared") * 5
+    skip = tuple(random.integers(0, end, skipped) for end in (p, n))
+    subsets = {"all": None, "first": int(random.integers(0, n + 1)), "some": random.permutation(n)[: random.integers(0, n + 1)]}
+    asked = (draw(st.integers(0, 6), "k"), mates, skip, subsets, draw(st.sampled_from([0, 1, 3, 50]), "largest"))
+    expected = compare_everything(probes, gallery, *asked)
+    with pytest.MonkeyPatch.context() as patch:
+        first, block = draw(st.sampled_from([(4, 16), (16, 64), (2048, 16384)]), "chunks")
+        set_sizes(patch, first, block, draw(st.sampled_from([1, 10**9])), *draw(st.sampled_from([(32, 4, 1, 1), (64, 4, 4, 2), (2**21, 1024, 64, 2**16)]), "tiles"))
+        make = draw(st.sampled_from(["array", "parts", "iterator", "codes"]), "gallery")
+        whole = {
+            "array": lambda: gallery,
+            "parts": lambda: [gallery[: n // 2], gallery[n // 2 :]],
+            "iterator": lambda: iter([gallery[: n // 3], gallery[n // 3 :]]),
+            "codes": lambda: build_codes(gallery),
+        }[make]()
+        product = draw(st.sampled_from([None, FLOAT32]), "product")
+        assert_same(search(probes, whole, *asked, product=product), expected)
+
+
+def test_scores_that_differ_in_their_last_bits_are_told_apart(small):
+    """Rows whose true scores lie closer together than any product's error, in an order that is none of theirs."""
+    random = np.random.default_rng(0)
+    probes = random.normal(size=(3, 64)).astype(np.float32)
+    gallery = np.repeat(random.normal(size=(1, 64)), 90, axis=0).astype(np.float32)
+    gallery[np.arange(90), random.integers(0, 64, 90)] *= 1 + 2.0**-23 * random.integers(-2, 3, 90).astype(np.float32)
+    mates = mates_in_gallery(probes, gallery, np.arange(3), np.array([5, 40, 80]))
+    asked = (5, mates, (np.zeros(0, int), np.zeros(0, int)), {"all": None}, 7)
+    expected = compare_everything(probes, gallery, *asked)
+    assert 3 < len(np.unique([score(probes[0], row) for row in gallery])) < 90 and np.ptp([score(probes[0], row) for row in gallery]) < 1e-5
+    for product in (None, FLOAT32):
+        assert_same(search(probes, gallery, *asked, product=product), expected)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 64, 100, 129, 512])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_score_lies_outside_its_bound(d, kind):
+    random = np.random.default_rng(d)
+    base = random.normal(size=d)
+    probes, rows = vectors(random, kind, 40, base), vectors(random, kind, 60, base)
+    exact = probes.astype(np.longdouble) @ rows.T.astype(np.longdouble)
+    codes, own = search_codes.code_probes(probes)
+    coded = search_codes.code_rows(rows)
+    assert_bounded(codes.astype(np.int64) @ coded.codes.astype(np.int64), own, coded.side, exact[:, coded.order])
+    assert sorted(coded.order) == list(range(60)) and (np.diff(coded.side.scale) >= 0).all()
+    np.testing.assert_array_equal(coded.sums, coded.codes.sum(axis=0, dtype=np.int64))
+    floats = (search_scores.float_side_of_probes(probes), search_scores.float_side_of_rows(rows))
+    assert_bounded(probes @ rows.T, *floats, exact)
+    i, j = np.divmod(np.arange(exact.size), 60)
+    assert_bounded(search_scores.float_scores(probes, rows, i, j).reshape(exact.shape), *floats, exact)
+    assert_bounded(search_scores.exact_scores(probes, rows, i, j).reshape(exact.shape), *floats, exact)
+
+
+def assert_bounded(values, own, side, exact):
+    error = own.first[:, None] * side.first.astype(float) + own.second[:, None] * side.second.astype(float)
+    assert (np.abs(values * (own.scale[:, None] * side.scale.astype(float)) - exact) <= error).all()
+
+
+def test_the_bound_of_unit_vectors_of_512_is_what_the_issue_names():
+    for spectrum in (np.ones(512), np.arange(1, 513) ** -1.0):
+        probes, rows = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (array * spectrum for array in drawn(0, 50, 50, 512)))
+        _, own = search_codes.code_probes(probes.astype(np.float32))
+        coded = search_codes.code_rows(rows.astype(np.float32))
+        assert 0.008 < np.mean(own.first[:, None] * coded.side.first + own.second[:, None] * coded.side.second) < 0.016
+
+
+@pytest.mark.parametrize("d", [1, 2, 8, 12, 129])
+def test_what_was_turned_has_the_scores_that_it_had(d):
+    """A^T B = 1: in float64, to rounding, for one Hadamard matrix and for several."""
+    probes, rows = (each.astype(np.float64) for each in drawn(d, d=d))
+    turned = search_codes._turned(probes.T.copy(), up=False).T @ search_codes._turned(rows.T.copy(), up=True)
+    np.testing.assert_allclose(turned, probes @ rows.T, atol=1e-12)
+
+
+def test_scores_are_added_in_the_order_that_is_promised():
+    probes, rows = drawn(3, 4, 5, d=37)
+    i, j = np.divmod(np.arange(20), 5)
+    assert search_scores.exact_scores(probes, rows, i, j).tolist() == [score(probes[a], rows[b]) for a, b in zip(i, j, strict=True)]
+
+
+def test_a_collapsed_model_hits_nobody_and_ties_go_by_row(small):
+    probes, gallery = np.ones((5, 8), np.float32), np.ones((70, 8), np.float32)
+    mates = mates_outside(probes, probes, np.arange(5), np.roll(np.arange(5), 1))
+    found = search(probes, gallery, k=3, mates=mates, largest=20)
+    assert (found.ranks("all") == 71).all() and (found.expected_ranks("all") == 36).all()
+    assert (found.rows == [0, 1, 2]).all() and (found.scores == 8).all()
+    assert found.threshold("all", 0.05) == (np.nextafter(8, 9), 0.0)
+
+
+def test_a_mates_own_row_and_other_mates_are_never_counted(small):
+    """Two photographs of the probe's person, the lower of which is beaten by the other and by one stranger, and a probe that lies in the gallery itself."""
+    gallery = np.array([[1.0], [0.9], [0.7], [0.5], [0.1]], np.float32)
+    probes = np.array([[1.0]], np.float32)
+    mates = mates_in_gallery(probes, gallery, np.array([0, 0]), np.array([1, 3]))
+    found = search(probes, gallery, k=4, mates=mates, skip=(np.array([0]), np.array([0])), largest=10)
+    assert found.ranks("all").tolist() == [1, 2]
+    assert found.rows.tolist() == [[1, 2, 3, 4]]  # mates are among the best, what is skipped is nowhere
+    assert found.largest[0].tolist() == [gallery[2, 0], gallery[4, 0]] and found.impostors.tolist() == [2]
+
+
+def test_the_threshold_at_a_far_is_that_of_the_worked_example_and_of_the_whole_curve():
+    """papers.md D15: genuine {.9 .8 .4}, impostors {.7 .5 .3 .1}; and `verification.tar_at_far`, which has all scores before it."""
+    genuine, impostors = (np.array(each, np.float32)[:, None] for each in ([0.9, 0.8, 0.4], [0.7, 0.5, 0.3, 0.1]))
+    found = search(np.ones((1, 1), np.float32), impostors, k=0, largest=4)
+    for far, tar in ((0.25, 2 / 3), (0.5, 1), (1, 1)):
+        threshold, reached = found.threshold("all", far)
+        assert np.mean(genuine >= threshold) == tar and reached <= far
+    with pytest.raises(InputError, match="needs 5 impostor pairs, all has 4"):
+        found.threshold("all", 0.2)
+    probes, gallery = (np.round(each) for each in drawn(5, 6, 80, d=4))  # ties
+    mates = mates_outside(probes, gallery[:9].copy(), np.arange(9) % 6, np.arange(9))
+    found = search(probes, gallery, k=0, mates=mates, largest=kept_for(0.2, 480))
+    scores = (probes.astype(float) @ gallery.T.astype(float)).ravel()
+    curve = verification.roc(np.concatenate([mates.score, scores]), np.arange(9 + 480) < 9)
+    for far in (0.01, 0.05, 0.2):
+        threshold, reached = found.threshold("all", far)
+        assert np.mean(mates.score >= threshold) == verification.tar_at_far(curve, far).point.tar
+        assert reached == np.mean(scores >= threshold) <= far < np.mean(scores >= np.nextafter(threshold, -np.inf))
+    with pytest.raises(RequestError, match="needs their 241 largest scores, 97 were kept"):
+        found.threshold("all", 0.5)
+
+
+@pytest.mark.parametrize("product", [None, FLOAT32])
+def test_a_float16_gallery_is_searched_as_its_numbers_are(product, small):
+    probes, gallery = drawn(1)
+    halves = gallery.astype(np.float16)
+    expected = search(probes, halves.astype(np.float32), product=product)
+    np.testing.assert_array_equal(search(probes, halves, product=product).scores, expected.scores)
+
+
+def test_parts_of_a_gallery_searched_by_two_processes_are_one_search(tmp_path):
+    probes, gallery = drawn(2, 6, 90)
+    gallery[60:70] = gallery[:10]  # ties across parts
+    np.save(tmp_path / "gallery.npy", gallery)
+    mates = mates_in_gallery(probes, gallery, np.arange(6), np.arange(6) * 15)
+    asked = dict(k=5, mates=mates, subsets={"all": None, "first": 50, "some": np.arange(0, 90, 7)}, largest=9)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        parts = [pool.submit(search, probes, gallery[begin:end], **asked, part=(begin, 90)) for begin, end in ((0, 40), (40, 90))]
+        merged = merge([part.result() for part in reversed(parts)])
+    expected = compare_everything(probes, gallery, 5, mates, (np.zeros(0, int), np.zeros(0, int)), asked["subsets"], 9)
+    assert_same(merged, expected)
+    assert merged.gallery == 90
+    with pytest.raises(RequestError, match="different searches"):
+        merge([search(probes, gallery, k=5), search(probes, gallery, k=4)])
+
+
+class Broken(Exception):
+    pass
+
+
+def test_a_broken_pass_goes_on_where_it_was(small, tmp_path, monkeypatch):
+    probes, gallery = drawn(4, 6, 100)
+    mates, state = mates_in_gallery(probes, gallery, np.arange(6), np.arange(6) * 15), tmp_path / "state.npz"
+    asked = dict(mates=mates, largest=9, subsets={"all": None, "first": 30})
+    expected = search(probes, gallery, **asked)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", 0)
+
+    def stop(done, total=None, more=""):
+        assert total == 100 and more == f"by {expected.by}"
+        if done > 40:
+            raise Broken
+
+    with pytest.raises(Broken):
+        search(probes, gallery, **asked, state=state, report=stop)
+    seen = []
+    monkeypatch.setattr(search_pass, "scan", lambda plan, chunk, bars: seen.append(len(chunk.ids)) or search_scan.scan(plan, chunk, bars))
+    with pytest.raises(RequestError, match="kept by another search"):
+        search(probes, gallery, mates=mates, state=state)
+    again = search(probes, gallery, **asked, state=state)
+    assert sum(seen) == 100 - 32 and not state.exists()
+    for name in ("rows", "scores", "above", "equal", "impostors"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(expected, name))
+    assert [each.tolist() for each in again.largest] == [each.tolist() for each in expected.largest]
+    state.write_bytes(b"PK, but no archive")
+    with pytest.raises(RequestError, match=r"state\.npz: not the record of a search"):
+        search(probes, gallery, **asked, state=state)
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (5, 20), (40, 7)])
+def test_the_product_of_onnxruntime_is_that_of_the_integers(shape):
+    probes, rows = (np.random.default_rng(0).integers(-127, 128, size, np.int8) for size in ((shape[0], 24), (24, shape[1])))
+    product = search_products.best()
+    assert product.multiply is not None, "int8 products are exact here, or this machine has no 8-bit dot products"
+    np.testing.assert_array_equal(product.multiply(probes, rows, rows.sum(axis=0, dtype=np.int32)), probes.astype(int) @ rows.astype(int))
+
+
+def saturating(probes, rows, sums):
+    """Pairs of products are added in 16 bits, as vpmaddubsw does."""
+    products = (probes.astype(np.int32)[:, :, None] + 128) * rows.astype(np.int32)
+    return np.clip(products[:, ::2] + products[:, 1::2], -(2**15), 2**15 - 1).sum(axis=1) - 128 * sums
+
+
+def test_a_product_that_saturates_is_refused():
+    with pytest.raises(RunError, match="bad products are not exact on this machine"):
+        search(*drawn(0), product=Product("bad products", saturating))
+
+
+def test_the_onnx_file_that_is_written_by_hand_is_one():
+    onnx = pytest.importorskip("onnx")
+    for zero_point in (None, 128):
+        onnx.checker.check_model(onnx.load_from_string(search_products._matmul(zero_point)), full_check=True)
+
+
+def test_torchs_product_finds_the_same(small):
+    torch = pytest.importorskip("torch")
+    product = Product("int8 products of torch", lambda probes, rows, sums: torch._int_mm(torch.from_numpy(probes), torch.from_numpy(rows)).numpy())
+    probes, gallery = drawn(6, 8, 60)
+    found, expected = search(probes, gallery, product=product, largest=5), search(probes, gallery, largest=5)
+    assert found.by == product.name != expected.by
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.largest[0], expected.largest[0])
+
+
+# What is refused.
+
+
+def mapped(path, array):
+    np.save(path, array)
+    return open_gallery(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(np.nan, r"row 33 is not finite \(nan\)"), (-np.inf, r"row 33 is not finite \(-inf\)"), (1e20, "row 33 is 1.*e\\+20, too large")]
+)
+def test_rows_that_are_no_embedding_are_refused_by_file_and_row_before_anything_is_compared(value, words, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(search_pass, "scan", None)
+    probes, gallery = drawn(0)
+    gallery[33, 3] = value
+    rows = mapped(tmp_path / "faces.npy", gallery)
+    for attempt in (lambda: search(probes, rows), lambda: search(probes, [gallery[:9], rows]), lambda: build_codes(rows)):
+        with pytest.raises(InputError, match=rf"faces\.npy: {words}"):
+            attempt()
+    with pytest.raises(InputError, match=f"probes: {words}"):
+        search(gallery, probes)
+    with pytest.raises(InputError, match=r"mates: row 33 of .*faces\.npy, or row 0 of the probes, is not finite") if value != 1e20 else pytest.raises(TypeError):
+        mates_in_gallery(probes, rows, np.array([0]), np.array([33]))
+        raise TypeError
+
+
+def test_an_iterated_gallery_is_refused_when_its_part_comes(small):
+    probes, gallery = drawn(0)
+    gallery[33, 3] = np.nan
+    with pytest.raises(InputError, match="the gallery's part 1: row 3 is not finite"):
+        search(probes, (gallery[start : start + 30] for start in (0, 30)))
+
+
+def test_rows_of_another_length_are_refused(small):
+    probes, gallery = drawn(0)
+    for whole in (gallery[:, :-1], build_codes(gallery[:, :-1]), [gallery, gallery[:, :-1]], iter([gallery[:, :-1]])):
+        with pytest.raises(InputError, match="rows of 15 numbers, those of the probes have 16"):
+            search(probes, whole)
+    with pytest.raises(InputError, match="faces: rows of 15 numbers, those of the probes have 16"):
+        mates_outside(probes, gallery[:, :-1], np.array([0]), np.array([0]))
+
+
+def test_galleries_that_are_cut_short_or_of_another_kind_are_refused_by_name(tmp_path):
+    _, gallery = drawn(0)
+    path = tmp_path / "faces.npy"
+
+    def refused(content, words):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+        with pytest.raises(InputError, match=rf"faces\.npy: {words}"):
+            open_gallery(path)
+
+    np.save(path, gallery)
+    whole = path.read_bytes()
+    np.testing.assert_array_equal(open_gallery(path), gallery)
+    refused(whole[: 128 + 64 * 7 + 3], "cut short: its header promises 50 rows of 16 float32, the file ends in row 7")
+    refused(whole[:40], "not a .npy file, or cut short in its header")
+    refused(b"not an array at all", "not a .npy file")
+    refused(gallery.astype(">f4"), r"f4 of the other byte order \(big-endian\)")
+    refused(gallery.astype(np.float64), "float64; scores are of float32 or float16")
+    refused(gallery.astype(np.int64), "int64; scores are of float32 or float16")
+    refused(np.asfortranarray(gallery), "stored column by column")
+    refused(gallery[0], "an array of 1 dimensions")
+    path.unlink()
+    with pytest.raises(InputError, match=r"faces\.npy: No such file"):
+        open_gallery(path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (dict(subsets={"all": None, "1000": 51}), "subset 1000: row 50 is named, the gallery has 50 rows"),
+        (dict(subsets={"some": np.array([3, 50])}), "subset some: row 50 is named, the gallery has 50 rows"),
+        (dict(subsets={"some": np.array([3, 4, 3])}), "subset some: row 3 is named twice"),
+        (dict(subsets={"some": np.array([0.5])}), "subset some: integers are needed"),
+        (dict(skip=(np.array([8]), np.array([0]))), "skip: row 0 holds 8"),
+        (dict(skip=(np.array([0]), np.array([50]))), "mates or skip: row 50 is named"),
+        (dict(mates=Mates(np.array([0]), np.array([np.nan]), np.array([-1]))), "scores_of_mates: row 0 is not finite"),
+        (dict(mates=Mates(np.array([0, 1]), np.array([0.0]), np.array([-1]))), "rows differ"),
+    ],
+)
+def test_what_names_something_that_is_not_there_is_refused(asked, words):
+    probes, gallery = drawn(0)
+    with pytest.raises(InputError, match=words):
+        search(probes, gallery, **asked)
+    if "is named, " in words:
+        with pytest.raises(RunError, match=words):
+            search(probes, iter([gallery]), **asked)
+
+
+# Codes that are kept.
+
+
+def test_codes_are_made_once_and_go_on_where_they_were_broken_off(small, tmp_path, monkeypatch):
+    probes, gallery = drawn(7, 6, 150)
+    rows, folder = mapped(tmp_path / "faces.npy", gallery), tmp_path / "codes"
+    monkeypatch.setattr(search_gallery, "SAVED", 1)
+
+    def stop(done, total=None, more=""):
+        if done > 64:
+            raise Broken
+
+    with pytest.raises(Broken):
+        build_codes(rows, folder, stop)
+    assert json.loads((folder / "codes.json").read_text())["done"] == 64
+    done = []
+    codes = build_codes(rows, folder, lambda now, total=None, more="": done.append((now, total)))
+    assert done == [(96, 150), (128, 150), (150, 150)]
+    os.utime(tmp_path / "faces.npy", (1, 1))  # copied elsewhere: the hash tells that it is the same
+    monkeypatch.setattr(search_gallery, "code_rows", None)
+    kept = build_codes(open_gallery(tmp_path / "faces.npy"), folder)
+    for made in (codes, kept):
+        np.testing.assert_array_equal(search(probes, made).rows, search(probes, gallery, product=FLOAT32).rows)
+
+
+def test_codes_of_another_gallery_are_refused(small, tmp_path):
+    probes, gallery = drawn(8, 6, 60)
+    path, folder = tmp_path / "faces.npy", tmp_path / "codes"
+    codes = build_codes(mapped(path, gallery), folder)
+    path.unlink()  # a mapped file that shrinks or changes would change under the codes
+    other = mapped(path, gallery[::-1])
+    os.utime(path, (1, 1))
+    with pytest.raises(RequestError, match=r"codes: codes of another gallery than .*faces\.npy, or of another version"):
+        build_codes(other, folder)
+    with pytest.raises(RunError, match="outside its proven bound"):
+        search(probes, search_gallery.Codes(gallery[::-1], codes.codes, codes.about))
+
+
+@pytest.mark.parametrize(("file", "content"), [("codes.npy", None), ("about.npy", b"cut"), ("codes.json", b"[]"), ("codes.json", b"{")])
+def test_broken_codes_are_refused_by_name(file, content, small, tmp_path):
+    rows, folder = mapped(tmp_path / "faces.npy", drawn(9)[1]), tmp_path / "codes"
+    build_codes(rows, folder)
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_bytes(content)
+    with pytest.raises(RequestError, match=rf"{file}: .*remove the folder"):
+        build_codes(rows, folder)
+
+
+# The devkit's files.
+
+WORKED = bytes.fromhex("02000000 01000000 04000000 05000000 0000803f 000000c0")
+
+
+def feature(vector, kind=5, step=None, order="<"):
+    size, letter = {5: (4, "f"), 6: (8, "d")}[kind]
+    return struct.pack(f"{order}4i{len(vector)}{letter}", len(vector), 1, step or size, kind, *vector)
+
+
+def test_features_of_the_devkit_are_read_as_it_writes_them(tmp_path):
+    path = tmp_path / "x.jpg_alg.bin"
+    for content in (WORKED, feature([1, -2]), feature([1, -2], 6), feature([1, -2], 6, step=4)):
+        path.write_bytes(content)
+        assert search_features.read_feature(path).tolist() == [1, -2]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (WORKED[:-1], "its header promises 2 x 1 float32 in rows of 4 bytes, 7 bytes follow"),
+        (WORKED + b"0", "9 bytes follow"),
+        (WORKED[:10], "cut short: 10 bytes"),
+        (feature([1, 2], order=">"), "big-endian"),
+        (struct.pack("<4i", 2, 1, 4, 7) + WORKED[16:], "not a feature of the devkit"),
+        (struct.pack("<4i", 2, 1, 9, 5) + WORKED[16:], "in rows of 9 bytes"),
+        (struct.pack("<4i", 2**30, 1, 4, 5) + WORKED[16:], "promises 1073741824 x 1"),
+        (struct.pack("<4i4f", 2, 2, 8, 5, 1, 2, 3, 4), "a matrix of 2 x 2"),
+        (feature([1, np.nan]), "number 1 is not finite"),
+        (feature([1, 1e300], 6), "number 1 is not finite"),
+    ],
+)
+def test_a_feature_that_is_not_what_it_says_is_refused_by_name(content, words, tmp_path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"x\.bin: .*{words}"):
+        search_features.read_feature(path)
+
+
+def test_features_are_gathered_once(tmp_path, monkeypatch):
+    _, gallery = drawn(0)
+    files = [tmp_path / "features" / f"{number}.bin" for number in range(50)]
+    files[0].parent.mkdir()
+    for file, row in zip(files, gallery, strict=True):
+        file.write_bytes(feature(row))
+    out = tmp_path / "all.npy"
+    monkeypatch.setattr(search_features, "TOGETHER", 16)
+    good = files[20].read_bytes()
+    files[20].write_bytes(feature(gallery[20, 1:]))
+    with pytest.raises(InputError, match=r"20\.bin: 15 numbers, .*0\.bin has 16"):
+        search_features.gather_features(files, out)
+    assert os.listdir(tmp_path) == ["features"]
+    files[20].write_bytes(good)
+    np.testing.assert_array_equal(search_features.gather_features(files, out), gallery)
+    files[20].unlink()
+    np.testing.assert_array_equal(search_features.gather_features(files, out), gallery)
+    with pytest.raises(RequestError, match=r"all\.npy: of another list of features"):
+        search_features.gather_features(files[::-1], out)
+    with pytest.raises(InputError, match=r"3\.bin: listed twice"):
+        search_features.gather_features([*files, files[3]], tmp_path / "more.npy")
+    with pytest.raises(InputError, match=r"20\.bin: No such file"):
+        search_features.gather_features(files, tmp_path / "more.npy")
