@@ -25,11 +25,10 @@ from typing import Any
 import numpy as np
 
 from polyface import runtime, terminal
-from polyface.evaluation import search_features, search_products
+from polyface.evaluation import megaface_devkit
 from polyface.evaluation.search import Found, mates_outside, search
-from polyface.evaluation.search_codes import code_probes
+from polyface.evaluation.search_codes import FLOAT32, Multiply, Product, best_product, code_probes
 from polyface.evaluation.search_gallery import BLOCK, FIRST, Codes, build_codes, open_gallery
-from polyface.evaluation.search_products import FLOAT32, Multiply, Product
 from polyface.evaluation.search_scan import GROUP
 
 K = 10
@@ -140,7 +139,7 @@ def gather(scratch: Path, gallery: np.ndarray) -> float:
     header = struct.pack("<4i", gallery.shape[1], 1, 4, 5)
     for file, row in zip(files, gallery, strict=False):
         file.write_bytes(header + row.tobytes())
-    took, _ = _timed(lambda: search_features.gather_features(files, scratch / "features.npy"))
+    took, _ = _timed(lambda: megaface_devkit.gather_features(files, scratch / "features.npy"))
     return len(files) / took
 
 
@@ -188,7 +187,7 @@ def _multiplies() -> list[tuple[str, Multiply]]:
 
 def _products() -> list[Product]:
     """Ours by default first."""
-    found = [search_products.best()]
+    found = [best_product()]
     if importlib.util.find_spec("torch"):
         import torch
 

@@ -115,6 +115,34 @@ def score_pose(
     _show(score.pose(predictions, targets, limit), json)
 
 
+@app.command(name="megaface", sort_key=8)
+def score_megaface(
+    *,
+    probes: Annotated[Path | None, Parameter(help="`names`, `identities` and `embeddings`; with --devkit a folder of its features, or `names` and `embeddings`.")] = None,
+    distractors: Annotated[Path | None, Parameter(help="`names` and `embeddings`, a .npy of embeddings alone, or a folder of the devkit's features.")] = None,
+    devkit: Annotated[Path | None, Parameter(help="The folder of templatelists. Features are in its folders facescrub and megaface where nothing else is said.")] = None,
+    sizes: Annotated[str | None, Parameter(help="Numbers of distractors, as 1000,1000000: the first so many, or the devkit's lists. All there are by default.")] = None,
+    probe_set: Annotated[str, Parameter(help="Which of the devkit's lists the probes are: facescrub, facescrub_uncropped, fgnet.", show_default=True)] = "facescrub",
+    probe_noises: Annotated[Path | None, Parameter(help="insightface's facescrub_noises.txt: these are left out.")] = None,
+    distractor_noises: Annotated[Path | None, Parameter(help="insightface's megaface_noises.txt: these are left out.")] = None,
+    results: Annotated[Path | None, Parameter(help="Write the devkit's files of results into this folder, one for each size: `cmc`, `roc`.")] = None,
+    cache: Annotated[Path | None, Parameter(help="Keep features as one file in this folder, to be read from there the next time.")] = None,
+    json: Json = None,
+) -> None:
+    """MegaFace: rank 1 and 10 among 10 to 1,000,000 distractors, TAR at FAR 1e-6, every pair compared exactly and a tie lost.
+
+    Embeddings are brought to unit length. "cleaned" or "uncleaned" is part of the protocol's name in every output.
+    """
+    from polyface import terminal
+    from polyface.evaluation.score_megaface import megaface
+
+    with terminal.progress("megaface") as report:
+        numbers = None if sizes is None else [int(number) if number.is_integer() else 0 for number in _numbers(sizes)]
+        scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
+    print(scored.result.protocol)
+    _show(scored, json)
+
+
 def _show(scored: Any, json: Path | None) -> None:
     from polyface import files, terminal
 

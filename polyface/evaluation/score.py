@@ -41,7 +41,7 @@ class Scored:
         return self.result.to_json(self.inputs)
 
 
-def _refusing(command: Callable[..., Scored]) -> Callable[..., Scored]:
+def refusing(command: Callable[..., Scored]) -> Callable[..., Scored]:
     """A file that is refused refuses the whole request: there is no partial score."""
 
     @functools.wraps(command)
@@ -54,7 +54,7 @@ def _refusing(command: Callable[..., Scored]) -> Callable[..., Scored]:
     return run
 
 
-@_refusing
+@refusing
 def verification(embeddings: Path, pairs: Path) -> Scored:
     """embeddings: arrays `names` [N], `embeddings` [N, d], and `subjects` [N] where people are known; pairs: see `pair_lists`."""
     found, listed = read_arrays(embeddings, "embeddings"), read_pair_list(pairs)
@@ -80,7 +80,7 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
     return Scored(result, {"embeddings": found.sha256, "pairs": listed.sha256})
 
 
-@_refusing
+@refusing
 def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | None = None, alphas: Sequence[float] = ALPHAS) -> Scored:
     """values [N, P, 2] or [N, 2 P] (x, y, x, y, ...); targets may hold `boxes` [N, 4], and NaN for points without a label; predictions `missed` [N], true for faces that
     were not found. normalisers: of NORMALISERS, all that the arrays allow where nothing is said, and then one that they do not allow is refused.
@@ -122,7 +122,7 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
     return Scored(found, _inputs(said, true))
 
 
-@_refusing
+@refusing
 def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> Scored:
     """Masks as `masks.read_masks` reads them; 255 in a target is not scored. benchmark: of BENCHMARKS, which says what the numbers mean; else `classes` of the files, the
     first of them background.
@@ -141,7 +141,7 @@ def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> S
     return Scored(found, {"predictions": said.sha256, "targets": true.sha256})
 
 
-@_refusing
+@refusing
 def attributes(predictions: Path, targets: Path, chosen: Sequence[str] | None = None) -> Scored:
     """Both `values` [N, A] with `classes` [A]: probabilities, and 1 yes, 0 no, -1 or NaN unknown. chosen: only these attributes."""
     said, true = matched(read_arrays(predictions), read_arrays(targets))
@@ -162,7 +162,7 @@ def attributes(predictions: Path, targets: Path, chosen: Sequence[str] | None = 
     return Scored(found, _inputs(said, true))
 
 
-@_refusing
+@refusing
 def classification(predictions: Path, targets: Path) -> Scored:
     """Both `values` [N]: names of classes, or their numbers in `classes`. The classes are those of the targets; where those do not list them, all that occur."""
     said, true = matched(read_arrays(predictions), read_arrays(targets))
@@ -180,7 +180,7 @@ def classification(predictions: Path, targets: Path) -> Scored:
     return Scored(found, _inputs(said, true))
 
 
-@_refusing
+@refusing
 def age(predictions: Path, targets: Path, within: Sequence[float] = (5,)) -> Scored:
     """Both `values` [N] in years; targets may hold `sigmas` [N], the deviation of people's guesses. within: the k of each CS(k)."""
     if not all(years >= 0 for years in within):
@@ -195,7 +195,7 @@ def age(predictions: Path, targets: Path, within: Sequence[float] = (5,)) -> Sco
     return Scored(found, _inputs(said, true))
 
 
-@_refusing
+@refusing
 def pose(predictions: Path, targets: Path, limit: float | None = None) -> Scored:
     """Both `values` [N, 3] in degrees: yaw, pitch, roll, or what `classes` names. limit: leave out faces of which a true angle is beyond it."""
     if limit is not None and not limit > 0:

@@ -20,11 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from polyface.errors import InputError, PolyfaceError, RequestError, RunError
-from polyface.evaluation import search_products
-from polyface.evaluation.search_codes import code_probes
+from polyface.evaluation.search_codes import FLOAT32, Product, best_product, checked, code_probes
 from polyface.evaluation.search_gallery import Codes, check_rows, name_of, works
 from polyface.evaluation.search_pass import Pass, scanned
-from polyface.evaluation.search_products import Product
 from polyface.evaluation.search_scan import Plan, Subset
 from polyface.evaluation.search_scores import exact_scores, float_side_of_probes
 from polyface.metrics.checks import require_finite, require_integers, require_rows
@@ -133,11 +131,12 @@ def search(
     it is removed at the end. report(rows, rows in all, "by ...").
 
     Raises InputError naming file and row for what is no embedding or of another length: of arrays before anything is compared, of other iterables when
-    their part comes. RequestError where `state` is of another search, RunError where codes turn out to be of another gallery.
+    their part comes. RequestError where `state` is of another search, or codes of another gallery; RunError where a score
+    lies outside its bound: a row has changed since it was coded, or a product is wrong.
     """
     probes = np.ascontiguousarray(check_rows(probes, name_of(probes, "probes")), np.float32)
     parts, codes = _parts(gallery, probes.shape[1])
-    product = search_products.best() if product is None else search_products.checked(product)
+    product = best_product() if product is None else checked(product)
     coding = product.multiply is not None and (codes is not None or len(probes) >= ENOUGH)
     names, plan, order, mates = _planned(probes, k, mates, skip, {"all": None} if subsets is None else subsets, largest, product, coding)
     total = sum(map(len, parts)) if isinstance(parts, Sequence) else None
@@ -149,7 +148,7 @@ def search(
     if state is not None and state.exists():
         running.load(state, asked)
     todo = works(parts, coding, first, running.done) if codes is None else codes.works(first, running.done)
-    by = product.name if coding else search_products.FLOAT32.name
+    by = product.name if coding else FLOAT32.name
     saved = time.monotonic()
     for size, more in scanned(running, todo):
         running.add(more, size)
@@ -209,6 +208,7 @@ def _parts(gallery: Gallery, d: int) -> tuple[Iterable[np.ndarray], Codes | None
     if isinstance(gallery, Codes):
         if gallery.rows.shape[1] != d:
             raise InputError(f"{name_of(gallery.rows, 'the gallery')}: rows of {gallery.rows.shape[1]} numbers, those of the probes have {d}")
+        gallery.require_own()
         return [gallery.rows], gallery
     parts = [gallery] if isinstance(gallery, np.ndarray) else gallery
     checked = (check_rows(rows, name_of(rows, "the gallery" if parts is not gallery else f"the gallery's part {number}"), d) for number, rows in enumerate(parts))

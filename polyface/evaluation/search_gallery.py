@@ -135,6 +135,13 @@ class Codes:
             yield size, partial(self._chunk, first, done, done + size)
             done += size
 
+    def require_own(self) -> None:
+        """Raises RequestError where one row of each block, coded anew, is not what was stored: codes of another gallery would discard what should be found."""
+        firsts = np.arange(0, len(self.rows), BLOCK)
+        coded = code_rows(np.asarray(self.rows[firsts + self.about[0, firsts]], np.float32))
+        if not np.array_equal(self.about[1:3, firsts[coded.order]], [coded.sums, coded.side.scale.view(np.int32)]):
+            raise RequestError(f"{name_of(self.rows, 'the gallery')}: these are codes of another gallery, or it has changed since they were made")
+
     def _chunk(self, first: int, begin: int, end: int) -> Chunk:
         block = begin - begin % BLOCK
         width, d = min(BLOCK, len(self.rows) - block), self.rows.shape[1]

@@ -5,8 +5,8 @@ product with its bound puts a score between low and high, and questions are clos
 only what straddles a bar, or may be among the best, is asked again, more precisely: products of codes, then float32 products (of the whole tile where much is open, of
 pairs where little is), then the exact score. No question is closed by an estimate, so whatever comes first, and whatever bars are known yet, the answer is the same.
 
-Most cells of a tile must not cost more than one comparison with one number for each probe (`search_grid`). A mate with so much of the gallery above it that picking
-cells out would cost more is counted in whole rows of the tile, and only the cells near its score are picked out.
+Most cells of a tile must not cost more than one comparison with one number for each probe (`search_scores.Grid`). A mate with so much of the gallery above it that
+picking cells out would cost more is counted in whole rows of the tile, and only the cells near its score are picked out.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from polyface.errors import RunError
+from polyface.evaluation.search_codes import Multiply
 from polyface.evaluation.search_gallery import BLOCK, FIRST, Chunk
-from polyface.evaluation.search_grid import Grid, crowded
-from polyface.evaluation.search_products import Multiply
-from polyface.evaluation.search_scores import Side, exact_scores, float_scores, float_side_of_rows
+from polyface.evaluation.search_scores import Grid, Side, crowded, exact_scores, float_scores, float_side_of_rows
 
 GROUP = 1024
 """Probes whose products with a tile are held at a time."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -14,10 +13,10 @@ from hypothesis import strategies as st
 
 from polyface.errors import InputError, RequestError, RunError
 from polyface.evaluation import search as searching
-from polyface.evaluation import search_codes, search_features, search_gallery, search_grid, search_pass, search_products, search_scan, search_scores
+from polyface.evaluation import search_codes, search_gallery, search_pass, search_scan, search_scores
 from polyface.evaluation.search import Mates, kept_for, mates_in_gallery, mates_outside, merge, search
+from polyface.evaluation.search_codes import FLOAT32, Product
 from polyface.evaluation.search_gallery import build_codes, open_gallery
-from polyface.evaluation.search_products import FLOAT32, Product
 from polyface.metrics import verification
 
 
@@ -76,7 +75,7 @@ def set_sizes(patch, first, block, enough, cells=64, group=4, sparse=4, many=2):
     for module in (search_gallery, search_scan):
         patch.setattr(module, "FIRST", first)
         patch.setattr(module, "BLOCK", block)
-    for module, name, value in ((search_scan, "CELLS", cells), (search_scan, "GROUP", group), (search_scan, "MANY", many), (search_grid, "SPARSE", sparse)):
+    for module, name, value in ((search_scan, "CELLS", cells), (search_scan, "GROUP", group), (search_scan, "MANY", many), (search_scores, "SPARSE", sparse)):
         patch.setattr(module, name, value)
     patch.setattr(searching, "ENOUGH", enough)
 
@@ -292,7 +291,7 @@ def test_a_broken_pass_goes_on_where_it_was(small, tmp_path, monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 20), (5, 20), (40, 7)])
 def test_the_product_of_onnxruntime_is_that_of_the_integers(shape):
     probes, rows = (np.random.default_rng(0).integers(-127, 128, size, np.int8) for size in ((shape[0], 24), (24, shape[1])))
-    product = search_products.best()
+    product = search_codes.best_product()
     assert product.multiply is not None, "int8 products are exact here, or this machine has no 8-bit dot products"
     np.testing.assert_array_equal(product.multiply(probes, rows, rows.sum(axis=0, dtype=np.int32)), probes.astype(int) @ rows.astype(int))
 
@@ -311,7 +310,7 @@ def test_a_product_that_saturates_is_refused():
 def test_the_onnx_file_that_is_written_by_hand_is_one():
     onnx = pytest.importorskip("onnx")
     for zero_point in (None, 128):
-        onnx.checker.check_model(onnx.load_from_string(search_products._matmul(zero_point)), full_check=True)
+        onnx.checker.check_model(onnx.load_from_string(search_codes._matmul(zero_point)), full_check=True)
 
 
 def test_torchs_product_finds_the_same(small):
@@ -435,8 +434,9 @@ def test_codes_are_made_once_and_go_on_where_they_were_broken_off(small, tmp_pat
     codes = build_codes(rows, folder, lambda now, total=None, more="": done.append((now, total)))
     assert done == [(96, 150), (128, 150), (150, 150)]
     os.utime(tmp_path / "faces.npy", (1, 1))  # copied elsewhere: the hash tells that it is the same
-    monkeypatch.setattr(search_gallery, "code_rows", None)
-    kept = build_codes(open_gallery(tmp_path / "faces.npy"), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_gallery, "code_rows", None)
+        kept = build_codes(open_gallery(tmp_path / "faces.npy"), folder)
     for made in (codes, kept):
         np.testing.assert_array_equal(search(probes, made).rows, search(probes, gallery, product=FLOAT32).rows)
 
@@ -450,8 +450,19 @@ def test_codes_of_another_gallery_are_refused(small, tmp_path):
     os.utime(path, (1, 1))
     with pytest.raises(RequestError, match=r"codes: codes of another gallery than .*faces\.npy, or of another version"):
         build_codes(other, folder)
+    for k in (1, 10):  # refused before anything is compared, whatever is asked
+        with pytest.raises(RequestError, match="the gallery: these are codes of another gallery"):
+            search(probes, search_gallery.Codes(gallery[::-1], codes.codes, codes.about), k)
+
+
+def test_a_score_outside_its_bound_breaks_the_search():
+    """A row that changed after its codes were made, and that they say to be the best by far."""
+    probes, gallery = drawn(8, 1, 3000, 256)
+    gallery[1234] = probes[0]
+    codes = build_codes(gallery)
+    gallery[1234] *= -1
     with pytest.raises(RunError, match="outside its proven bound"):
-        search(probes, search_gallery.Codes(gallery[::-1], codes.codes, codes.about))
+        search(probes, codes, k=1)
 
 
 @pytest.mark.parametrize(("file", "content"), [("codes.npy", None), ("about.npy", b"cut"), ("codes.json", b"[]"), ("codes.json", b"{")])
@@ -464,67 +475,3 @@ def test_broken_codes_are_refused_by_name(file, content, small, tmp_path):
         (folder / file).write_bytes(content)
     with pytest.raises(RequestError, match=rf"{file}: .*remove the folder"):
         build_codes(rows, folder)
-
-
-# The devkit's files.
-
-WORKED = bytes.fromhex("02000000 01000000 04000000 05000000 0000803f 000000c0")
-
-
-def feature(vector, kind=5, step=None, order="<"):
-    size, letter = {5: (4, "f"), 6: (8, "d")}[kind]
-    return struct.pack(f"{order}4i{len(vector)}{letter}", len(vector), 1, step or size, kind, *vector)
-
-
-def test_features_of_the_devkit_are_read_as_it_writes_them(tmp_path):
-    path = tmp_path / "x.jpg_alg.bin"
-    for content in (WORKED, feature([1, -2]), feature([1, -2], 6), feature([1, -2], 6, step=4)):
-        path.write_bytes(content)
-        assert search_features.read_feature(path).tolist() == [1, -2]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (WORKED[:-1], "its header promises 2 x 1 float32 in rows of 4 bytes, 7 bytes follow"),
-        (WORKED + b"0", "9 bytes follow"),
-        (WORKED[:10], "cut short: 10 bytes"),
-        (feature([1, 2], order=">"), "big-endian"),
-        (struct.pack("<4i", 2, 1, 4, 7) + WORKED[16:], "not a feature of the devkit"),
-        (struct.pack("<4i", 2, 1, 9, 5) + WORKED[16:], "in rows of 9 bytes"),
-        (struct.pack("<4i", 2**30, 1, 4, 5) + WORKED[16:], "promises 1073741824 x 1"),
-        (struct.pack("<4i4f", 2, 2, 8, 5, 1, 2, 3, 4), "a matrix of 2 x 2"),
-        (feature([1, np.nan]), "number 1 is not finite"),
-        (feature([1, 1e300], 6), "number 1 is not finite"),
-    ],
-)
-def test_a_feature_that_is_not_what_it_says_is_refused_by_name(content, words, tmp_path):
-    path = tmp_path / "x.bin"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"x\.bin: .*{words}"):
-        search_features.read_feature(path)
-
-
-def test_features_are_gathered_once(tmp_path, monkeypatch):
-    _, gallery = drawn(0)
-    files = [tmp_path / "features" / f"{number}.bin" for number in range(50)]
-    files[0].parent.mkdir()
-    for file, row in zip(files, gallery, strict=True):
-        file.write_bytes(feature(row))
-    out = tmp_path / "all.npy"
-    monkeypatch.setattr(search_features, "TOGETHER", 16)
-    good = files[20].read_bytes()
-    files[20].write_bytes(feature(gallery[20, 1:]))
-    with pytest.raises(InputError, match=r"20\.bin: 15 numbers, .*0\.bin has 16"):
-        search_features.gather_features(files, out)
-    assert os.listdir(tmp_path) == ["features"]
-    files[20].write_bytes(good)
-    np.testing.assert_array_equal(search_features.gather_features(files, out), gallery)
-    files[20].unlink()
-    np.testing.assert_array_equal(search_features.gather_features(files, out), gallery)
-    with pytest.raises(RequestError, match=r"all\.npy: of another list of features"):
-        search_features.gather_features(files[::-1], out)
-    with pytest.raises(InputError, match=r"3\.bin: listed twice"):
-        search_features.gather_features([*files, files[3]], tmp_path / "more.npy")
-    with pytest.raises(InputError, match=r"20\.bin: No such file"):
-        search_features.gather_features(files, tmp_path / "more.npy")

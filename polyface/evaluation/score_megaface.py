@@ -1,0 +1,207 @@
+"""Files of anybody's model -> the scores of MegaFace: what `polyface score megaface` does (see `score`)."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from polyface.errors import InputError, RequestError, nearest
+from polyface.evaluation.arrays import read_arrays
+from polyface.evaluation.megaface_devkit import SIZES, Lists, feature_files, gather_features, is_noise, read_lists, read_noises, write_results
+from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
+from polyface.evaluation.protocols.result import Result
+from polyface.evaluation.score import Scored, refusing
+from polyface.evaluation.search_gallery import BLOCK, open_gallery
+from polyface.files import sha256_of_file
+from polyface.terminal import Report
+
+
+@dataclass(frozen=True)
+class Faces:
+    """One file or folder. rows [N, d], mapped where they can be; names [N], None in a .npy; people [N], where the file says them; where [N]: what each row is in
+    the file; algorithm: a word for the model."""
+
+    path: str
+    sha256: str
+    algorithm: str
+    rows: np.ndarray = field(repr=False)
+    names: Sequence[str] | None = field(repr=False, default=None)
+    people: Sequence[str] | None = field(repr=False, default=None)
+    where: Sequence[int | Path] | None = field(repr=False, default=None)
+
+    def refusal(self, row: int, why: str) -> InputError:
+        place = row if self.where is None else self.where[row]
+        named = "" if self.names is None else f" ({self.names[row]})"
+        return InputError(f"{place}: {why}" if isinstance(place, Path) else f"{self.path}, embeddings, row {place}{named}: {why}")
+
+
+@refusing
+def megaface(
+    probes: Path | None = None,
+    distractors: Path | None = None,
+    devkit: Path | None = None,
+    sizes: Sequence[int] | None = None,
+    probe_set: str = "facescrub",
+    probe_noises: Path | None = None,
+    distractor_noises: Path | None = None,
+    results: Path | None = None,
+    cache: Path | None = None,
+    report: Report | None = None,
+) -> Scored:
+    """probes: arrays `names`, `identities`, `embeddings`, or with a devkit a folder of its features; distractors: `names` and `embeddings`, a .npy of embeddings alone,
+    or a folder of features. devkit: where its lists are, and features too, in folders `facescrub` (the name of the probe set) and `megaface`, where nothing else is said.
+
+    sizes: of the devkit's lists; without it, so many first distractors. Noises are left out, as probes, mates and distractors. results: a folder for the devkit's files
+    of results. cache: a folder where features are kept as one file, to be read from there the next time.
+    """
+    if devkit is None and (probes is None or distractors is None):
+        raise RequestError("both --probes and --distractors are needed, or --devkit")
+    for size in sizes or ():
+        if size < 1:
+            raise RequestError(f"{size} distractors are none")
+    lists = None if devkit is None else read_lists(devkit, probe_set, sizes)
+    noises = {name: read_noises(path) for name, path in (("probes", probe_noises), ("distractors", distractor_noises)) if path is not None}
+    with _folder(cache) as folder:
+        looking = _read(probes or Path(devkit or "", probe_set), folder / "probes.npy", report, None if lists is None else lists.probes)
+        listed = None if lists is None else tuple(dict.fromkeys(name for size in sorted(lists.distractors, reverse=True) for name in lists.distractors[size]))
+        others = _read(distractors or Path(devkit or "", "megaface"), folder / "distractors.npy", report, listed)
+        people = np.array(_people(looking) if lists is None else lists.people)
+        noisy, noisy_others = (_noisy(side, noises.get(name)) for side, name in ((looking, "probes"), (others, "distractors")))
+        subsets = _subsets(sizes, lists, others, noisy_others)
+        _require_comparable(looking, others, people[~noisy])
+        kept = np.flatnonzero(~noisy)
+        trials = identify(
+            _unit(looking.rows[kept], _lengths(looking, noisy)[kept]),
+            people[kept],
+            _units(others, _lengths(others, noisy_others)),
+            subsets,
+            len(others.rows),
+            report,
+        )
+    cleaned = {2: "cleaned", 0: "uncleaned"}.get(len(noises), f"{next(iter(noises), '')} cleaned")
+    if results is not None:
+        for name in subsets:
+            write_results(results, probe_set, f"{others.algorithm}-{cleaned.replace(' ', '-')}", name, trials.cmc(name), trials.roc(name))
+    inputs = {"probes": looking.sha256, "distractors": others.sha256}
+    files = {**({} if lists is None else lists.files), "probe_noises": probe_noises, "distractor_noises": distractor_noises}
+    inputs |= {name: sha256_of_file(path) for name, path in files.items() if path is not None}
+    return Scored(_result(trials, cleaned, {"noisy_probes": int(noisy.sum()), "noisy_distractors": int(noisy_others.sum())} if noises else {}), inputs)
+
+
+def _result(trials: Identified, cleaned: str, counts: Mapping[str, int]) -> Result:
+    result = score_megaface(trials, cleaned)
+    notes = {**result.notes, next(iter(result.scores)): f"searched by {trials.found.by}"}
+    return Result(result.protocol, result.scores, {**result.counts, **counts}, result.reasons, notes)
+
+
+@contextmanager
+def _folder(cache: Path | None) -> Iterator[Path]:
+    if cache is not None:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] | None) -> Faces:
+    """The faces of a file or folder: those that are listed, in that order, or all. kept: where features that were read are kept."""
+    if path.is_dir():
+        return _of_folder(path, kept, report, listed)
+    if path.suffix.lower() == ".npy" and listed is None:
+        return Faces(str(path), sha256_of_file(path), path.stem, open_gallery(path)) if path.is_file() else _missing(path)
+    found = read_arrays(path, "embeddings")
+    rows = found.array("embeddings")
+    if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
+        raise InputError(f"{path}: embeddings of {rows.dtype} and shape {list(rows.shape)}, floats [names, dimensions] are needed")
+    people = found.words("identities") if found.has("identities") else None
+    if listed is None:
+        return Faces(found.path, found.sha256, path.stem, rows, found.names, people)
+    place = {name: row for row, name in enumerate(found.names)}
+    for name in listed:
+        if name not in place:
+            raise InputError(f"{path}: no {name!r}, which is listed{nearest(name, place)}")
+    chosen = [place[name] for name in listed]
+    return Faces(found.path, found.sha256, path.stem, rows[chosen], tuple(listed), None if people is None else [people[row] for row in chosen], chosen)
+
+
+def _missing(path: Path) -> Faces:
+    raise InputError(f"{path}: no such file")
+
+
+def _of_folder(path: Path, kept: Path, report: Report | None, listed: Sequence[str] | None) -> Faces:
+    if listed is not None:
+        files, ending = feature_files(path, listed)
+    else:
+        files, ending = sorted(path.rglob("*.bin")), ""
+        if not files:
+            raise InputError(f"{path}: holds no features (.bin)")
+    rows = gather_features(files, kept, report)
+    names = None if listed is None else tuple(listed)
+    return Faces(str(path), sha256_of_file(kept), ending.split(".")[0].strip("_") or path.name, rows, names, None, files)
+
+
+def _people(probes: Faces) -> Sequence[str]:
+    if probes.people is None:
+        raise InputError(f"{probes.path}: no array 'identities' that says whose each probe is, and no --devkit, whose list does")
+    return probes.people
+
+
+def _noisy(faces: Faces, noises: frozenset[str] | None) -> np.ndarray:
+    if noises is None:
+        return np.zeros(len(faces.rows), bool)
+    if faces.names is None:
+        raise InputError(f"{faces.path}: has no names, by which noises are known{', but in a list of the devkit' if faces.where else ''}")
+    return is_noise(faces.names, noises)
+
+
+def _subsets(sizes: Sequence[int] | None, lists: Lists | None, others: Faces, noisy: np.ndarray) -> dict[str, int | np.ndarray]:
+    total = len(others.rows)
+    if lists is not None:
+        place = {name: row for row, name in enumerate(others.names or ())}
+        rows = {size: np.array([place[name] for name in names], np.int64) for size, names in lists.distractors.items()}
+        return {str(size): each[~noisy[each]] for size, each in rows.items()}
+    for size in sizes or ():
+        if size > total:
+            raise RequestError(f"{others.path}: {total} distractors, {size} are asked for")
+    chosen = sorted({*(sizes or (*(size for size in SIZES if size < total), total))})
+    return {str(size): np.flatnonzero(~noisy[:size]) if noisy.any() else size for size in chosen}
+
+
+def _require_comparable(probes: Faces, distractors: Faces, people: np.ndarray) -> None:
+    d = [side.rows.shape[1] for side in (probes, distractors)]
+    if d[0] != d[1]:
+        raise InputError(f"{distractors.path}: embeddings of {d[1]} numbers, {probes.path} has {d[0]}")
+    known = set(people.tolist())
+    for row, person in enumerate(distractors.people or ()):
+        if person in known:
+            raise distractors.refusal(row, f"shows {person!r}, who is a probe")
+    if probes.rows[:, -1].any():
+        return
+    for row in np.flatnonzero(distractors.rows[:, -1] == 100)[:1]:
+        raise distractors.refusal(int(row), "marked as a noise by a last number of 100, by insightface's remove_noises.py; give the features before it, and its lists")
+
+
+def _lengths(faces: Faces, noisy: np.ndarray) -> np.ndarray:
+    """float64 [N]; infinite for noises, which may be 0 since they are not compared. Raises InputError for the first row that has no direction."""
+    lengths = np.ones(len(faces.rows))
+    for start in range(0, len(lengths), BLOCK):
+        with np.errstate(over="ignore"):
+            lengths[start : start + BLOCK] = np.linalg.norm(np.asarray(faces.rows[start : start + BLOCK], np.float64), axis=1)
+        part = lengths[start : start + BLOCK]
+        for row in np.flatnonzero(~np.isfinite(part) | ((part == 0) & ~noisy[start : start + BLOCK]))[:1] + start:
+            raise faces.refusal(int(row), "has length 0, and so no direction" if lengths[row] == 0 else "is not finite")
+    lengths[noisy] = np.inf
+    return lengths
+
+
+def _units(faces: Faces, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(lengths), BLOCK):
+        yield _unit(faces.rows[start : start + BLOCK], lengths[start : start + BLOCK])
+
+
+def _unit(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """float32 of unit length; where a length is infinite, 0."""
+    return (np.asarray(rows, np.float64) / lengths[:, None]).astype(np.float32)
