@@ -287,9 +287,10 @@ class _Tally:
 
     def __init__(self, member: np.ndarray, targets: int):
         self.member, self.targets = member, targets
-        self.ranges: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        none = np.zeros(0, np.int64)
+        self.ranges = [(none, none, none, none)]
         self.rows: list[tuple[np.ndarray, np.ndarray]] = []
-        self.kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.kept = [(none, none, np.zeros(0))]
 
     def add(self, first: np.ndarray, above: np.ndarray, reached: np.ndarray, columns: np.ndarray) -> None:
         """A cell in each column scores above the targets first to `above`, and at least those up to `reached`."""
@@ -306,9 +307,7 @@ class _Tally:
         self.kept.append((probes, columns, scores))
 
     def partial(self, ids: np.ndarray, compared: np.ndarray) -> Partial:
-        first, above, reached, columns = (
-            (np.concatenate([np.zeros(0, np.int64), *each]) for each in zip(*self.ranges, strict=True)) if self.ranges else [np.zeros(0, np.int64)] * 4
-        )
+        first, above, reached, columns = (np.concatenate(each) for each in zip(*self.ranges, strict=True))
         changes = np.zeros((2, self.targets + 1, self.member.shape[1]), np.int64)
         for subset in range(self.member.shape[1]):
             inside = self.member[columns, subset]
@@ -319,9 +318,7 @@ class _Tally:
             for change in changes:
                 np.add.at(change, targets, counts)
                 np.subtract.at(change, targets + 1, counts)
-        probe, column, score = (
-            (np.concatenate(each) for each in zip(*self.kept, strict=True)) if self.kept else (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-        )
+        probe, column, score = (np.concatenate(each) for each in zip(*self.kept, strict=True))
         return Partial(probe, ids[column], score, changes[0], changes[1], compared)
 
 
