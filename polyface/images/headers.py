@@ -12,6 +12,7 @@ MAX_PIXELS = 100_000_000  # 300 MB as RGB; the largest phones take 50 to 200 meg
 MAX_SIDE = 65_535  # what JPEG itself allows; a panorama of 30,000 x 2,000 is read
 MAX_JPEG_SCANS = 200  # a progressive picture has about ten; thousands of empty ones take minutes to decode
 PNG = b"\x89PNG\r\n\x1a\n"
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,12 @@ def _is_cut_short(data: bytes, format: str) -> bool:
 
 
 def _what_it_is(data: bytes) -> str:
-    """A file that is no picture, said so that a person knows what to do."""
+    """A file that is no picture that can be read, said so that a person knows what to do."""
+    return no_picture_at_all(data) or "not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"
+
+
+def no_picture_at_all(data: bytes) -> str | None:
+    """What lies where a picture or a video should, if these bytes say."""
     start = data[:1024].lstrip().lower()
     if not data:
         return "empty"
@@ -165,7 +171,7 @@ def _what_it_is(data: bytes) -> str:
         return "a Git LFS pointer, not the picture (git lfs pull brings it)"
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")) or b"<html" in start:
         return "a web page, not a picture"
-    if data[4:8] == b"ftyp" and (data[8:12] in (b"avif", b"avis") or data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")):
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
         format = "AVIF" if data[8:11] == b"avi" else "HEIC"
         return f"{format} needs to be converted: save it as JPEG or PNG"
-    return "not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"
+    return None
