@@ -95,15 +95,16 @@ def demo(
 
 @app.command(sort_key=2)
 def analyze(
-    *paths: Annotated[str, Parameter(help="Photographs, folders and globs.", required=True)],
+    *paths: Annotated[str, Parameter(help="Photographs, videos, folders and globs.", required=True)],
     tasks: Annotated[str | None, Parameter(help="Only these, as a,b. All but identity where nothing is said.")] = None,
     model: Model = None,
     detector: DetectorFile = None,
     out: Annotated[Path | None, Parameter(help="Write answers.jsonl and masks here, rather than answers to stdout.")] = None,
-    pictures: Annotated[bool, Parameter(help="Write each picture with its answers drawn on it, under --out.")] = False,
+    pictures: Annotated[bool, Parameter(help="Write each picture, and each video as a clip without sound, with its answers drawn on it, under --out.")] = False,
+    every: Annotated[str, Parameter(help="Which frames of a video: 10 for each tenth, 0.5s for one each half second. All where nothing is said.")] = "1",
     report: Annotated[bool, Parameter(help="Write report.html under --out: every face with its answers, to look through in a browser.")] = False,
 ) -> int:
-    """Answer every question about every face on photographs: one JSON object per face and line, and a table for a person."""
+    """Answer every question about every face on photographs and videos: one JSON object per face and line, and a table for a person."""
     from polyface.inference import analyze as analysis
     from polyface.inference import write
 
@@ -113,11 +114,11 @@ def analyze(
         raise RequestError("--report needs --out DIR, to write it to")
     analyzer = _with_terms(analysis.load(model, detector))
     if not report or out is None:
-        return write.analyze(analyzer, paths, names_in(tasks), out, pictures)
+        return write.analyze(analyzer, paths, names_in(tasks), out, pictures, every)
     from polyface.inference import report as reports
 
     reporting = reports.Reporting(analyzer.engine, analyzer.detector)
-    status = write.analyze(reporting, paths, names_in(tasks), out, pictures)
+    status = write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
     print(reports.write(out, reporting))
     return status
 

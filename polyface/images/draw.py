@@ -4,9 +4,8 @@
 The `draw_` functions draw into the uint8 RGB picture that they are given, and return it; all coordinates are continuous pixels. Text is ASCII.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Any
 
 import cv2
@@ -24,24 +23,26 @@ CROWD = 6  # from so many faces on, each has one line
 NOT_ANSWERS = frozenset({"image", "frame", "time", "track", "face", "faces", "detector", "notes", "box", "score", "model", "error"})
 
 
-def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]], margin: bool = True) -> np.ndarray:
     """A new picture: for each face a thin box, its points, axes and class map, and a panel with its answers beside the box.
 
     `faces` are answers as DESIGN.md says; a class map is drawn where it is uint8 [H, W] of the picture instead of a file's name. A picture smaller than LEGIBLE
-    comes back enlarged, and one that a face fills comes back with a margin for the panel.
+    comes back enlarged, and one that a face fills comes back with a margin for the panel, unless all pictures are to be of one size, as in a video. There a face
+    keeps its colour as it keeps its number.
     """
     scale = max(1.0, LEGIBLE / max(image.shape[:2]))
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     canvas = image.copy() if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     unit = max(size) / LEGIBLE
     boxes = [np.asarray(face["box"], np.float64) * scale for face in faces]
-    for face, box, colour in zip(faces, boxes, _accents(), strict=False):
+    colours = [ACCENTS[face.get("track", at) % len(ACCENTS)] for at, face in enumerate(faces)]
+    for face, box, colour in zip(faces, boxes, colours, strict=True):
         _draw_shapes(canvas, face, box, colour, scale, unit)
     panels = [_panel(face, unit, short=len(faces) >= CROWD) for face in faces]
-    places, margin = _places(panels, boxes, size, unit)
-    if margin:
-        canvas = cv2.copyMakeBorder(canvas, 0, 0, 0, margin, cv2.BORDER_CONSTANT, value=PLATE)
-    for panel, place, colour in zip(panels, places, _accents(), strict=False):
+    room = _room(panels, boxes, size, unit) if margin else 0
+    if room:
+        canvas = cv2.copyMakeBorder(canvas, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=PLATE)
+    for panel, place, colour in zip(panels, _places(panels, boxes, (size[0] + room, size[1]), unit), colours, strict=True):
         draw_text_panel(canvas, panel.lines, place, panel.height, colour)
     return canvas
 
@@ -180,7 +181,8 @@ def _panel(face: Mapping[str, Any], unit: float, short: bool) -> Panel:
         words = [text for answer in answers.values() if (text := _briefly(answer))][:2]
         lines = [", ".join(words)] if words else []
     else:
-        title = f"face {face['face']}" if "face" in face else "face"
+        number = face.get("track", face.get("face"))
+        title = "face" if number is None else f"face {number}"
         lines = [title, *(line for name, answer in answers.items() for line in _at_length(name, answer)), *face.get("notes", ())]
     return Panel(lines, height, panel_size(lines, height) if lines else (0, 0))
 
@@ -224,21 +226,30 @@ def _is_points(answer: Any) -> bool:
     return isinstance(answer, Sequence | np.ndarray) and not isinstance(answer, str) and np.ndim(answer) == 2 and np.shape(answer)[1] == 2
 
 
-def _places(panels: Sequence[Panel], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> tuple[list[tuple[int, int]], int]:
-    """The upper left corner of each panel, beside its box where that hides least; and the margin to add at the right, if a panel would else cover its own face."""
-    gap = max(3, round(5 * unit))
+def _room(panels: Sequence[Panel], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> int:
+    """The margin to add at the right, if a panel would else cover its own face."""
+    gap = _gap(unit)
     margin = 0
     for panel, box in zip(panels, boxes, strict=True):
         if panel.lines and min(_covered((*place, *panel.size), [box]) for place in _around(panel, box, size, gap)) > 0.25:
             margin = max(margin, panel.size[0] + 2 * gap)
+    return margin
+
+
+def _places(panels: Sequence[Panel], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> list[tuple[int, int]]:
+    """The upper left corner of each panel, beside its box where that hides least."""
     taken: list[np.ndarray] = []
     places = []
     for panel, box in zip(panels, boxes, strict=True):
-        around = _around(panel, box, (size[0] + margin, size[1]), gap)
+        around = _around(panel, box, size, _gap(unit))
         best = min(around, key=lambda place: _covered((*place, *panel.size), [*boxes, *taken, *taken]))
         taken.append(np.array([*best, best[0] + panel.size[0], best[1] + panel.size[1]], np.float64))
         places.append(best)
-    return places, margin
+    return places
+
+
+def _gap(unit: float) -> int:
+    return max(3, round(5 * unit))
 
 
 def _around(panel: Panel, box: np.ndarray, size: tuple[int, int], gap: int) -> list[tuple[int, int]]:
@@ -256,10 +267,6 @@ def _covered(plate: tuple[int, int, int, int], boxes: Sequence[np.ndarray]) -> f
     for x0, y0, x1, y1 in boxes:
         hidden += max(0.0, min(x + wide, x1) - max(x, x0)) * max(0.0, min(y + tall, y1) - max(y, y0))
     return hidden / max(wide * tall, 1)
-
-
-def _accents() -> Iterator[Colour]:
-    return cycle(ACCENTS)
 
 
 def _spaced(word: str) -> str:

@@ -217,10 +217,10 @@ def _read_zipped(file, member: Member) -> bytes:
     return data
 
 
-def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[InputError]]:
+def find_pictures(paths: Iterable[str | os.PathLike[str]], endings: frozenset[str] = SUFFIXES) -> tuple[list[Path], list[InputError]]:
     """Photographs, folders (all below them) and globs -> files, sorted and each once, and a refusal for every path that leads to none.
 
-    A file that is named is taken whatever its name ends in; in folders and globs those with a picture's ending are (`SUFFIXES`: HEIC too,
+    A file that is named is taken whatever its name ends in; in folders and globs those with one of the endings are (`SUFFIXES`: HEIC too,
     so that it is refused aloud).
     """
     found: dict[str, Path] = {}
@@ -230,10 +230,10 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], 
         if path.is_file():
             files = [path]
         elif path.is_dir():
-            files = _pictures_below(path)
+            files = _pictures_below(path, endings)
         else:
             matches = sorted(map(Path, glob.glob(given, recursive=True))) if glob.has_magic(given) else []
-            files = [file for match in matches for file in (_pictures_below(match) if match.is_dir() else [match]) if is_picture(file)]
+            files = [file for match in matches for file in (_pictures_below(match, endings) if match.is_dir() else [match]) if _ends_in(file, endings)]
         if not files:
             why = "holds no pictures" if path.is_dir() else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
             refused.append(InputError(f"{given}: {why}"))
@@ -241,12 +241,16 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], 
     return sorted(found.values()), refused
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    return [folder / name for name in Directory(str(folder)).names() if is_picture(Path(name))]
+def _pictures_below(folder: Path, endings: frozenset[str]) -> list[Path]:
+    return [folder / name for name in Directory(str(folder)).names() if _ends_in(Path(name), endings)]
 
 
 def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return _ends_in(path, SUFFIXES)
+
+
+def _ends_in(path: Path, endings: frozenset[str]) -> bool:
+    return path.suffix.lower() in endings and not path.name.startswith(".")
 
 
 # From bytes to pixels

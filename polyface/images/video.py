@@ -107,7 +107,7 @@ def rate(path: str | os.PathLike[str], chosen: Every = Every()) -> float:
 
 
 class Clip:
-    """Writes a clip, MPEG-4 in .mp4, at a steady rate: where frames lie further apart in time one is held, so that the clip lasts as long as its source; none is left out.
+    """Writes a clip, MPEG-4 in .mp4, at a steady rate: where frames lie further apart in time one is held, so that it lasts as long as its source; none is left out.
 
     Use as a context manager; the file gets its name when all is written, and keeps what was written if the run ends early. Raises RunError where it cannot be written.
     """
@@ -178,7 +178,7 @@ def _container(start: bytes) -> str | None:
         return "RIFF"
     if start[:4] == b"\x1aE\xdf\xa3":
         return "Matroska"
-    if start[:1] == b"G" and start[188:189] == b"G" or start[4:5] == b"G" and start[196:197] == b"G":  # packets of 188 bytes, after a time of 4 in Blu-ray's
+    if any(start[at : at + 1] == start[at + length : at + length + 1] == b"G" for at, length in ((0, 188), (4, 192))):  # packets; Blu-ray's have a time in front
         return "MPEG-TS"
     beginnings = {b"\0\0\1\xba": "MPEG", b"\0\0\1\xb3": "MPEG", b"FLV\1": "FLV", b"OggS": "Ogg", b"0&\xb2u": "WMV"}
     return beginnings.get(start[:4])

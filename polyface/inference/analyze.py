@@ -1,7 +1,7 @@
 """Photographs -> answers about every face on them.
 
 Pictures stream through: while one group of them is looked at, the next is decoded in a thread, and all faces of a group go through the network together, so memory does
-not grow with the number of pictures. An answer's form is DESIGN.md's; which kind of question gives which form is said once, in `answer_of`.
+not grow with the number of pictures. The frames of a video are such pictures, each with its number and time; along it a face keeps its number (`track.py`). An answer's form is DESIGN.md's; which kind of question gives which form is said once, in `answer_of`.
 """
 
 import base64
@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 
 from polyface.errors import InputError, RequestError, nearest, reason
-from polyface.images import align, detect, geometry, read
+from polyface.images import align, detect, geometry, read, video
 from polyface.inference import engine as engines
-from polyface.inference.card import AnswerCalibration, PairCalibration
+from polyface.inference.card import AnswerCalibration, Card, PairCalibration
 from polyface.inference.engine import Engine
+from polyface.inference.track import Tracks, tracks_by
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ GROUP_PICTURES, GROUP_PIXELS = 16, 24_000_000
 Picture = str | Path | read.Source | read.Sent
 """A picture that is still to be read: a file, one in an archive, or one that somebody sent."""
 
+NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 ON_DRAWINGS = "trained on drawings"
 FIVE = {68: geometry.five_of_68(), 5: np.eye(5)}
 """The five points of an alignment, from a network's own points, by their number."""
@@ -55,7 +57,7 @@ class ClassMap:
 class Face:
     """One face and its answers; `face.age` is `face.answers["age"]`. box (x0, y0, x1, y1) in pixels of the upright picture.
 
-    An answer is what its JSON holds, except a class map, which `in_picture()` makes an array.
+    In a video also the number of the frame from 0, its time in seconds, and the number that the face keeps along the video. An is what its JSON holds, except a class map, which `in_picture()` makes an array.
     """
 
     image: str
@@ -66,6 +68,9 @@ class Face:
     score: float
     answers: Mapping[str, Any] = field(repr=False)
     model: str
+    frame: int | None = None
+    time: float | None = None
+    track: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         answers = self.__dict__.get("answers", {})
@@ -75,7 +80,8 @@ class Face:
 
     def to_dict(self) -> dict[str, Any]:
         """DESIGN.md's answer. A class map is in it once it lies in a file: see `write.py`."""
-        before = {"image": self.image, "face": self.index, "detector": self.detector, "notes": list(self.notes), "box": list(self.box), "score": self.score}
+        where = {} if self.frame is None else {"frame": self.frame, "time": self.time, "track": self.track}
+        before = {"image": self.image, **where, "face": self.index, "detector": self.detector, "notes": list(self.notes), "box": list(self.box), "score": self.score}
         return {**before, **{name: answer for name, answer in self.answers.items() if not isinstance(answer, ClassMap)}, "model": self.model}
 
     def to_json(self) -> str:
@@ -84,18 +90,21 @@ class Face:
 
 @dataclass(frozen=True)
 class ImageAnswers:
-    """What was found on one picture: its faces, or why it was refused. pixels uint8 RGB [H, W, 3], None for a refused one."""
+    """What was found on one picture, or on one frame of a video: its faces, or why it was refused. pixels uint8 RGB [H, W, 3], None for a refused one."""
 
     image: str
     faces: tuple[Face, ...] = ()
     error: str | None = None
     pixels: np.ndarray | None = field(default=None, repr=False)
+    frame: int | None = None
+    time: float | None = None
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One object per line of JSON: each face; or that there is none; or the error."""
         if self.error is not None:
             return [{"image": self.image, "error": self.error}]
-        return [face.to_dict() for face in self.faces] or [{"image": self.image, "faces": 0}]
+        where = {} if self.frame is None else {"frame": self.frame, "time": self.time}
+        return [face.to_dict() for face in self.faces] or [{"image": self.image, **where, "faces": 0}]
 
 
 @dataclass(frozen=True)
@@ -106,17 +115,18 @@ class Analyzer:
     detector: detect.Detector
 
     def analyze(self, picture: Picture | np.ndarray, tasks: Iterable[str] | None = None) -> list[Face]:
-        """The faces of one picture, a file or an array uint8 RGB [H, W, 3], the foremost first. Raises InputError for a picture that cannot be read."""
+        """The faces of one picture, a file or an array uint8 RGB [H, W, 3], the foremost first; of a video those of all its frames (`analyze_many` gives them one by one).
+        Raises InputError for what cannot be read."""
+        if _is_video(picture):
+            return [face for answers in self.analyze_many([picture], tasks) for face in _or_raise(answers).faces]
         opened = _from_array(picture) if isinstance(picture, np.ndarray) else _open(picture)
-        answers = self._answer([opened], self.chosen(tasks))[0]
-        if answers.error is not None:
-            raise InputError(answers.error)
-        return list(answers.faces)
+        return list(_or_raise(self._answer([opened], self.chosen(tasks))[0]).faces)
 
-    def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
-        """The answers of each picture, in order, while they come. Raises nothing for a picture that cannot be read: its answers hold the error."""
-        chosen = self.chosen(tasks)
-        return (answers for group in _decoded_ahead(pictures) for answers in self._answer(group, chosen))
+    def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None, every: int | str = 1) -> Iterator[ImageAnswers]:
+        """The answers of each picture, and of each frame of a video, in order, while they come; every: 10 looks at each tenth frame of a video, "0.5s" at one in each half
+        second. Raises nothing for what cannot be read: its answers hold the error, which comes last where a video is cut short."""
+        chosen, looked_at = self.chosen(tasks), video.every(every)
+        return (answers for group in _decoded_ahead(pictures, looked_at, self.engine.card) for answers in self._answer(group, chosen))
 
     def compare(self, a: Picture | np.ndarray, b: Picture | np.ndarray, far: float | None = None) -> "Comparison":
         """The same person? Of the foremost face of each picture; far: one of the card's rates of false acceptance. Raises InputError where a picture has no face,
@@ -132,20 +142,30 @@ class Analyzer:
         return self.engine.chosen(names)
 
     def _answer(self, pictures: Sequence["_Picture"], tasks: Sequence[Task]) -> list[ImageAnswers]:
-        """A group at once: detect, align, cut, ask the network, decode."""
+        """A group at once: detect, align, cut, ask the network, decode. Of a video's frames the network is asked for embeddings too, which stay here if nobody asked."""
         finds = self._detect(pictures)
+        of_person = self._of_person() if any(picture.tracks is not None for picture in pictures) else None
+        hidden = of_person if of_person is not None and of_person not in tasks else None
+        tasks = tasks if hidden is None else [*tasks, hidden]
         owners = [(at, face) for at, (faces, _) in enumerate(finds) for face in faces]
         answers: list[dict[str, Any]] = []
         for start in range(0, len(owners), engines.CHUNK):
             seen = [(pictures[at].pixels, face) for at, face in owners[start : start + engines.CHUNK]]
             answers += self._ask(seen, tasks)
-        of_picture: list[list[Face]] = [[] for _ in pictures]
-        for (at, face), answer in zip(owners, answers, strict=True):
-            of_picture[at].append(self._face(pictures[at].name, len(of_picture[at]), face, answer))
-        return [
-            ImageAnswers(picture.name, tuple(faces), error, picture.pixels if error is None else None)
-            for picture, faces, (_, error) in zip(pictures, of_picture, finds, strict=True)
-        ]
+        of_picture: list[list[dict[str, Any]]] = [[] for _ in pictures]
+        for (at, _), answer in zip(owners, answers, strict=True):
+            of_picture[at].append(answer)
+        answered = []
+        for picture, (found, error), said in zip(pictures, finds, of_picture, strict=True):
+            numbers = _followed(picture, found, said, of_person)
+            if hidden is not None:
+                said = [{name: answer for name, answer in each.items() if name != hidden.name} for each in said]
+            faces = tuple(self._face(picture, index, *each) for index, each in enumerate(zip(found, said, numbers, strict=True)))
+            answered.append(ImageAnswers(picture.name, faces, error, picture.pixels if error is None else None, picture.frame, picture.time))
+        return answered
+
+    def _of_person(self) -> Embedding | None:
+        return next((task for task in self.engine.tasks if isinstance(task, Embedding)), None)
 
     def _detect(self, pictures: Sequence["_Picture"]) -> list[tuple[list[detect.Face], str | None]]:
         """(faces, error) of each picture. Where the detector chokes on a group, each picture is tried alone."""
@@ -192,10 +212,11 @@ class Analyzer:
         size = self.engine.crop.size
         return np.stack([geometry.warp(pixels, matrix, (size, size)) for (pixels, _), matrix in zip(seen, matrices, strict=True)])
 
-    def _face(self, image: str, index: int, found: detect.Face, answers: dict[str, Any]) -> Face:
+    def _face(self, picture: "_Picture", index: int, found: detect.Face, answers: dict[str, Any], track: int | None) -> Face:
         notes = (ON_DRAWINGS,) if self.engine.card.trained_on_drawings else ()
         box = tuple(round(float(side), 2) for side in found.box)
-        return Face(image, index, self.detector.name, notes, box, round(float(found.score), 4), answers, self.engine.label)  # type: ignore[arg-type]
+        said = self.detector.name, notes, box, round(float(found.score), 4), answers, self.engine.label
+        return Face(picture.name, index, *said, picture.frame, picture.time, track)  # type: ignore[arg-type]
 
 
 def load(model: str | Path | None = None, detector: str | Path | None = None, threads: int | None = None) -> Analyzer:
@@ -244,11 +265,14 @@ def in_words(task: Task, answer: Any) -> str | None:
 
 @dataclass(frozen=True)
 class _Picture:
-    """pixels uint8 RGB [H, W, 3]; of no pixels where it was refused."""
+    """pixels uint8 RGB [H, W, 3]; of no pixels where it was refused. Of a frame of a video also its number and time, and the faces of the video so far."""
 
     name: str
     pixels: np.ndarray
     error: str | None = None
+    frame: int | None = None
+    time: float | None = None
+    tracks: Tracks | None = None
 
 
 def _open(picture: Picture) -> _Picture:
@@ -257,7 +281,7 @@ def _open(picture: Picture) -> _Picture:
     try:
         return _Picture(name, read.decode(source.read(), name))
     except InputError as error:
-        return _Picture(name, np.zeros((0, 0, 3), np.uint8), str(error))
+        return _Picture(name, NO_PIXELS, str(error))
 
 
 def _from_array(pixels: np.ndarray) -> _Picture:
@@ -266,9 +290,29 @@ def _from_array(pixels: np.ndarray) -> _Picture:
     return _Picture("", np.ascontiguousarray(pixels))
 
 
-def _decoded_ahead(pictures: Iterable[Picture]) -> Iterator[list[_Picture]]:
+def _is_video(picture: Any) -> bool:
+    return isinstance(picture, str | Path) and video.is_video(picture)
+
+
+def _or_raise(answers: ImageAnswers) -> ImageAnswers:
+    if answers.error is not None:
+        raise InputError(answers.error)
+    return answers
+
+
+def _followed(picture: _Picture, faces: Sequence[detect.Face], answers: Sequence[dict[str, Any]], of_person: Embedding | None) -> Sequence[int | None]:
+    """The number along the video of each face, None on a photograph."""
+    if picture.tracks is None or picture.time is None:
+        return [None] * len(faces)
+    from polyface.inference.compare import vector_of
+
+    vectors = None if of_person is None else [vector_of(answer[of_person.name]) for answer in answers]
+    return picture.tracks.follow(picture.time, [face.box for face in faces], vectors)
+
+
+def _decoded_ahead(pictures: Iterable[Picture], every: video.Every, card: Card) -> Iterator[list[_Picture]]:
     """Groups of pictures; while the caller looks at one, a thread decodes the next."""
-    waiting = iter(pictures)
+    waiting = _pictures(pictures, every, card)
     with ThreadPoolExecutor(1, thread_name_prefix="polyface-decode") as thread:
         coming = thread.submit(_group, waiting)
         while group := coming.result():
@@ -276,10 +320,24 @@ def _decoded_ahead(pictures: Iterable[Picture]) -> Iterator[list[_Picture]]:
             yield group
 
 
-def _group(waiting: Iterator[Picture]) -> list[_Picture]:
+def _pictures(pictures: Iterable[Picture], every: video.Every, card: Card) -> Iterator[_Picture]:
+    """Photographs, and the frames of videos one by one."""
+    for picture in pictures:
+        if not _is_video(picture):
+            yield _open(picture)
+            continue
+        tracks = tracks_by(card)
+        try:
+            for frame in video.frames(picture, every):
+                yield _Picture(str(picture), frame.pixels, None, frame.number, frame.time, tracks)
+        except InputError as error:
+            yield _Picture(str(picture), NO_PIXELS, str(error))
+
+
+def _group(waiting: Iterator[_Picture]) -> list[_Picture]:
     group: list[_Picture] = []
     for picture in waiting:
-        group.append(_open(picture))
+        group.append(picture)
         if len(group) == GROUP_PICTURES or sum(opened.pixels.size // 3 for opened in group) >= GROUP_PIXELS:
             break
     return group

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from polyface.errors import InputError, RequestError, RunError
+from polyface.images import video
 from polyface.inference.card import Card, PairCalibration, Threshold
 from polyface.inference.gallery import embedding_task
 from polyface.metrics.calibration import Logistic
@@ -108,6 +109,8 @@ def operating_line(card: Card, task: Embedding, far: float | None = None) -> tup
 
 
 def _foremost(analyzer: "Analyzer", picture: "Picture | np.ndarray", task: Embedding) -> tuple[Compared, np.ndarray]:
+    if isinstance(picture, str | Path) and video.is_video(picture):
+        raise InputError(f"{picture}: a video; faces are compared on photographs")
     faces: Sequence[Face] = analyzer.analyze(picture, [task.name])
     name = "the picture" if isinstance(picture, np.ndarray) else str(picture)
     if not faces:

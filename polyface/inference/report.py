@@ -33,16 +33,25 @@ NOT_FOR = (
 """What no model of this project is for, whatever its card says (README.md)."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """One face of the page, how well it is seen there (size times score), and what can be asked for of it."""
+
+    drawn: Markup
+    seen: float
+    filterable: dict[str, Any]
+
+
 @dataclass
 class Gathered:
-    """What a page will show. For its filters: words {task: how many faces have each word}, numbers {task: unit}, and whether any answer comes with others that are
-    possible."""
+    """What a page will show: each face of a photograph, and of a video each face once, where it is seen best. at: where
+    in shown the face of a video with this number is; numbers {task: unit}: for the page's filters."""
 
-    faces: list[Markup] = field(default_factory=list)
-    words: dict[str, Counter[str]] = field(default_factory=dict)
+    shown: list[Shown] = field(default_factory=list)
+    at: dict[tuple[str, int], int] = field(default_factory=dict)
     numbers: dict[str, str] = field(default_factory=dict)
-    possible: bool = False
     pictures: int = 0
+    videos: set[str] = field(default_factory=set)
     without: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -50,17 +59,40 @@ class Gathered:
         if answers.error is not None:
             self.refused.append(answers.error)
             return
-        self.pictures += 1
-        if not answers.faces:
-            self.without.append(answers.image)
+        if answers.frame is not None:
+            self.videos.add(answers.image)
+        else:
+            self.pictures += 1
+            self.without += [] if answers.faces else [answers.image]
         for face in answers.faces:
+            x0, y0, x1, y1 = face.box
+            seen, at = (x1 - x0) * (y1 - y0) * face.score, len(self.shown)
+            if face.track is not None:
+                at = self.at.setdefault((face.image, face.track), at)
+                if at < len(self.shown) and self.shown[at].seen >= seen:
+                    continue
             filterable = {task.name: found for task in tasks if task.name in face.answers and (found := _filterable(task, face.answers[task.name]))}
-            for name, found in filterable.items():
-                self.words.setdefault(name, Counter()).update(found.get("words", [])[: 1 if found.get("one") else None])
-                self.possible |= bool(found.get("others"))
             self.numbers.update({task.name: task.unit for task in tasks if isinstance(task, Scale) and task.name in filterable})
             assert answers.pixels is not None
-            self.faces.append(_drawn(face, answers.pixels, tasks, filterable))
+            self.shown[at : at + 1] = [Shown(_drawn(face, answers.pixels, tasks, filterable), seen, filterable)]
+
+    @property
+    def faces(self) -> list[Markup]:
+        return [each.drawn for each in self.shown]
+
+    def words(self) -> dict[str, Counter[str]]:
+        """How many faces have each word, by task."""
+        counted: dict[str, Counter[str]] = {}
+        for name, found in self._filterable():
+            counted.setdefault(name, Counter()).update(found.get("words", [])[: 1 if found.get("one") else None])
+        return counted
+
+    def possible(self) -> bool:
+        """Whether any answer comes with others that are possible."""
+        return any(found.get("others") for _, found in self._filterable())
+
+    def _filterable(self) -> Iterator[tuple[str, Any]]:
+        return (item for each in self.shown for item in each.filterable.items())
 
 
 @dataclass(frozen=True)
@@ -69,9 +101,9 @@ class Reporting(Analyzer):
 
     gathered: Gathered = field(default_factory=Gathered)
 
-    def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None) -> Iterator[ImageAnswers]:
+    def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None, every: int | str = 1) -> Iterator[ImageAnswers]:
         chosen = self.chosen(tasks)
-        for answers in super().analyze_many(pictures, [task.name for task in chosen]):
+        for answers in super().analyze_many(pictures, [task.name for task in chosen], every):
             self.gathered.add(answers, chosen)
             yield answers
 
@@ -83,8 +115,8 @@ def write(out: Path, analyzer: Reporting) -> Path:
 
 
 def html(gathered: Gathered, engine: Engine) -> str:
-    filters = [{"name": name, "words": sorted(words.items())} for name, words in gathered.words.items() if words]
-    values = {"gathered": gathered, "filters": filters, "card": engine.card, "label": engine.label, "about": about(engine)}
+    filters = [{"name": name, "words": sorted(words.items())} for name, words in gathered.words().items() if words]
+    values = {"gathered": gathered, "filters": filters, "card": engine.card, "label": engine.label, "about": about(engine), "possible": gathered.possible()}
     body = page.render(BODY, **values, faces=Markup("\n").join(gathered.faces), spaced=_spaced)
     return page.page("Faces and answers", body, STYLE, SCRIPT)
 
@@ -200,7 +232,7 @@ FACE = """\
 {% if points %}<svg class="points" viewBox="0 0 {{ side }} {{ side }}" aria-hidden="true"><path d="{{ points }}"/></svg>{% endif %}
 </div>
 <div>
-<h3 title="{{ face.image }}">{{ name }} <span>face {{ face.index }}</span></h3>
+<h3 title="{{ face.image }}">{{ name }} <span>{% if face.track is none %}face {{ face.index }}{% else %}face {{ face.track }}, {{ "%.2f"|format(face.time) }} s{% endif %}</span></h3>
 <dl>
 {% for answer in said if answer.best %}
 <dt>{{ answer.name }}</dt><dd><b>{{ answer.best }}</b> {{ answer.beside }}</dd>
@@ -214,11 +246,12 @@ FACE = """\
 
 BODY = """\
 <p>Faces: {{ "{:,}".format(gathered.faces|length) }}; pictures: {{ "{:,}".format(gathered.pictures) }}
+{%- if gathered.videos %}; videos: {{ "{:,}".format(gathered.videos|length) }}, each face once{% endif %}
 {%- if gathered.refused %}; refused: {{ "{:,}".format(gathered.refused|length) }}{% endif %}.
 By the model <b>{{ label }}</b>. Terms: {{ card.terms }}. <a href="#limits">What not to use it for</a>.</p>
 {% if card.trained_on_drawings %}<p><b>This model was trained on drawings, not on photographs.</b></p>{% endif %}
 <p class="quiet">Answers are what annotators would say of a picture.
-{%- if gathered.possible %} In a frame: all the answers it takes to hold theirs nine times in ten; without a frame the one answer is enough.{% endif %}</p>
+{%- if possible %} In a frame: all the answers it takes to hold theirs nine times in ten; without a frame the one answer is enough.{% endif %}</p>
 {% if gathered.faces %}
 <form hidden>
 {% for filter in filters %}
@@ -232,7 +265,7 @@ By the model <b>{{ label }}</b>. Terms: {{ card.terms }}. <a href="#limits">What
 {% endfor %}
 <label>picture<input type="search" name="picture" placeholder="part of its name"></label>
 <label>on the faces<select name="over"><option value="">nothing</option><option>points</option><option>regions</option></select></label>
-{% if gathered.possible %}<label class="check"><input type="checkbox" name="possible">also those of whom it is possible</label>{% endif %}
+{% if possible %}<label class="check"><input type="checkbox" name="possible">also those of whom it is possible</label>{% endif %}
 <button type="reset">all faces</button>
 <output aria-live="polite"></output>
 </form>

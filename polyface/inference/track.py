@@ -1,7 +1,8 @@
 """Which faces of a video are one face: by where they are, and by what the network's embedding says of them.
 
-Measured on photographs of WIDER that were moved, blurred and stored anew as the next frame of a film would be: one face keeps a cosine of 0.65 and more, blurred and small 0.2
-to 0.4 in one of twenty; two faces of one picture reach 0.47 in the median, so a cosine alone says little, and what it may say depends on how far the face has moved.
+Measured with the weights of 2026-11-28 on photographs of WIDER that were moved and stored anew as the next frame of a film would be: one face keeps a cosine of 0.65 and
+more, blurred and small 0.2 to 0.4 in one of twenty; two faces of one picture reach 0.47 in the median. So a cosine alone says little, and what it may say depends on how far
+the face has moved.
 """
 
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ class Tracks:
         if not known:
             score, possible = overlaps, overlaps >= SAME_PLACE
         else:
-            cosines = np.stack(vectors) @ np.stack([track.vector for track in self.tracks]).T  # type: ignore[arg-type, type-var]
+            cosines = np.stack([*vectors]) @ np.stack([track.vector for track in self.tracks]).T  # type: ignore[misc, arg-type]
             near = _overlaps(_grown(boxes), _grown(places)) > 0
             possible = (overlaps >= SAME_PLACE) & (cosines >= ANOTHER) | near & (cosines >= self.near) | (cosines >= self.anywhere)
             score = overlaps + cosines

@@ -1,9 +1,11 @@
-"""Answers to where a person wants them: JSON lines on stdout or under a folder, masks and annotated pictures beside them, a table on the terminal."""
+"""Answers to where a person wants them: JSON lines on stdout or under a folder, masks, annotated pictures and clips beside them, a table on the terminal."""
 
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from polyface import files, runtime, terminal
 from polyface.errors import InputError, RequestError, RunError
-from polyface.images import draw, read
+from polyface.images import draw, read, video
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, in_words
 from polyface.tasks.kinds import Regions, Task
 
@@ -21,15 +23,17 @@ ANSWERS = "answers.jsonl"
 TABLE_ROWS = 50
 
 
-def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | None, out: Path | None, pictures: bool) -> int:
-    """Answer on photographs, folders and globs, and write as they come. Returns the exit status: 1 where an input was refused, each named on stderr.
+def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | None, out: Path | None, pictures: bool, every: str = "1") -> int:
+    """Answer on photographs, videos, folders and globs, and write as they come. Returns the exit status: 1 where an input was refused, each named on stderr.
 
-    out None: JSON lines to stdout, or, where that is a terminal, a table. Else JSON lines to OUT/answers.jsonl, masks and (with pictures) annotated pictures beside it.
+    out None: JSON lines to stdout, or, where that is a terminal, a table. Else JSON lines to OUT/answers.jsonl, masks and (with pictures) annotated pictures and clips beside
+    it; masks of a video's frames only where they are asked for by name, since there would be thousands. every: which frames of a video are looked at (`video.every`).
     """
+    looked_at = video.every(every)
     chosen = analyzer.chosen(tasks)
     if out is None:
         chosen = _without_masks(chosen, asked=tasks is not None)
-    found, refused = read.find_pictures(paths)
+    found, refused = read.find_pictures(paths, read.SUFFIXES | video.SUFFIXES)
     for refusal in refused:
         terminal.say(str(refusal))
     if not found:
@@ -37,22 +41,20 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
     runtime.threads_for_opencv(runtime.processors())
     common = os.path.commonpath([path.absolute().parent for path in found])
     rows: list[dict[str, Any]] = []
-    faces, broken = 0, 0
-    with _Lines(out) as lines, terminal.progress("pictures", len(found)) as report:
-        names: Counter[str] = Counter()
-        for done, answers in enumerate(analyzer.analyze_many(found, [task.name for task in chosen]), 1):
+    seen = _Seen(refused=len(refused))
+    place = None if out is None else _Place(out, pictures, tasks is not None, looked_at)
+    with _Lines(out) as lines, terminal.progress("pictures", len(found)) as report, place or nullcontext():
+        for answers in analyzer.analyze_many(found, [task.name for task in chosen], every):
             if answers.error is not None:
                 terminal.say(answers.error)
-            faces, broken = faces + len(answers.faces), broken + (answers.error is not None)
-            lines.write(_written(answers, out, _unique(Path(answers.image).stem, names), pictures))
+            seen.add(answers)
+            lines.write(answers.to_dicts() if place is None else place.written(answers))
             if len(rows) < TABLE_ROWS:
                 rows += _rows(answers, _short(answers.image, common), chosen)
-            report(done)
+            report(seen.done, more="" if answers.time is None else f"{_short(answers.image, common)} {answers.time:.1f} s")
     _show(rows, chosen, out)
-    said = f"{_count(faces, 'face')} on {_count(len(found) - broken, 'picture')}"
-    said += f"; {broken + len(refused)} refused" if broken or refused else ""
-    terminal.say(said + (f"; answers in {out / ANSWERS}" if out is not None else ""))
-    return InputError.exit_status if broken or refused else 0
+    terminal.say(seen.in_words() + (f"; answers in {out / ANSWERS}" if out is not None else ""))
+    return InputError.exit_status if seen.refused else 0
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
@@ -75,21 +77,79 @@ def _without_masks(chosen: tuple[Task, ...], asked: bool) -> tuple[Task, ...]:
     return kept
 
 
-def _written(answers: ImageAnswers, out: Path | None, name: str, pictures: bool) -> list[dict[str, Any]]:
-    """Write the masks and the annotated picture of one picture; its lines, with the masks' names in them."""
-    lines = answers.to_dicts()
-    if out is None or answers.pixels is None:
+@dataclass
+class _Seen:
+    """What a run has looked at so far, for its last line."""
+
+    refused: int
+    faces: int = 0
+    pictures: int = 0
+    frames: int = 0
+    videos: int = 0
+    last: tuple[str, bool] | None = None
+    done: int = 0
+
+    def add(self, answers: ImageAnswers) -> None:
+        of_video = answers.frame is not None
+        ends_video = answers.error is not None and self.last == (answers.image, True)
+        self.done += self.last != (answers.image, of_video) and not ends_video
+        self.videos += of_video and self.last != (answers.image, True)
+        self.last = answers.image, of_video
+        self.faces, self.refused = self.faces + len(answers.faces), self.refused + (answers.error is not None)
+        self.frames, self.pictures = self.frames + of_video, self.pictures + (not of_video and answers.error is None)
+
+    def in_words(self) -> str:
+        on = [_count(self.pictures, "picture")] if self.pictures or not self.frames else []
+        on += [f"{_count(self.frames, 'frame')} of {_count(self.videos, 'video')}"] if self.frames else []
+        return f"{_count(self.faces, 'face')} on {' and '.join(on)}" + (f"; {self.refused} refused" if self.refused else "")
+
+
+class _Place:
+    """The folder that masks, annotated pictures and clips go to, each under a name of its own; a context manager, since a clip ends with its video."""
+
+    def __init__(self, out: Path, pictures: bool, masks_of_videos: bool, every: video.Every):
+        self.out, self.pictures, self.masks_of_videos, self.every = out, pictures, masks_of_videos, every
+        self.names: Counter[str] = Counter()
+        self.video: str | None = None
+        self.name = ""
+        self.open = ExitStack()
+
+    def __enter__(self) -> "_Place":
+        return self
+
+    def written(self, answers: ImageAnswers) -> list[dict[str, Any]]:
+        """Write what belongs to one picture; its lines, with the masks' names in them."""
+        lines = answers.to_dicts()
+        if answers.frame is None or answers.image != self.video:
+            self.open.close()
+            self.video = answers.image if answers.frame is not None else None
+            self.name = _unique(Path(answers.image).stem, self.names)
+            if self.pictures and answers.frame is not None:
+                self.clip = self.open.enter_context(video.Clip(self.out / f"{self.name}.mp4", video.rate(answers.image, self.every)))
+        if answers.pixels is None:
+            return lines
+        if answers.frame is None or self.masks_of_videos:
+            self._write_masks(answers, lines)
+        if not self.pictures:
+            return lines
+        if answers.time is None:
+            write_picture(self.out / f"{self.name}.jpg", _annotated(answers, answers.pixels))
+        else:
+            self.clip.write(_annotated(answers, answers.pixels), answers.time)
         return lines
-    for face, line in zip(answers.faces, lines, strict=False):  # a picture without a face has a line of its own
-        model = line.pop("model")
-        for task, answer in face.answers.items():
-            if isinstance(answer, ClassMap):
-                line[task] = {"png": f"{name}.{face.index}.{task}.png"}
-                write_picture(out / line[task]["png"], answer.in_picture())
-        line["model"] = model
-    if pictures:
-        write_picture(out / f"{name}.jpg", _annotated(answers, answers.pixels))
-    return lines
+
+    def __exit__(self, *exception: object) -> None:
+        self.open.close()
+
+    def _write_masks(self, answers: ImageAnswers, lines: list[dict[str, Any]]) -> None:
+        name = self.name if answers.frame is None else f"{self.name}.{answers.frame:06}"
+        for face, line in zip(answers.faces, lines, strict=False):  # a picture without a face has a line of its own
+            model = line.pop("model")
+            for task, answer in face.answers.items():
+                if isinstance(answer, ClassMap):
+                    line[task] = {"png": f"{name}.{face.index}.{task}.png"}
+                    write_picture(self.out / line[task]["png"], answer.in_picture())
+            line["model"] = model
 
 
 def _annotated(answers: ImageAnswers, pixels: np.ndarray) -> np.ndarray:
@@ -99,7 +159,7 @@ def _annotated(answers: ImageAnswers, pixels: np.ndarray) -> np.ndarray:
         for task, answer in face.answers.items():
             if isinstance(answer, ClassMap):
                 faces[0][task] = np.maximum(faces[0].get(task, np.uint8(0)), answer.in_picture())
-    return draw.annotate(pixels, faces)
+    return draw.annotate(pixels, faces, margin=answers.frame is None)
 
 
 def _unique(stem: str, names: Counter[str]) -> str:
@@ -152,9 +212,10 @@ def _short(image: str, common: str) -> str:
 
 
 def _rows(answers: ImageAnswers, image: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    where = {"image": image} if answers.time is None else {"image": image, "time": f"{answers.time:.2f} s"}
     if answers.error is not None or not answers.faces:
-        return [{"image": image, "face": "refused" if answers.error is not None else "no face"}]
-    return [{"image": image, "face": face.index, **_answers_in_words(face, tasks)} for face in answers.faces]
+        return [{**where, "face": "refused" if answers.error is not None else "no face"}]
+    return [{**where, "face": face.index if face.track is None else face.track, **_answers_in_words(face, tasks)} for face in answers.faces]
 
 
 def _answers_in_words(face: Face, tasks: Sequence[Task]) -> dict[str, str]:
@@ -167,7 +228,7 @@ def _show(rows: list[dict[str, Any]], tasks: Sequence[Task], out: Path | None) -
     file = sys.stdout if out is not None or sys.stdout.isatty() else sys.stderr
     if file is sys.stderr and not sys.stderr.isatty():
         return
-    columns = ["image", "face", *(task.name for task in tasks)]
+    columns = ["image", "time", "face", *(task.name for task in tasks)]
     terminal.table(rows[:TABLE_ROWS], [column for column in columns if any(row.get(column) is not None for row in rows)], file=file)
     if len(rows) >= TABLE_ROWS:
         terminal.say(f"the table shows the first {TABLE_ROWS} lines")

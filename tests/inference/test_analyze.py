@@ -1,5 +1,6 @@
 import base64
 import json
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -237,3 +238,111 @@ def test_every_kind_has_an_answer_and_its_words(engine: engines.Engine, write_ne
     assert said["attributes"] == "5_o_Clock_Shadow, Arched_Eyebrows"
     assert said["pose"] == "yaw 10, pitch -10, roll 4"
     assert said["landmarks"] is said["parsing"] is said["identity"] is None
+
+
+def clip(path: Path, discs: Sequence[Sequence[tuple[int, int]]], rate: float = 25.0) -> Path:
+    """A video, one frame for each list of red discs."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), rate, (300, 200))
+    for each in discs:
+        writer.write(cv2.cvtColor(picture(*each), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def test_every_frame_of_a_video_is_answered_with_number_time_and_track(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    count = analysis.GROUP_PICTURES + 9  # more than one group
+    path = clip(tmp_path / "a.avi", [[(60 + 4 * at, 60), (220 - 4 * at, 140)] if at % 10 else [] for at in range(count)])
+    answers = list(analyzer.analyze_many([path], ["age"]))
+    assert [found.frame for found in answers] == list(range(count))
+    assert [found.time for found in answers] == pytest.approx(np.arange(count) / 25)
+    assert [len(found.faces) for found in answers] == [2 if at % 10 else 0 for at in range(count)]
+    assert answers[0].to_dicts() == [{"image": str(path), "frame": 0, "time": 0.0, "faces": 0}]
+    for found in answers:
+        for face in found.faces:
+            upper = sum(face.box[1::2]) / 2 < 100
+            assert (face.track == 0) == (sum(answers[1].faces[0].box[1::2]) / 2 < 100) if upper else face.track in (0, 1)
+    assert {len({face.track for face in found.faces}) for found in answers if found.faces} == {2}
+    assert {face.track for found in answers for face in found.faces} == {0, 1}
+    line = answers[1].faces[1].to_dict()
+    assert list(line) == ["image", "frame", "time", "track", "face", "detector", "notes", "box", "score", "age", "model"]
+    assert (line["frame"], line["time"], line["face"]) == (1, 0.04, 1)
+
+
+def test_photographs_and_videos_come_in_order_in_one_call(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    photo = write(tmp_path / "p.png", picture((150, 100)))
+    one, two = clip(tmp_path / "one.avi", [[(100, 100)]] * 3), clip(tmp_path / "two.avi", [[(100, 100)]] * 2)
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    cut = clip(tmp_path / "cut.avi", [[(100, 100)]] * 30)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    answers = list(analyzer.analyze_many([photo, one, tmp_path / "bad.mp4", two, cut, photo], ["age"]))
+    before, cut_answers = answers[:7], answers[7:-1]
+    assert [(Path(found.image).name, found.frame) for found in before] == [("p.png", None), *(("one.avi", at) for at in range(3)), ("bad.mp4", None), *(("two.avi", at) for at in range(2))]
+    assert [face.track for found in before for face in found.faces] == [None, 0, 0, 0, 0, 0]
+    assert before[4].error is not None and before[4].error.startswith(f"{tmp_path / 'bad.mp4'}: not a video")
+    assert [found.frame for found in cut_answers] == [*range(len(cut_answers) - 1), None] and len(cut_answers) > 5
+    assert cut_answers[-1].to_dicts() == [{"image": str(cut), "error": cut_answers[-1].error}] and "cut short" in str(cut_answers[-1].error)
+    assert answers[-1].image == str(photo) and answers[-1].faces[0].track is None
+    assert list(answers[-1].to_dicts()[0]) == ["image", "face", "detector", "notes", "box", "score", "age", "model"]
+
+
+def test_some_frames_of_a_video_are_looked_at(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.avi", [[(100, 100)]] * 30)
+    assert [found.frame for found in analyzer.analyze_many([path], ["age"], every=7)] == [0, 7, 14, 21, 28]
+    assert [found.frame for found in analyzer.analyze_many([path], ["age"], every="0.4s")] == [0, 10, 20]
+    with pytest.raises(RequestError, match="frames, as 10"):
+        analyzer.analyze_many([path], ["age"], every="often")
+
+
+def test_one_call_gives_the_faces_of_a_whole_video(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    faces = analyzer.analyze(clip(tmp_path / "a.avi", [[(100, 100)]] * 3))
+    assert [(face.frame, face.track) for face in faces] == [(0, 0), (1, 0), (2, 0)]
+    assert "identity" not in faces[0].answers  # asked for, to follow the face, and not given away
+    (tmp_path / "b.mp4").write_bytes(b"")
+    with pytest.raises(InputError, match=r"b\.mp4: empty"):
+        analyzer.analyze(tmp_path / "b.mp4")
+
+
+def test_embeddings_of_a_video_are_given_where_they_are_asked_for(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+    faces = analyzer.analyze(clip(tmp_path / "a.avi", [[(100, 100)]] * 2), ["identity"])
+    assert [list(face.answers) for face in faces] == [["identity"]] * 2
+
+
+def test_frames_are_read_no_further_ahead_than_a_group_or_two(analyzer: analysis.Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, frames = [], analysis.video.frames
+    monkeypatch.setattr(analysis.video, "frames", lambda *given: (taken.append(frame.number) or frame for frame in frames(*given)))
+    answers = analyzer.analyze_many([clip(tmp_path / "a.avi", [[]] * 80)], ["age"])
+    for _ in range(3):
+        next(answers)
+    answers.close()
+    assert len(taken) <= analysis.GROUP_PICTURES * 2
+
+
+def test_a_hundred_faces_are_a_hundred_answers(analyzer: analysis.Analyzer) -> None:
+    image = picture(*[(40 + 70 * column, 40 + 70 * row) for row in range(10) for column in range(10)], size=(720, 720), radius=5)
+    faces = analyzer.analyze(image)
+    assert [face.index for face in faces] == list(range(100))
+    for face in faces:
+        five = geometry.five_of_68() @ np.array(face.landmarks)
+        x0, y0, x1, y1 = face.box
+        assert x0 < five[:2].mean(0)[0] < x1 and y0 < five[:2].mean(0)[1] < y1
+        assert face.gender["answer"] == "male"
+
+
+@pytest.mark.parametrize("place", [(2, 100), (298, 100), (150, 2), (150, 198), (1, 1)])
+def test_a_face_cut_by_the_border_is_answered_in_the_pixels_of_the_picture(analyzer: analysis.Analyzer, place: tuple[int, int]) -> None:
+    (face,) = analyzer.analyze(picture(place))
+    five = geometry.five_of_68() @ np.array(face.landmarks)
+    np.testing.assert_allclose(five[:2].mean(0), np.array(place) + 0.5, atol=6)  # of the disc, half is out of sight
+    assert face.parsing.in_picture().shape == (200, 300)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_photograph_that_lies_upside_down_is_answered_upright(analyzer: analysis.Analyzer, tmp_path: Path, orientation: int) -> None:
+    upright = picture((60, 70))
+    turns = {3: 2, 6: 1, 8: 3}[orientation]
+    data = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(np.rot90(upright, turns)), cv2.COLOR_RGB2BGR))[1].tobytes()
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    (face,) = analyzer.analyze(tmp_path / "a.jpg")
+    five = geometry.five_of_68() @ np.array(face.landmarks)
+    np.testing.assert_allclose(five[:2].mean(0), (60.5, 70.5), atol=1.5)
