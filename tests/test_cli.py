@@ -153,6 +153,55 @@ def test_annotated_pictures_are_written_beside_the_answers(model: Path, photogra
     assert drawn is not None and (drawn.shape != plain.shape or np.abs(drawn.astype(int) - plain).max() > 50)
 
 
+@pytest.fixture
+def clip(photographs: Path) -> Path:
+    """Her portrait for a second, at 10 frames per second, moving to the right."""
+    portrait = cv2.resize(cv2.imread(str(photographs / "astronaut.jpg")), (320, 320))
+    writer = cv2.VideoWriter(str(photographs / "clip.mp4"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 320))
+    for at in range(10):
+        writer.write(np.roll(portrait, 4 * at, axis=1))
+    writer.release()
+    return photographs / "clip.mp4"
+
+
+def test_photographs_and_videos_are_answered_in_one_call(model: Path, photographs: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (photographs / "cut.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    (photographs / "empty.mov").write_bytes(b"")
+    out = tmp_path / "out"
+    arguments = ["--model", str(model), "--tasks", "age,gender", "--out", str(out), "--pictures", "--report", "--every", "0.2s"]
+    assert cli.run(["analyze", str(photographs), *arguments]) == InputError.exit_status
+    lines = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["astronaut.jpg", *["clip.mp4"] * 5, "cut.mp4", "empty.mov", "grey.png", "page.jpg"]
+    frames = lines[1:6]
+    assert [(line["frame"], line["time"], line["track"], line["face"]) for line in frames] == [(2 * at, round(0.2 * at, 4), 0, 0) for at in range(5)]
+    assert [line["error"].partition(": ")[2] for line in lines if "error" in line] == [
+        "no frame can be decoded: cut short, its end is missing", "empty", "a web page, not a picture",
+    ]  # fmt: skip
+    said = capsys.readouterr().err.splitlines()
+    assert sum("cut.mp4: " in line for line in said) == sum("empty.mov: " in line for line in said) == 1
+    assert said[-1] == f"polyface: 6 faces on 2 pictures and 5 frames of 1 video; 3 refused; answers in {out / 'answers.jsonl'}"
+    assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "astronaut.jpg", "clip.mp4", "grey.jpg", "report.html"]
+    drawn = cv2.VideoCapture(str(out / "clip.mp4"))
+    shown = [drawn.read()[1] for _ in range(5)]
+    assert not drawn.read()[0] and drawn.get(cv2.CAP_PROP_FPS) == 5
+    assert all(picture.shape == (640, 640, 3) for picture in shown)
+    assert (out / "report.html").read_text().count("<article") == 2  # of the video one face, where it is seen best
+
+
+def test_masks_of_a_video_are_written_where_they_are_asked_for(model: Path, clip: Path, tmp_path: Path) -> None:
+    assert cli.run(["analyze", str(clip), "--model", str(model), "--out", str(tmp_path / "some"), "--every", "5"]) == 0
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["answers.jsonl"]
+    assert cli.run(["analyze", str(clip), "--model", str(model), "--out", str(tmp_path / "all"), "--every", "5", "--tasks", "parsing"]) == 0
+    masks = [json.loads(line)["parsing"]["png"] for line in (tmp_path / "all" / "answers.jsonl").read_text().splitlines()]
+    assert masks == ["clip.000000.0.parsing.png", "clip.000005.0.parsing.png"]
+    assert cv2.imread(str(tmp_path / "all" / masks[0]), cv2.IMREAD_UNCHANGED).shape == (320, 320)
+
+
+def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["compare", str(clip), str(photographs / "astronaut.jpg"), "--model", str(model)]) != 0
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -164,6 +213,7 @@ def test_annotated_pictures_are_written_beside_the_answers(model: Path, photogra
         (["analyze", "a.jpg", "--tasks", ","], "',' names nothing"),
         (["analyze", "a.jpg", "--tasks", "parsing"], "give --out DIR"),
         (["analyze", "a.jpg", "--pictures"], "--pictures needs --out DIR"),
+        (["analyze", "a.mp4", "--every", "often"], "a whole number of frames, as 10, or of seconds, as 0.5s"),
         (["analyze", "a.jpg", "--detector", "nowhere.onnx"], "nowhere.onnx: "),
         (["synth", "preview", "--out", "a.xyz", "--people", "1", "--photos", "1"], "a.xyz: pictures are written as .jpg or .png"),
         (["synth", "preview", "--people", "0"], "must be at least 1"),

@@ -12,7 +12,8 @@ MAX_PIXELS = 100_000_000  # 300 MB as RGB; the largest phones take 50 to 200 meg
 MAX_SIDE = 65_535  # what JPEG itself allows; a panorama of 30,000 x 2,000 is read
 MAX_JPEG_SCANS = 200  # a progressive picture has about ten; thousands of empty ones take minutes to decode
 PNG = b"\x89PNG\r\n\x1a\n"
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+HEIF_BRANDS = (*HEIC_BRANDS, b"avif", b"avis")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,17 @@ def read_header(data: bytes, name: str) -> Header:
         raise InputError(f"{name}: {_what_it_is(data)}")
     if header.width < 1 or header.height < 1:
         raise InputError(f"{name}: {header.format} of {header.width} x {header.height} pixels")
-    if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
-        limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE:,} a side"
-        raise InputError(f"{name}: {header.width:,} x {header.height:,} pixels, more than the limit of {limit}")
+    check_size(header.width, header.height, name)
     if header.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise InputError(f"{name}: a JPEG of more than {MAX_JPEG_SCANS} scans, made to take long")
     return header
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Raises InputError for what would be too large to decode."""
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE:,} a side"
+        raise InputError(f"{name}: {width:,} x {height:,} pixels, more than the limit of {limit}")
 
 
 def _header(data: bytes) -> Header | None:
@@ -172,6 +178,5 @@ def no_picture_at_all(data: bytes) -> str | None:
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")) or b"<html" in start:
         return "a web page, not a picture"
     if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
-        format = "AVIF" if data[8:11] == b"avi" else "HEIC"
-        return f"{format} needs to be converted: save it as JPEG or PNG"
+        return "AVIF needs to be converted: save it as JPEG or PNG" if data[8:11] == b"avi" else "HEIC, not a video"
     return None

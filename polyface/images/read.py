@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from polyface.errors import InputError, RequestError
+from polyface.images import heif
 from polyface.images.headers import PNG, png_chunks, read_header
 
 MAX_BYTES = 1_000_000_000  # one file or member
@@ -257,7 +258,7 @@ def _ends_in(path: Path, endings: frozenset[str]) -> bool:
 
 
 def decode(data: bytes, name: str, reduce: int = 1) -> np.ndarray:
-    """JPEG, PNG, WebP, GIF, BMP or TIFF -> uint8 RGB [H, W, 3], upright by EXIF.
+    """JPEG, PNG, WebP, GIF, BMP or TIFF -> uint8 RGB [H, W, 3], upright by EXIF; HEIC where pillow-heif is installed.
 
     16 bits are scaled to 8, grey and palettes and CMYK become RGB, of an animation or a stack of pages the first is taken. Transparent
     parts of PNG and WebP are laid over mid-grey, since the colours beneath are arbitrary; in TIFF and GIF alpha is dropped. `reduce` 2, 4
@@ -265,6 +266,9 @@ def decode(data: bytes, name: str, reduce: int = 1) -> np.ndarray:
     the whole picture divided by `reduce` (where EXIF turns a picture whose sides `reduce` does not divide, to within one of its pixels).
     Raises InputError, one line that begins with `name`.
     """
+    if heif.is_heic(data):
+        image = heif.decode(data, name)
+        return image if reduce == 1 else _shrink(image, reduce)
     header = read_header(data, name)
     reduced = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
     by_codec = reduce > 1 and header.format == "JPEG"

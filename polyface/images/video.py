@@ -18,7 +18,7 @@ import numpy as np
 
 from polyface import runtime
 from polyface.errors import InputError, RequestError, RunError
-from polyface.images.headers import HEIF_BRANDS, MAX_PIXELS, MAX_SIDE, no_picture_at_all
+from polyface.images.headers import HEIF_BRANDS, check_size, no_picture_at_all
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"})
 USUAL_RATE = 25.0
@@ -234,9 +234,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[cv2.VideoCapture]:
             raise InputError(
                 f"{path}: no frame can be decoded: " + ("cut short, its end is missing" if _without_an_end(Path(path)) else "cut short, damaged, or without pictures")
             )
-        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-            raise InputError(f"{path}: {width:,.0f} x {height:,.0f} pixels, more than the limit of {MAX_PIXELS // 1_000_000} megapixels")
+        check_size(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), str(path))
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         yield capture
     finally:

@@ -1,7 +1,8 @@
 """Photographs -> answers about every face on them.
 
 Pictures stream through: while one group of them is looked at, the next is decoded in a thread, and all faces of a group go through the network together, so memory does
-not grow with the number of pictures. The frames of a video are such pictures, each with its number and time; along it a face keeps its number (`track.py`). An answer's form is DESIGN.md's; which kind of question gives which form is said once, in `answer_of`.
+not grow with the number of pictures. The frames of a video are such pictures, each with its number and time; along it a face keeps its number (`track.py`). An
+answer's form is DESIGN.md's; which kind of question gives which form is said once, in `answer_of`.
 """
 
 import base64
@@ -57,7 +58,8 @@ class ClassMap:
 class Face:
     """One face and its answers; `face.age` is `face.answers["age"]`. box (x0, y0, x1, y1) in pixels of the upright picture.
 
-    In a video also the number of the frame from 0, its time in seconds, and the number that the face keeps along the video. An is what its JSON holds, except a class map, which `in_picture()` makes an array.
+    In a video also the number of the frame from 0, its time in seconds, and the number that the face keeps along the video. An answer is what its JSON holds, except
+    a class map, which `in_picture()` makes an array.
     """
 
     image: str
@@ -115,7 +117,7 @@ class Analyzer:
     detector: detect.Detector
 
     def analyze(self, picture: Picture | np.ndarray, tasks: Iterable[str] | None = None) -> list[Face]:
-        """The faces of one picture, a file or an array uint8 RGB [H, W, 3], the foremost first; of a video those of all its frames (`analyze_many` gives them one by one).
+        """The faces of one picture, a file or an array uint8 RGB [H, W, 3], the foremost first; of a video those of all frames (`analyze_many` gives them one by one).
         Raises InputError for what cannot be read."""
         if _is_video(picture):
             return [face for answers in self.analyze_many([picture], tasks) for face in _or_raise(answers).faces]
@@ -123,8 +125,8 @@ class Analyzer:
         return list(_or_raise(self._answer([opened], self.chosen(tasks))[0]).faces)
 
     def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None, every: int | str = 1) -> Iterator[ImageAnswers]:
-        """The answers of each picture, and of each frame of a video, in order, while they come; every: 10 looks at each tenth frame of a video, "0.5s" at one in each half
-        second. Raises nothing for what cannot be read: its answers hold the error, which comes last where a video is cut short."""
+        """The answers of each picture, and of each frame of a video, in order, while they come; every: 10 looks at each tenth frame, "0.5s" at one in each half second.
+        Raises nothing for what cannot be read: its answers hold the error, which comes last where a video is cut short."""
         chosen, looked_at = self.chosen(tasks), video.every(every)
         return (answers for group in _decoded_ahead(pictures, looked_at, self.engine.card) for answers in self._answer(group, chosen))
 

@@ -232,7 +232,8 @@ FACE = """\
 {% if points %}<svg class="points" viewBox="0 0 {{ side }} {{ side }}" aria-hidden="true"><path d="{{ points }}"/></svg>{% endif %}
 </div>
 <div>
-<h3 title="{{ face.image }}">{{ name }} <span>{% if face.track is none %}face {{ face.index }}{% else %}face {{ face.track }}, {{ "%.2f"|format(face.time) }} s{% endif %}</span></h3>
+<h3 title="{{ face.image }}">{{ name }}
+<span>{% if face.track is none %}face {{ face.index }}{% else %}face {{ face.track }}, {{ "%.2f"|format(face.time) }} s{% endif %}</span></h3>
 <dl>
 {% for answer in said if answer.best %}
 <dt>{{ answer.name }}</dt><dd><b>{{ answer.best }}</b> {{ answer.beside }}</dd>

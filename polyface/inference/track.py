@@ -1,8 +1,8 @@
 """Which faces of a video are one face: by where they are, and by what the network's embedding says of them.
 
-Measured with the weights of 2026-11-28 on photographs of WIDER that were moved and stored anew as the next frame of a film would be: one face keeps a cosine of 0.65 and
-more, blurred and small 0.2 to 0.4 in one of twenty; two faces of one picture reach 0.47 in the median. So a cosine alone says little, and what it may say depends on how far
-the face has moved.
+Measured with the weights of 2026-11-28 on photographs of WIDER that were moved and stored anew as the next frame of a film would be: one face keeps a cosine of 0.65
+and more, blurred and small 0.2 to 0.4 in one of twenty; two faces of one picture reach 0.47 in the median. So a cosine alone says little, and what it may say depends on
+how far the face has moved.
 """
 
 from collections.abc import Sequence

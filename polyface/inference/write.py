@@ -26,8 +26,8 @@ TABLE_ROWS = 50
 def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | None, out: Path | None, pictures: bool, every: str = "1") -> int:
     """Answer on photographs, videos, folders and globs, and write as they come. Returns the exit status: 1 where an input was refused, each named on stderr.
 
-    out None: JSON lines to stdout, or, where that is a terminal, a table. Else JSON lines to OUT/answers.jsonl, masks and (with pictures) annotated pictures and clips beside
-    it; masks of a video's frames only where they are asked for by name, since there would be thousands. every: which frames of a video are looked at (`video.every`).
+    out None: JSON lines to stdout, or, where that is a terminal, a table. Else JSON lines to OUT/answers.jsonl, masks and (with pictures) annotated pictures and clips
+    beside it; masks of a video's frames only where they are asked for by name, since there would be thousands. every: which frames are looked at (`video.every`).
     """
     looked_at = video.every(every)
     chosen = analyzer.chosen(tasks)

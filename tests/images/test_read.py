@@ -2,6 +2,7 @@ import base64
 import io
 import pickle
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -139,7 +140,7 @@ def test_a_jpeg_with_bytes_after_its_end_is_read():
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer, not the picture"),
         (b"\n  <!DOCTYPE html><html><body>404</body></html>", "a web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC needs to be converted"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF needs to be converted"),
         (b"just text", "not a JPEG"),
         (b"\xff\xd8\xff\xe0", "cut short"),
@@ -150,6 +151,27 @@ def test_what_is_no_picture_is_named_for_what_it_is(data, said):
     with pytest.raises(InputError, match=rf"^face.jpg: .*{said}") as caught:
         decode(data, "face.jpg")
     assert "\n" not in str(caught.value)
+
+
+def test_heic_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"^a\.heic: HEIC needs one more package: pip install 'polyface\[heic\]'"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.heic")
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_heic_is_read_where_its_package_is_installed(alpha):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = np.kron(quarters(), np.ones((4, 4, 1), np.uint8))
+    stored = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]) if alpha else image
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGBA" if alpha else "RGB", image.shape[1::-1], stored.tobytes()).save(file, quality=95)
+    found = decode(file.getvalue(), "a.heic")
+    assert found.dtype == np.uint8 and found.shape == image.shape
+    assert np.abs(found.astype(int) - image).mean() < 10
+    assert decode(file.getvalue(), "a.heic", reduce=2).shape == (64, 96, 3)
+    with pytest.raises(InputError, match=r"^a\.heic: a damaged HEIC"):
+        decode(file.getvalue()[: len(file.getvalue()) // 2], "a.heic")
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png"])

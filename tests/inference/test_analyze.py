@@ -276,7 +276,12 @@ def test_photographs_and_videos_come_in_order_in_one_call(analyzer: analysis.Ana
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     answers = list(analyzer.analyze_many([photo, one, tmp_path / "bad.mp4", two, cut, photo], ["age"]))
     before, cut_answers = answers[:7], answers[7:-1]
-    assert [(Path(found.image).name, found.frame) for found in before] == [("p.png", None), *(("one.avi", at) for at in range(3)), ("bad.mp4", None), *(("two.avi", at) for at in range(2))]
+    assert [(Path(found.image).name, found.frame) for found in before] == [
+        ("p.png", None),
+        *(("one.avi", at) for at in range(3)),
+        ("bad.mp4", None),
+        *(("two.avi", at) for at in range(2)),
+    ]
     assert [face.track for found in before for face in found.faces] == [None, 0, 0, 0, 0, 0]
     assert before[4].error is not None and before[4].error.startswith(f"{tmp_path / 'bad.mp4'}: not a video")
     assert [found.frame for found in cut_answers] == [*range(len(cut_answers) - 1), None] and len(cut_answers) > 5
