@@ -18,7 +18,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
         raise InputError(f"{name}: HEIC needs one more package: pip install 'polyface[heic]' (or save it as JPEG or PNG)") from error
     try:
         picture = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
-        check_size(*picture.size, name)
+        width, height = picture.size
+        check_size(width, height, name)
         pixels = np.asarray(picture)
     except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:
         raise InputError(f"{name}: a damaged HEIC that cannot be decoded ({reason(error)})") from error

@@ -119,7 +119,7 @@ class Analyzer:
     def analyze(self, picture: Picture | np.ndarray, tasks: Iterable[str] | None = None) -> list[Face]:
         """The faces of one picture, a file or an array uint8 RGB [H, W, 3], the foremost first; of a video those of all frames (`analyze_many` gives them one by one).
         Raises InputError for what cannot be read."""
-        if _is_video(picture):
+        if not isinstance(picture, np.ndarray) and _is_video(picture):
             return [face for answers in self.analyze_many([picture], tasks) for face in _or_raise(answers).faces]
         opened = _from_array(picture) if isinstance(picture, np.ndarray) else _open(picture)
         return list(_or_raise(self._answer([opened], self.chosen(tasks))[0]).faces)

@@ -44,8 +44,9 @@ class Shown:
 
 @dataclass
 class Gathered:
-    """What a page will show: each face of a photograph, and of a video each face once, where it is seen best. at: where
-    in shown the face of a video with this number is; numbers {task: unit}: for the page's filters."""
+    """What a page will show: each face of a photograph, and of a video each face once, where it is seen best.
+
+    at: where in `shown` the face of a video with this number is. numbers {task: unit}: for the page's filters."""
 
     shown: list[Shown] = field(default_factory=list)
     at: dict[tuple[str, int], int] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class Track:
 
 @dataclass
 class Tracks:
-    """The faces of one video, frame after frame. near, anywhere: cosines (see NEAR_FAR); None: only the place counts."""
+    """The faces of one video, frame after frame, all with embeddings or none. near, anywhere: cosines (see NEAR_FAR); None: only the place counts."""
 
     near: float | None = None
     anywhere: float | None = None
@@ -52,31 +52,30 @@ class Tracks:
         self.looks += 1
         self.tracks = [track for track in self.tracks if time - track.time <= FORGOTTEN_SECONDS or self.looks - track.look <= FORGOTTEN_LOOKS]
         found = np.asarray(boxes, np.float64).reshape(-1, 4)
-        directions = [None if vectors is None else vectors[row] / max(float(np.linalg.norm(vectors[row])), 1e-12) for row in range(len(found))]
+        directions = None if vectors is None else [_unit(vector) for vector in vectors]
         numbers = [-1] * len(found)
         taken: set[int] = set()
         for row, at in self._pairs(found, directions):
             if numbers[row] < 0 and at not in taken:
                 numbers[row] = self.tracks[at].number
                 taken.add(at)
-                self._see(self.tracks[at], time, found[row], directions[row])
+                self._see(self.tracks[at], time, found[row], None if directions is None else directions[row])
         for row in range(len(found)):
             if numbers[row] < 0:
                 numbers[row], self.numbers = self.numbers, self.numbers + 1
-                self.tracks.append(Track(numbers[row], found[row], directions[row], time, self.looks))
+                self.tracks.append(Track(numbers[row], found[row], None if directions is None else directions[row], time, self.looks))
         return numbers
 
-    def _pairs(self, boxes: np.ndarray, vectors: Sequence[np.ndarray | None]) -> list[tuple[int, int]]:
+    def _pairs(self, boxes: np.ndarray, vectors: Sequence[np.ndarray] | None) -> list[tuple[int, int]]:
         """(face, track) of all that may be one, the likeliest first."""
         if not len(boxes) or not self.tracks:
             return []
         places = np.stack([track.box for track in self.tracks])
         overlaps = _overlaps(boxes, places)
-        known = self.near is not None and self.anywhere is not None and vectors[0] is not None
-        if not known:
+        if vectors is None or self.near is None or self.anywhere is None:
             score, possible = overlaps, overlaps >= SAME_PLACE
         else:
-            cosines = np.stack([*vectors]) @ np.stack([track.vector for track in self.tracks]).T  # type: ignore[misc, arg-type]
+            cosines = np.stack([*vectors]) @ np.stack([track.vector for track in self.tracks if track.vector is not None]).T
             near = _overlaps(_grown(boxes), _grown(places)) > 0
             possible = (overlaps >= SAME_PLACE) & (cosines >= ANOTHER) | near & (cosines >= self.near) | (cosines >= self.anywhere)
             score = overlaps + cosines
@@ -87,14 +86,17 @@ class Tracks:
     def _see(self, track: Track, time: float, box: np.ndarray, vector: np.ndarray | None) -> None:
         track.time, track.look, track.box = time, self.looks, box
         if vector is not None and track.vector is not None:
-            mixed = (1 - FRESH) * track.vector + FRESH * vector
-            track.vector = mixed / max(float(np.linalg.norm(mixed)), 1e-12)
+            track.vector = _unit((1 - FRESH) * track.vector + FRESH * vector)
 
 
 def tracks_by(card: Card) -> Tracks:
     """As sure as a model may be by its card; where it was not calibrated on pairs of people, by place only."""
     lines = {line.far: line.cosine for line in card.thresholds}
     return Tracks(lines.get(NEAR_FAR), lines.get(ANYWHERE_FAR))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
