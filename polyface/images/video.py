@@ -20,7 +20,7 @@ from polyface import runtime
 from polyface.errors import InputError, RequestError, RunError
 from polyface.images.headers import HEIF_BRANDS, check_size, no_picture_at_all
 
-SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"})
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"})
 USUAL_RATE = 25.0
 LOWEST_RATE, HIGHEST_RATE = 0.001, 1000.0
 """Frames per second that are believed; some containers say 90,000."""

@@ -13,7 +13,9 @@ import numpy as np
 from polyface.inference.card import Card
 
 SAME_PLACE = 0.3
-"""Overlap (intersection over union) from which two boxes are of one face, unless the cosine is under ANOTHER."""
+"""Overlap (intersection over union) from which two boxes are of one face, unless it was not seen lately or the cosine is under ANOTHER."""
+RECENT = 0.3
+"""Seconds since a face was seen for which its place says so: after longer, another may be where it was."""
 ANOTHER = 0.3
 """Cosine of two embeddings under which a face at the same place is another one: after a cut of the film, 75 of 100 strangers are under it."""
 NEAR_FAR, ANYWHERE_FAR = 0.01, 0.0001
@@ -55,7 +57,7 @@ class Tracks:
         directions = None if vectors is None else [_unit(vector) for vector in vectors]
         numbers = [-1] * len(found)
         taken: set[int] = set()
-        for row, at in self._pairs(found, directions):
+        for row, at in self._pairs(time, found, directions):
             if numbers[row] < 0 and at not in taken:
                 numbers[row] = self.tracks[at].number
                 taken.add(at)
@@ -66,7 +68,7 @@ class Tracks:
                 self.tracks.append(Track(numbers[row], found[row], None if directions is None else directions[row], time, self.looks))
         return numbers
 
-    def _pairs(self, boxes: np.ndarray, vectors: Sequence[np.ndarray] | None) -> list[tuple[int, int]]:
+    def _pairs(self, time: float, boxes: np.ndarray, vectors: Sequence[np.ndarray] | None) -> list[tuple[int, int]]:
         """(face, track) of all that may be one, the likeliest first."""
         if not len(boxes) or not self.tracks:
             return []
@@ -77,6 +79,7 @@ class Tracks:
         else:
             cosines = np.stack([*vectors]) @ np.stack([track.vector for track in self.tracks if track.vector is not None]).T
             near = _overlaps(_grown(boxes), _grown(places)) > 0
+            overlaps = overlaps * np.array([time - track.time <= RECENT for track in self.tracks])
             possible = (overlaps >= SAME_PLACE) & (cosines >= ANOTHER) | near & (cosines >= self.near) | (cosines >= self.anywhere)
             score = overlaps + cosines
         rows, columns = np.nonzero(possible)

@@ -65,6 +65,14 @@ def test_looks_that_are_far_apart_in_time_do_not_forget() -> None:
     assert [faces.follow(60.0 * at, [BOX], [person(0)]) for at in range(4)] == [[0]] * 4
 
 
+def test_a_place_says_little_after_a_while() -> None:
+    lately, later = tracks(), tracks()
+    for faces in (lately, later):
+        assert faces.follow(0.0, [BOX], [person(0)]) == [0]
+    assert lately.follow(0.1, [BOX], [person(0, 60)]) == [0]  # a cosine of 0.5
+    assert later.follow(2.0, [BOX], [person(0, 60)]) == [1]
+
+
 def test_without_embeddings_the_place_decides() -> None:
     for faces, vectors in ((Tracks(), [person(0)]), (tracks(), None)):
         assert faces.follow(0.0, [BOX], vectors) == [0]
