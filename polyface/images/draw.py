@@ -27,8 +27,8 @@ def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]], margin: bool
     """A new picture: for each face a thin box, its points, axes and class map, and a panel with its answers beside the box.
 
     `faces` are answers as DESIGN.md says; a class map is drawn where it is uint8 [H, W] of the picture instead of a file's name. A picture smaller than LEGIBLE
-    comes back enlarged, and one that a face fills comes back with a margin for the panel, unless all pictures are to be of one size, as in a video. There a face
-    keeps its colour as it keeps its number.
+    comes back enlarged, and one that a face fills comes back with a margin for the panel. Frames of a video are to be of one size: there (margin False) is one line
+    for each face, which keeps its number and colour.
     """
     scale = max(1.0, LEGIBLE / max(image.shape[:2]))
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
@@ -38,7 +38,7 @@ def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]], margin: bool
     colours = [ACCENTS[face.get("track", at) % len(ACCENTS)] for at, face in enumerate(faces)]
     for face, box, colour in zip(faces, boxes, colours, strict=True):
         _draw_shapes(canvas, face, box, colour, scale, unit)
-    panels = [_panel(face, unit, short=len(faces) >= CROWD) for face in faces]
+    panels = [_panel(face, unit, short=len(faces) >= CROWD or not margin) for face in faces]
     room = _room(panels, boxes, size, unit) if margin else 0
     if room:
         canvas = cv2.copyMakeBorder(canvas, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=PLATE)
@@ -179,10 +179,10 @@ def _panel(face: Mapping[str, Any], unit: float, short: bool) -> Panel:
     height = max(12, round(15 * unit**0.75))  # a large picture is looked at from further away, not as much further as it is larger
     if short:
         words = [text for answer in answers.values() if (text := _briefly(answer))][:2]
-        lines = [", ".join(words)] if words else []
+        number = [f"face {face['track']}:"] if "track" in face else []
+        lines = [" ".join([*number, ", ".join(words)])] if words or number else []
     else:
-        number = face.get("track", face.get("face"))
-        title = "face" if number is None else f"face {number}"
+        title = f"face {face['face']}" if "face" in face else "face"
         lines = [title, *(line for name, answer in answers.items() for line in _at_length(name, answer)), *face.get("notes", ())]
     return Panel(lines, height, panel_size(lines, height) if lines else (0, 0))
 

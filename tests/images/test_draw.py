@@ -105,3 +105,14 @@ def test_a_contact_sheet_holds_every_picture_in_its_cell():
     assert sheet.shape == (2 * 90, 160, 3)
     assert (sheet[40, 40] == 200).all() and (sheet[40, 120] == 150).all() and (sheet[130, 40] == 90).all()
     assert draw.contact_sheet([], 3).shape[2] == 3
+
+
+def test_a_video_keeps_its_size_and_a_face_its_colour() -> None:
+    image = np.full((640, 640, 3), 60, np.uint8)
+    filling = {"face": 0, "track": 4, "box": [20, 20, 620, 620], "age": {"years": 30.0}}
+    assert draw.annotate(image, [filling]).shape[1] > 640
+    drawn = draw.annotate(image, [filling], margin=False)
+    assert drawn.shape == image.shape and (drawn[25:615, 20] == draw.ACCENTS[4]).all(1).any()
+    other = {"face": 0, "track": 1, "box": [300, 300, 340, 340], "age": {"years": 30.0}}
+    both = draw.annotate(image, [other, filling | {"face": 1}], margin=False)
+    assert (both[25:615, 20] == draw.ACCENTS[4]).all(1).any()  # though it is not the foremost any more
