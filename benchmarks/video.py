@@ -3,8 +3,8 @@
     python benchmarks/video.py PHOTOS... --model DIR [--detector FILE] [--minutes 10] [--every 1] [--clip FILE]
 
 Each photograph is shown for five seconds in 640 x 360 pixels at 30 frames per second, under a window that wanders over it. The claims: every frame is answered, none
-twice, in order, with its time; resident memory in the last quarter of the time is within a twentieth of the first's. Tracks over several photographs say how the numbering went.
-PHOTOS are files and folders. The command runs in a process of its own, watched from outside; its answers go to a temporary folder.
+twice, in order, with its time; resident memory in the last quarter of the time is within a twentieth of the first's. Tracks over several photographs say how the
+numbering went. PHOTOS are files and folders. The command runs in a process of its own, watched from outside; its answers go to a temporary folder.
 """
 
 import argparse

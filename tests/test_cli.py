@@ -197,6 +197,13 @@ def test_masks_of_a_video_are_written_where_they_are_asked_for(model: Path, clip
     assert cv2.imread(str(tmp_path / "all" / masks[0]), cv2.IMREAD_UNCHANGED).shape == (320, 320)
 
 
+def test_annotated_pictures_never_replace_what_they_are_made_of(model: Path, photographs: Path, clip: Path, capsys: pytest.CaptureFixture) -> None:
+    before = {path.name: path.read_bytes() for path in photographs.iterdir()}
+    assert cli.run(["analyze", str(clip), "--model", str(model), "--pictures", "--out", str(photographs)]) == RequestError.exit_status
+    assert "give another --out" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in photographs.iterdir()} == before
+
+
 def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["compare", str(clip), str(photographs / "astronaut.jpg"), "--model", str(model)]) != 0
     assert len(capsys.readouterr().err.splitlines()) == 2

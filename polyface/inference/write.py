@@ -38,6 +38,8 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
         terminal.say(str(refusal))
     if not found:
         raise RequestError("no picture to look at")
+    if pictures and out is not None and out.resolve() in {path.resolve().parent for path in found}:
+        raise RequestError(f"{out}: holds what is to be looked at, and --pictures writes under the same names; give another --out")
     runtime.threads_for_opencv(runtime.processors())
     common = os.path.commonpath([path.absolute().parent for path in found])
     rows: list[dict[str, Any]] = []
