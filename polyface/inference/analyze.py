@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import cv2
 import msgspec
@@ -292,7 +292,7 @@ def _from_array(pixels: np.ndarray) -> _Picture:
     return _Picture("", np.ascontiguousarray(pixels))
 
 
-def _is_video(picture: Any) -> bool:
+def _is_video(picture: Any) -> TypeGuard[str | Path]:
     return isinstance(picture, str | Path) and video.is_video(picture)
 
 

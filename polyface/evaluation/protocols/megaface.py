@@ -91,7 +91,10 @@ def score_megaface(trials: Identified, cleaned: str, draws: int = DRAWS) -> Resu
     found, person = trials.found, trials.person
     people, total = int(person.max()) + 1, len(person)
     hits: dict[str, np.ndarray] = {}
-    chance, counts, reasons, notes = {}, {}, {}, {}
+    chance: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    notes: dict[str, str] = {}
     plain: dict[str, Score] = {}
     impostors = dict(zip(found.subsets, found.impostors.tolist(), strict=True))
     for at, size in enumerate(found.subsets):
