@@ -27,7 +27,7 @@ def score_verification(
     """
     from polyface.evaluation import score
 
-    _show(score.verification(embeddings, pairs), json)
+    show(score.verification(embeddings, pairs), json)
 
 
 @app.command(name="landmarks", sort_key=2)
@@ -45,7 +45,7 @@ def score_landmarks(
     """
     from polyface.evaluation import score
 
-    _show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json)
+    show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json)
 
 
 @app.command(name="parsing", sort_key=3)
@@ -59,7 +59,7 @@ def score_parsing(
     """Helen, LaPa, CelebAMask-HQ: F1 and IoU of each part over the pixels of all pictures, and their means, each named by its classes."""
     from polyface.evaluation import score
 
-    _show(score.parsing(predictions, targets, benchmark), json)
+    show(score.parsing(predictions, targets, benchmark), json)
 
 
 @app.command(name="attributes", sort_key=4)
@@ -76,7 +76,7 @@ def score_attributes(
     """
     from polyface.evaluation import score
 
-    _show(score.attributes(predictions, targets, names_in(attributes)), json)
+    show(score.attributes(predictions, targets, names_in(attributes)), json)
 
 
 @app.command(name="classification", sort_key=5)
@@ -84,7 +84,7 @@ def score_classification(*, predictions: Predictions, targets: Targets, json: Js
     """Expression and other classes: accuracy, mean recall and macro-F1, by `values` [N], names of classes or numbers in an array `classes`."""
     from polyface.evaluation import score
 
-    _show(score.classification(predictions, targets), json)
+    show(score.classification(predictions, targets), json)
 
 
 @app.command(name="age", sort_key=6)
@@ -98,7 +98,7 @@ def score_age(
     """Ages: mean absolute error and CS(k), by `values` [N] in years; the epsilon error of apparent age where targets hold `sigmas` [N]."""
     from polyface.evaluation import score
 
-    _show(score.age(predictions, targets, _numbers(within)), json)
+    show(score.age(predictions, targets, _numbers(within)), json)
 
 
 @app.command(name="pose", sort_key=7)
@@ -112,7 +112,7 @@ def score_pose(
     """Head pose: mean absolute error of each angle on the circle, by `values` [N, 3] in degrees: yaw, pitch, roll, or what `classes` names."""
     from polyface.evaluation import score
 
-    _show(score.pose(predictions, targets, limit), json)
+    show(score.pose(predictions, targets, limit), json)
 
 
 @app.command(name="megaface", sort_key=8)
@@ -140,10 +140,42 @@ def score_megaface(
         numbers = None if sizes is None else [int(number) if number.is_integer() else 0 for number in _numbers(sizes)]
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
     print(scored.result.protocol)
-    _show(scored, json)
+    show(scored, json)
 
 
-def _show(scored: Any, json: Path | None) -> None:
+@app.command(name="ijb", sort_key=9)
+def score_ijb(
+    *,
+    embeddings: Annotated[Path, Parameter(help="`names` [N], the pictures as in ..._face_tid_mid.txt, and `embeddings` [N, d]; or a .npy in that file's order.")],
+    meta: Annotated[Path, Parameter(help="The folder of one benchmark's lists, or the folder that holds its `meta`.")],
+    unit: Annotated[bool, Parameter(help="Bring each embedding to length 1 before it is pooled (insightface's N0).")] = False,
+    detector_scores: Annotated[bool, Parameter(help="Multiply each embedding by the score of ..._name_5pts_score.txt (insightface's D1).")] = False,
+    json: Json = None,
+) -> None:
+    """IJB-B, IJB-C: templates pooled by media; 1:1 TAR at FAR 1e-1 to 1e-6; 1:N rank 1, 5, 10, and TPIR and DIR at FPIR 0.1 and 0.01, for each gallery and their mean.
+
+    Add the embeddings of a picture and of its mirror image before, where the protocol says so (insightface's F2).
+    """
+    from polyface.evaluation import score_templates
+
+    show(score_templates.ijb(embeddings, meta, unit, detector_scores), json)
+
+
+@app.command(name="tinyface", sort_key=10)
+def score_tinyface(
+    *,
+    embeddings: Annotated[Path, Parameter(help="`names` [N] as Probe/12_1.jpg, Gallery_Match/12_2.jpg, Gallery_Distractor/x.jpg, and `embeddings` [N, d].")],
+    meta: Annotated[Path | None, Parameter(help="The folder of the set's two .mat lists, to hold the names to them.")] = None,
+    json: Json = None,
+) -> None:
+    """TinyFace: rank 1, 5, 20 and mean average precision of probes among their mates and all distractors; a tie is no hit."""
+    from polyface.evaluation import score_tinyface
+
+    show(score_tinyface.tinyface(embeddings, meta), json)
+
+
+def show(scored: Any, json: Path | None) -> None:
+    """A table on stdout, and the report where it is asked for."""
     from polyface import files, terminal
 
     terminal.table(scored.result.rows())

@@ -58,12 +58,7 @@ def refusing(command: Callable[..., Scored]) -> Callable[..., Scored]:
 def verification(embeddings: Path, pairs: Path) -> Scored:
     """embeddings: arrays `names` [N], `embeddings` [N, d], and `subjects` [N] where people are known; pairs: see `pair_lists`."""
     found, listed = read_arrays(embeddings, "embeddings"), read_pair_list(pairs)
-    vectors = found.numbers("embeddings")
-    if vectors.ndim != 2 or not vectors.shape[1]:
-        raise InputError(f"{found.path}: embeddings of shape {list(vectors.shape)}, [names, dimensions] is needed")
-    zero = np.flatnonzero(~vectors.any(axis=1))
-    if zero.size:
-        raise found.refusal(int(zero[0]), "has length 0, and so no direction", "embeddings")
+    vectors = vectors_of(found)
     left, right = listed.rows(found.names, found.path)
     people = None
     if found.has(SUBJECTS):
@@ -211,6 +206,16 @@ def pose(predictions: Path, targets: Path, limit: float | None = None) -> Scored
 
 
 # What the protocols ask of their arrays
+
+
+def vectors_of(arrays: Arrays) -> np.ndarray:
+    """The `embeddings` float64 [N, d], none of which is zero."""
+    vectors = arrays.numbers("embeddings")
+    if vectors.ndim != 2 or not vectors.shape[1]:
+        raise InputError(f"{arrays.path}: embeddings of shape {list(vectors.shape)}, [names, dimensions] is needed")
+    for row in np.flatnonzero(~vectors.any(axis=1))[:1]:
+        raise arrays.refusal(int(row), "has length 0, and so no direction", "embeddings")
+    return vectors
 
 
 def _inputs(said: Arrays, true: Arrays) -> dict[str, str]:

@@ -6,7 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyface.evaluation.protocols import result, verification
+from polyface.metrics import intervals
+from polyface.metrics.intervals import group_draws
+
 Files = Callable[..., Path]
+
+
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals of ten draws, where a test is about values."""
+    for module in (result, verification, intervals):
+        monkeypatch.setattr(module, "group_draws", lambda count, draws=10, seed=0: group_draws(count, min(draws, 10), seed))
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from polyface.evaluation import score
 
 Files = Callable[..., Path]
 PROTOCOLS = ["verification", "landmarks", "parsing", "attributes", "classification", "age", "pose", "megaface"]
+OF_LISTS = ["ijb", "tinyface"]
+"""Which have test files of their own."""
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_help_is_there_at_once(capsys: pytest.CaptureFixture) -> None:
     code = f"{asked}\nimport sys\nprint([name for name in ('numpy', 'cv2') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for protocol in PROTOCOLS:
+    for protocol in (*PROTOCOLS, *OF_LISTS):
         assert f" {protocol} " in done.stdout
         assert cli.run(["score", protocol, "--help"]) == 0
 
