@@ -11,6 +11,7 @@ from polyface.errors import RequestError
 app = App(name="score", help="The field's protocols, on arrays of any model: a .npz, .npy, .csv or .parquet with `names` and what each command says.", sort_key=5)
 
 Predictions = Annotated[Path, Parameter(help="The model's answers: `names` and `values`.")]
+Plot = Annotated[Path | None, Parameter(help="Draw the curves here, a .png, with their numbers as .csv beside it.")]
 Targets = Annotated[Path, Parameter(help="The truth: `names` and `values`; where known `subjects`, for intervals by person, and `groups`, to be scored each.")]
 
 
@@ -20,14 +21,16 @@ def score_verification(
     embeddings: Annotated[Path, Parameter(help="`names` [N] and `embeddings` [N, d]; where known `subjects` [N].")],
     pairs: Annotated[Path, Parameter(help="pairs.txt, insightface's .bin (names are 0, 1, ...), CFP's Protocol/Split/FP, or rows `name name 1`.")],
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """LFW, CFP, AgeDB-30, CALFW, CPLFW: ten-fold accuracy in both conventions, AUC, EER, TAR at FAR 1e-1 to 1e-6, d-prime.
 
     Embeddings are compared as they are given: add those of a picture and of its mirror image before, where the protocol says so.
     """
-    from polyface.evaluation import score
+    from polyface.evaluation import plots, score
 
-    show(score.verification(embeddings, pairs), json)
+    plots.require_plot(plot)
+    show(score.verification(embeddings, pairs), json, plot)
 
 
 @app.command(name="landmarks", sort_key=2)
@@ -38,14 +41,16 @@ def score_landmarks(
     normaliser: Annotated[str | None, Parameter(help="inter-ocular, inter-pupil, box or diagonal, as a,b. All that the arrays allow where nothing is said.")] = None,
     alpha: Annotated[str, Parameter(help="Errors from which on a face counts as failed, as a,b.", show_default=True)] = "0.08,0.1",
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """300-W, WFLW, COFW, MTFL: mean error over the size of the face, failure rate and AUC, by `values` [N, P, 2] in pixels.
 
     Targets hold `boxes` [N, 4] where a normaliser needs them, and NaN for a point without a label; predictions `missed` [N], 1 for a face that was not found.
     """
-    from polyface.evaluation import score
+    from polyface.evaluation import plots, score
 
-    show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json)
+    plots.require_plot(plot)
+    show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json, plot)
 
 
 @app.command(name="parsing", sort_key=3)
@@ -94,11 +99,13 @@ def score_age(
     targets: Targets,
     within: Annotated[str, Parameter(help="Years k of CS(k), as a,b.", show_default=True)] = "5",
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """Ages: mean absolute error and CS(k), by `values` [N] in years; the epsilon error of apparent age where targets hold `sigmas` [N]."""
-    from polyface.evaluation import score
+    from polyface.evaluation import plots, score
 
-    show(score.age(predictions, targets, _numbers(within)), json)
+    plots.require_plot(plot)
+    show(score.age(predictions, targets, _numbers(within)), json, plot)
 
 
 @app.command(name="pose", sort_key=7)
@@ -108,11 +115,13 @@ def score_pose(
     targets: Targets,
     limit: Annotated[float | None, Parameter(help="Leave out faces of which a true angle is beyond so many degrees; most papers use 99 on AFLW2000.")] = None,
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """Head pose: mean absolute error of each angle on the circle, by `values` [N, 3] in degrees: yaw, pitch, roll, or what `classes` names."""
-    from polyface.evaluation import score
+    from polyface.evaluation import plots, score
 
-    show(score.pose(predictions, targets, limit), json)
+    plots.require_plot(plot)
+    show(score.pose(predictions, targets, limit), json, plot)
 
 
 @app.command(name="megaface", sort_key=8)
@@ -151,14 +160,16 @@ def score_ijb(
     unit: Annotated[bool, Parameter(help="Bring each embedding to length 1 before it is pooled (insightface's N0).")] = False,
     detector_scores: Annotated[bool, Parameter(help="Multiply each embedding by the score of ..._name_5pts_score.txt (insightface's D1).")] = False,
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """IJB-B, IJB-C: templates pooled by media; 1:1 TAR at FAR 1e-1 to 1e-6; 1:N rank 1, 5, 10, and TPIR and DIR at FPIR 0.1 and 0.01, for each gallery and their mean.
 
     Add the embeddings of a picture and of its mirror image before, where the protocol says so (insightface's F2).
     """
-    from polyface.evaluation import score_templates
+    from polyface.evaluation import plots, score_templates
 
-    show(score_templates.ijb(embeddings, meta, unit, detector_scores), json)
+    plots.require_plot(plot)
+    show(score_templates.ijb(embeddings, meta, unit, detector_scores), json, plot)
 
 
 @app.command(name="tinyface", sort_key=10)
@@ -167,21 +178,27 @@ def score_tinyface(
     embeddings: Annotated[Path, Parameter(help="`names` [N] as Probe/12_1.jpg, Gallery_Match/12_2.jpg, Gallery_Distractor/x.jpg, and `embeddings` [N, d].")],
     meta: Annotated[Path | None, Parameter(help="The folder of the set's two .mat lists, to hold the names to them.")] = None,
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """TinyFace: rank 1, 5, 20 and mean average precision of probes among their mates and all distractors; a tie is no hit."""
-    from polyface.evaluation import score_tinyface
+    from polyface.evaluation import plots, score_tinyface
 
-    show(score_tinyface.tinyface(embeddings, meta), json)
+    plots.require_plot(plot)
+    show(score_tinyface.tinyface(embeddings, meta), json, plot)
 
 
-def show(scored: Any, json: Path | None) -> None:
-    """A table on stdout, and the report where it is asked for."""
+def show(scored: Any, json: Path | None, plot: Path | None = None) -> None:
+    """A table on stdout, and the report and the plot where they are asked for."""
     from polyface import files, terminal
 
     terminal.table(scored.result.rows())
     print("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
     if json is not None:
         files.write_atomically(json, scored.to_json())
+    if plot is not None:
+        from polyface.evaluation.plots import write_plot
+
+        write_plot(scored.result, plot)
 
 
 def _numbers(listed: str) -> list[float]:

@@ -6,7 +6,7 @@ refused nothing is scored: RequestError, which names file and row.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,7 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
     result = verify(vectors, left, right, listed.same, listed.fold, people)
     unused = len(found.names) - len(np.unique(np.concatenate([left, right])))
     counts = {**result.counts, "embeddings": len(found.names), "unused_embeddings": unused, "dimensions": vectors.shape[1]}
-    result = Result(result.protocol, result.scores, counts, result.reasons, result.notes)
-    return Scored(result, {"embeddings": found.sha256, "pairs": listed.sha256})
+    return Scored(replace(result, counts=counts), {"embeddings": found.sha256, "pairs": listed.sha256})
 
 
 @refusing

@@ -52,6 +52,7 @@ def ijb(embeddings: Path, meta: Path, unit: bool = False, detector_scores: bool 
         {**{name: count for result in results for name, count in result.counts.items()}, **counts},
         {name: reason for result in results for name, reason in result.reasons.items()},
         {name: note for result in results for name, note in result.notes.items()},
+        {name: curve for result in results for name, curve in result.curves.items()},
     )
     return Scored(merged, inputs)
 

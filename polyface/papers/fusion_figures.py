@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polyface.evaluation.figures import png, pyplot, write_csv
 from polyface.files import write_atomically
 from polyface.models.fusion import FeatureNetwork
-from polyface.papers.figures import png, pyplot, write_csv
 from polyface.papers.fusion_heads import CELL
 from polyface.papers.fusion_runs import Tables
 from polyface.papers.fusion_statistics import Estimate

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from polyface.evaluation.figures import png, pyplot, write_csv
 from polyface.files import write_atomically
 from polyface.images import draw
 from polyface.metrics.regions import UNLABELLED
-from polyface.papers.figures import png, pyplot, write_csv
 from polyface.papers.ifan_claims import MTFL, Judged
 from polyface.papers.ifan_mtfl import Errors
 from polyface.papers.ifan_runs import Curve

@@ -12,13 +12,13 @@ from markupsafe import Markup
 
 from polyface import page
 from polyface.errors import RequestError
+from polyface.evaluation.figures import write_csv
 from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.papers import ifan_claims as claims
 from polyface.papers import ifan_figures as figures
 from polyface.papers import ifan_mtfl as mtfl
 from polyface.papers import ifan_tables as tables
-from polyface.papers.figures import write_csv
 from polyface.papers.ifan_claims import Judged
 from polyface.papers.ifan_config import IfanRecipe
 from polyface.papers.ifan_figures import Picture

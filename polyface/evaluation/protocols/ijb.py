@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.result import Result, row_draws, scored
+from polyface.evaluation.protocols.result import Result, curve_of_ranks, row_draws, scored
 from polyface.evaluation.protocols.verification import verify
 from polyface.evaluation.ranks import rank_mates
 from polyface.metrics.identification import hits, hits_by_lot, tpir_at_fpir
@@ -58,16 +58,17 @@ def verify_templates(templates: np.ndarray, left: np.ndarray, right: np.ndarray,
     notes = {name: note for name, note in found.notes.items() if name not in OF_FOLDS}
     if people is None:
         notes["auc"] = "each pair drawn by itself, since no people are known: too narrow"
-    return Result("ijb", scores, {name: count for name, count in found.counts.items() if name != "folds"} | {"draws": draws}, reasons, notes)
+    return Result("ijb", scores, {name: count for name, count in found.counts.items() if name != "folds"} | {"draws": draws}, reasons, notes, found.curves)
 
 
 @dataclass(frozen=True)
 class _Gallery:
-    """One gallery and all probes. rank {k: float [P]}, by_lot likewise, chance {k: share}: of mated probes, 0 elsewhere. open_set {R: scores float [P]}: of a mated
-    probe that of its mate where that is among the first R, else below all; of others the highest."""
+    """One gallery and all probes. ranks int [M]: of mated probes. rank and by_lot {k: float [P]}: hits of mated probes, 0 elsewhere. open_set {name: scores float
+    [P]}: of a mated probe that of its mate (of `dir` only where it comes first, else below all); of others the highest."""
 
     size: int
     mated: np.ndarray
+    ranks: np.ndarray
     rank: Mapping[int, np.ndarray]
     by_lot: Mapping[int, np.ndarray]
     open_set: Mapping[str, np.ndarray]
@@ -134,7 +135,8 @@ def identify_templates(galleries: Mapping[str, tuple[np.ndarray, np.ndarray]], p
             reasons |= {f"rank{k}{end}{where}": f"no probe has a mate in {name}" for k in RANKS for end in ("", "_ties_by_lot") for where in ("", f":{name}")}
     totals = {"probes": len(probes), "probe_people": len(np.unique(subjects))}
     totals |= {f"{what}:{name}": int(count) for name, gallery in each.items() for what, count in (("gallery", gallery.size), ("mated", gallery.mated.sum()))}
-    return Result("ijb", scores, totals, reasons, notes)
+    cmc = {f"cmc {name}": curve_of_ranks(gallery.ranks, gallery.size) for name, gallery in each.items() if len(gallery.ranks)}
+    return Result("ijb", scores, totals, reasons, notes, cmc)
 
 
 def _against(vectors: np.ndarray, whose: np.ndarray, probes: np.ndarray, subjects: np.ndarray) -> _Gallery:
@@ -152,4 +154,4 @@ def _against(vectors: np.ndarray, whose: np.ndarray, probes: np.ndarray, subject
     by_lot = {k: spread(hits_by_lot(best.above, best.equal, tied, k)) for k in RANKS}
     highest = np.where(mated, 0.0, ranks.other)
     first = np.where(hits(best.above, best.equal, 1) == 1, best.score, -2.0)  # below any cosine: accepted only where all are
-    return _Gallery(len(vectors), mated, rank, by_lot, {"tpir": spread(best.score, highest), "dir": spread(first, highest)})
+    return _Gallery(len(vectors), mated, 1 + best.above + best.equal, rank, by_lot, {"tpir": spread(best.score, highest), "dir": spread(first, highest)})

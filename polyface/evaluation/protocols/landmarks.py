@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.result import Result
+from polyface.evaluation.protocols.result import Curve, Result, curve_of_errors
 from polyface.metrics import landmarks
 from polyface.metrics.intervals import Score, mean_score
 
@@ -34,6 +34,7 @@ def score_points(
     scores: dict[str, Score] = {}
     reasons: dict[str, str] = {}
     notes: dict[str, str] = {}
+    curves: dict[str, Curve] = {}
     for name in normalisers:
         size = _size(name, truth, boxes)
         if isinstance(size, str):
@@ -41,6 +42,7 @@ def score_points(
             reasons[f"nme_{name}"] = size
             continue
         errors = landmarks.nme(truth, predicted, _positive(name, size), missed, seen)
+        curves[name] = curve_of_errors(errors, "of the size of the face")
         capped = np.where(np.isfinite(errors), errors, landmarks.MISS)
         scores[f"nme_{name}"] = mean_score(capped, people)
         if missed.any():
@@ -51,7 +53,7 @@ def score_points(
             scores[f"fr_{name}@{alpha:g}"] = mean_score((errors > alpha).astype(float), people)
             scores[f"auc_{name}@{alpha:g}"] = mean_score(np.maximum(0.0, 1.0 - errors / alpha), people)
     counts = {"faces": len(truth), "people": len(np.unique(people)), "points": truth.shape[1], "not_found": int(missed.sum()), "points_unlabelled": int((~seen).sum())}
-    return Result("landmarks", scores, counts, reasons, notes)
+    return Result("landmarks", scores, counts, reasons, notes, curves)
 
 
 def _size(name: str, truth: np.ndarray, boxes: np.ndarray | None) -> np.ndarray | str:

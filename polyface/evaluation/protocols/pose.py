@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polyface.evaluation.protocols.result import Result
+from polyface.evaluation.protocols.result import Result, curve_of_errors
 from polyface.metrics.angles import angle_errors
 from polyface.metrics.intervals import mean_score
 
@@ -22,4 +22,5 @@ def score_poses(truth: np.ndarray, predicted: np.ndarray, axes: Sequence[str], p
     reasons = {} if kept.any() else dict.fromkeys(scores, f"every face has an angle beyond {limit:g} degrees")
     beyond = "" if limit is None else f"; without {(~kept).sum()} faces that have an angle beyond {limit:g}"
     counts = {"faces": int(kept.sum()), "people": len(np.unique(people)), "left_out": int((~kept).sum())}
-    return Result("pose", scores, counts, reasons, {"mae": f"degrees, mean of {', '.join(axes)}{beyond}"})
+    curves = {axis: curve_of_errors(errors[:, at], "degrees") for at, axis in enumerate(axes)} if kept.any() else {}
+    return Result("pose", scores, counts, reasons, {"mae": f"degrees, mean of {', '.join(axes)}{beyond}"}, curves)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -11,14 +11,28 @@ import numpy as np
 from polyface import __version__
 from polyface.evaluation.report import interval_in_words
 from polyface.metrics.intervals import Score, exact_interval, group_draws, percentiles
+from polyface.metrics.verification import Roc
+
+POINTS = 1000
+FIRST = 50
 
 Drawn = Callable[[np.ndarray], Mapping[str, float]]
 """weights [N], how often each row counts -> scores by name."""
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What a plot shows. kind: roc (FAR, TAR), cmc (rank, share found), errors (error, share of faces with at most so much); x rising and y [n]; unit: of x."""
+
+    kind: str
+    x: np.ndarray
+    y: np.ndarray
+    unit: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
-    """scores by name; reasons: for each that is no finite number, why not; notes: what has to stand beside a score; counts: what they were measured on.
+    """scores by name; reasons: for each that is no finite number, why not; notes: what has to stand beside a score; counts: what they were measured on; curves by name.
 
     Names are flat: `tar@1e-4` at a target, `recall:happy` of one class, `accuracy|women` of one group of faces.
     """
@@ -28,6 +42,7 @@ class Result:
     counts: Mapping[str, int]
     reasons: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         missing = [name for name, score in self.scores.items() if not math.isfinite(score.value) and not self.reasons.get(name)]
@@ -63,6 +78,28 @@ class Result:
             }
             for name, score in self.scores.items()
         ]
+
+
+def curve_of_roc(curve: Roc) -> dict[str, Curve]:
+    """Observed points, at most POINTS of them, evenly over the logarithm of the false accepts; none where one kind of pair is missing."""
+    if not curve.genuine or not curve.impostors:
+        return {}
+    allowed = np.unique(np.concatenate([[0], np.geomspace(1, curve.impostors, POINTS).round()]))
+    chosen = np.searchsorted(curve.false_accepts, allowed, side="right") - 1
+    chosen = np.unique(chosen[chosen >= 0])
+    return {"roc": Curve("roc", curve.far[chosen], curve.tar[chosen])}
+
+
+def curve_of_errors(errors: np.ndarray, unit: str) -> Curve:
+    """errors [N] of faces, infinite for one that was not found: the share with at most so much, at each finite one."""
+    known = np.sort(errors[np.isfinite(errors)])
+    return Curve("errors", known, np.arange(1, len(known) + 1) / len(errors), unit)
+
+
+def curve_of_ranks(ranks: np.ndarray, gallery: int) -> Curve:
+    """ranks int [N], from 1: the share found among the first k, for k up to FIRST or the gallery's size."""
+    first = np.arange(1, min(FIRST, gallery) + 1)
+    return Curve("cmc", first.astype(np.float64), np.array([np.mean(ranks <= k) for k in first]))
 
 
 def row_draws(people: np.ndarray) -> Iterator[np.ndarray]:
@@ -109,7 +146,7 @@ def by_group(result: Callable[[np.ndarray], Result], groups: Sequence[str] | Non
         counts |= {f"{name}|{group}": count for name, count in part.counts.items()}
         reasons |= {f"{name}|{group}": reason for name, reason in part.reasons.items()}
         notes |= {f"{name}|{group}": note for name, note in part.notes.items()}
-    return Result(everybody.protocol, scores, counts, reasons, notes)
+    return replace(everybody, scores=scores, counts=counts, reasons=reasons, notes=notes)
 
 
 def _finite(number: float) -> float | None:

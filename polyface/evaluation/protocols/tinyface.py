@@ -3,7 +3,7 @@
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.result import Result, row_draws, scored
+from polyface.evaluation.protocols.result import Result, curve_of_ranks, row_draws, scored
 from polyface.evaluation.ranks import rank_mates
 from polyface.metrics.identification import average_precision, hits, hits_by_lot
 
@@ -35,4 +35,5 @@ def score_probes(probes: np.ndarray, gallery: np.ndarray, who: np.ndarray, whose
     independent = dict.fromkeys(each, people)
     scores = scored(statistic, len(probes), row_draws(who), chance=chance, independent=independent)
     counts = {"probes": len(probes), "people": people, "gallery": len(gallery), "mates": int(np.isin(whose, who).sum())}
-    return Result("tinyface", scores, counts, notes={f"rank{k}_ties_by_lot": "a tie with others as its average over all orders" for k in RANKS})
+    curves = {"cmc": curve_of_ranks(1 + best.above + best.equal, len(gallery))}
+    return Result("tinyface", scores, counts, curves=curves, notes={f"rank{k}_ties_by_lot": "a tie with others as its average over all orders" for k in RANKS})

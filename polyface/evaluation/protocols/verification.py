@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.result import Result, scored
+from polyface.evaluation.protocols.result import Result, curve_of_roc, scored
 from polyface.metrics.baselines import constant_accuracy
 from polyface.metrics.checks import require_finite, require_integers, require_rows
 from polyface.metrics.intervals import DRAWS, Interval, Score, group_draws
 from polyface.metrics.verification import (
     FoldAccuracy,
+    Roc,
     TarAtFar,
     auc,
     d_prime,
@@ -51,6 +52,7 @@ class VerificationResult:
     people: int | None
     genuine: int
     impostors: int
+    roc: Roc
 
 
 def verify(
@@ -93,7 +95,7 @@ def verify(
     scores["d_prime"] = Score(found.d_prime, found.d_prime_interval.low, found.d_prime_interval.high, len(same), 0.0)
     reasons |= {name: one_kind or "infinite: neither kind of pair has any spread" for name in ("auc", "eer", "d_prime") if not np.isfinite(scores[name].value)}
     counts = {"pairs": len(same), "genuine": found.genuine, "impostors": found.impostors, "folds": 0 if found.lfw is None else len(found.lfw.accuracies)}
-    return Result("verification", scores, counts | ({} if found.people is None else {"people": found.people}), reasons, notes)
+    return Result("verification", scores, counts | ({} if found.people is None else {"people": found.people}), reasons, notes, curve_of_roc(found.roc))
 
 
 def score_pairs(
@@ -150,6 +152,7 @@ def score_pairs(
         people=None if numbers is None else people_in,
         genuine=int(same.sum()),
         impostors=int((~same).sum()),
+        roc=curve_of(np.ones(len(same), np.int64)),
     )
 
 

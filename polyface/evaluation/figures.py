@@ -1,4 +1,4 @@
-"""Files of figures, for all papers: a PNG, and its numbers as CSV beside it."""
+"""Files of figures, for protocols and papers: a PNG, and its numbers as CSV beside it. matplotlib is loaded where something is drawn."""
 
 import csv
 import io

@@ -1,0 +1,50 @@
+"""Curves of a result as a PNG, and their numbers as CSV beside it: ROC on a logarithmic axis, CMC, and how errors are spread."""
+
+from pathlib import Path
+
+import numpy as np
+
+from polyface.errors import RequestError
+from polyface.evaluation.figures import png, pyplot, write_csv
+from polyface.evaluation.protocols.result import Result
+from polyface.files import write_atomically
+
+AXES = {
+    "roc": ("FAR, share of impostor pairs accepted", "TAR, share of genuine pairs accepted"),
+    "cmc": ("rank", "share of probes with a mate so near"),
+    "errors": ("error", "share of faces with at most so much"),
+}
+COLUMNS = {"roc": ("far", "tar"), "cmc": ("rank", "found"), "errors": ("error", "share")}
+
+
+def require_plot(file: Path | None) -> None:
+    """Raises RequestError for a name that is no PNG's, before anything is scored; ModuleNotFoundError where matplotlib is not installed."""
+    if file is not None:
+        if file.suffix.lower() != ".png":
+            raise RequestError(f"{file}: a plot is a .png, and its numbers a .csv beside it")
+        pyplot()
+
+
+def write_plot(result: Result, file: Path) -> list[Path]:
+    """FILE.png with one panel for each kind of curve, and FILE.csv: a row for each point, which names its curve. Raises RequestError where the result has no curve."""
+    if not result.curves:
+        raise RequestError(f"{result.protocol}: nothing to plot")
+    plt = pyplot()
+    kinds = list(dict.fromkeys(curve.kind for curve in result.curves.values()))
+    figure, panels = plt.subplots(1, len(kinds), figsize=(5.5 * len(kinds), 4.2), squeeze=False)
+    rows: list[dict[str, object]] = []
+    for kind, panel in zip(kinds, panels[0], strict=True):
+        units = ""
+        for name, curve in result.curves.items():
+            if curve.kind == kind:
+                shown = curve.x > 0 if kind == "roc" else np.ones(len(curve.x), bool)  # FAR 0 is nowhere on a logarithmic axis
+                panel.plot(curve.x[shown], curve.y[shown], label=name, drawstyle="default" if kind == "cmc" else "steps-post")
+                rows += [{"curve": name, COLUMNS[kind][0]: float(x), COLUMNS[kind][1]: float(y)} for x, y in zip(curve.x, curve.y, strict=True)]
+                units = curve.unit
+        across, up = AXES[kind]
+        panel.set(xlabel=f"{across}, {units}" if units else across, ylabel=up, ylim=(0, 1.01), title=result.protocol, **({"xscale": "log"} if kind == "roc" else {}))
+        panel.grid(alpha=0.3)
+        panel.legend()
+    write_atomically(file, png(figure))
+    write_csv(file.with_suffix(".csv"), rows)
+    return [file, file.with_suffix(".csv")]
