@@ -207,8 +207,22 @@ def evaluate(
     sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
     json: Json = None,
     card: Annotated[bool, Parameter(help="Write the scores into the model's card.", negative="")] = False,
+    protocol: Annotated[
+        str | None, Parameter(help="One protocol of `polyface score`: verification, landmarks, parsing, attributes, classification, age or pose.")
+    ] = None,
+    save: Annotated[Path | None, Parameter(help="With --protocol: write the arrays here, FILE.npz, and the truth beside it, as `polyface score` takes them.")] = None,
 ) -> int:
-    """Score a model on the test splits, each task with its field's metric, beside chance and the best constant answer."""
+    """Score a model on the test splits, each task with its field's metric, beside chance and the best constant answer; or by one protocol, as any other model's arrays.
+
+    With --protocol the arrays are computed (of verification the embeddings of a face and of its mirror image are added, and raw pixels are scored beside them), written,
+    and scored by the code of `polyface score`. Of several sets or tasks FILE gets their names before its ending.
+    """
+    if protocol is not None:
+        if card:
+            raise RequestError("--card takes the scores of all tasks, and not those of --protocol")
+        return _evaluate_protocol(model, protocol, data, names_in(sets), save, json)
+    if save is not None:
+        raise RequestError("--save needs --protocol, which says what is saved")
     from polyface import files, terminal
     from polyface.evaluation.evaluate import evaluate
     from polyface.inference import card as cards
@@ -280,6 +294,24 @@ def export(
         made = quantise(run, data, out, lambda name, done, total: report(done, total, name))
     terminal.table(made.rows())
     print(made.path)
+
+
+def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list[str] | None, save: Path | None, json: Path | None) -> int:
+    from polyface import terminal
+    from polyface.evaluation.answers import evaluate_protocol
+    from polyface.inference import engine
+
+    network = engine.load(model)
+    with terminal.progress("scoring") as report:
+        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name))
+    for each in found:
+        print(each.title)
+        score.show(each.scored, None if json is None else json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"))
+        for line in (*each.notes, *each.refused, *([f"the same from the saved files: {each.command}"] if each.command else [])):
+            terminal.say(f"{each.name}: {line}")
+    for name, why in skipped.items():
+        terminal.say(f"{name} is not scored: {why}")
+    return 1 if any(each.refused for each in found) else 0
 
 
 def _with_terms(analyzer: Any) -> Any:

@@ -124,12 +124,12 @@ def look(
     records = [record for record in listing.records if any(task.name in record.labels for task in asked)]
     records = records[:: -(-len(records) // most) if most else 1]
     answered = tuple(task for task in asked if task.name in dataset.answers)
-    passes, _ = _passes(dataset, records, read_faces(folder, dataset.name).found, answered)
-    return _ask(network, dataset, passes[0], report, flip=False)
+    passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, answered)
+    return ask(network, dataset, passes[0], report, flip=False)
 
 
 @dataclass(frozen=True)
-class _Pass:
+class Pass:
     """One way to crop the faces of a split. name: "" or the end of its metrics' names; missed: records that this way has no crop for."""
 
     name: str
@@ -151,11 +151,11 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
             if not answered:
                 raise
             refused.append(str(error))
-    passes, note = _passes(dataset, _needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
+    passes, note = ways_to_crop(dataset, needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
     taught = _taught(network, answered, dataset, root, folder)
     scores: list[Score] = []
     for each in passes:
-        seen = _ask(network, dataset, each, report)
+        seen = ask(network, dataset, each, report)
         refused += [line for line in seen.refused if line not in refused]
         scores += _scores_of_pass(dataset, each, seen, pairs, taught, by_group=each is passes[0])
     order = {task.name: place for place, task in enumerate(answered)}
@@ -188,14 +188,14 @@ def _taught(network: Network, answered: Sequence[Task], dataset: Dataset, root: 
         return {}  # only the test is here; the words' own boundaries serve, and the score's note says so
 
 
-def _needed(listing: Listing, answered: Sequence[Task], pairs: Pairs | None) -> list[Record]:
+def needed(listing: Listing, answered: Sequence[Task], pairs: Pairs | None) -> list[Record]:
     """The records that some task scores: those with a label of it; of pairs, the pictures that are in one."""
     paired = {*pairs.left, *pairs.right} if pairs is not None else set()
     labels = {task.name for task in answered if not isinstance(task, Embedding)}
     return [record for record in listing.records if record.key in paired or not labels.isdisjoint(record.labels)]
 
 
-def _passes(dataset: Dataset, records: Sequence[Record], found: Mapping[str, Found], answered: tuple[Task, ...]) -> tuple[list[_Pass], str]:
+def ways_to_crop(dataset: Dataset, records: Sequence[Record], found: Mapping[str, Found], answered: tuple[Task, ...]) -> tuple[list[Pass], str]:
     """The ways to crop, the first with all tasks; and what must be said of them. Raises RequestError where no face has a crop."""
     aligned = [(record, align_record(record, found.get(record.key), training=False)) for record in records]
     examples = tuple(example for _, example in aligned if example is not None)
@@ -203,12 +203,12 @@ def _passes(dataset: Dataset, records: Sequence[Record], found: Mapping[str, Fou
     boxed = tuple(true_box(record) for record in records if record.alignment is not None and record.alignment.how == "labelled")
     points = tuple(task for task in answered if isinstance(task, Points))
     if examples:
-        passes = [_Pass("", examples, answered, missed)]
+        passes = [Pass("", examples, answered, missed)]
         note = f"{len(missed)} of {len(records)} faces were not found and have no crop" if missed else ""
-        return [*passes, *([_Pass(TRUE_BOXES, boxed, points)] if boxed and points else [])], note
+        return [*passes, *([Pass(TRUE_BOXES, boxed, points)] if boxed and points else [])], note
     hint = f"run `polyface datasets align {dataset.name} --detector FILE`"
     if boxed:
-        return [_Pass(TRUE_BOXES, boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
+        return [Pass(TRUE_BOXES, boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
     raise RequestError(f"{dataset.name}: no face of the test split has a crop; {hint}")
 
 
@@ -226,46 +226,56 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Face:
+class Face:
+    """crop uint8 [S, S, 3]; matrix from the picture to it; truths by task, as `scoring.truth_of` reads them."""
+
     record: Record
     crop: np.ndarray
     matrix: np.ndarray
     truths: dict[str, np.ndarray]
 
 
-def _ask(network: Network, dataset: Dataset, each: _Pass, report: Progress | None, flip: bool = True) -> Seen:
-    """All faces of a pass through the network; with flip, their mirrored crops too, where an embedding is asked for."""
+RowOf = Callable[[Task, Face, np.ndarray, np.ndarray | None], Row | None]
+"""(task, face, output, output for the mirrored crop or None) -> what is kept."""
+
+
+def ask(network: Network, dataset: Dataset, each: Pass, report: Progress | None, flip: bool = True, row_of: RowOf = lambda *_: None) -> Seen:
+    """All faces of a pass through the network; with flip, their mirrored crops too, where an embedding is asked for. row_of: what is kept of an answer, None for what
+    scores need."""
     seen, done = Seen(), 0
     names = [task.name for task in each.tasks]
     embeddings = [task.name for task in each.tasks if flip and isinstance(task, Embedding)]
     for batch in _ahead(each, dataset, network.crop):
-        faces = [face for face in batch if isinstance(face, _Face)]
+        faces = [face for face in batch if isinstance(face, Face)]
         seen.refused += [str(error) for error in batch if isinstance(error, PolyfaceError)]
         if faces:
             crops = np.stack([face.crop for face in faces])
             outputs = network.run(crops, names)
             mirrored = network.run(np.ascontiguousarray(crops[:, :, ::-1]), embeddings) if embeddings else {}
             for at, face in enumerate(faces):
-                _keep(seen, dataset, each.tasks, face, {name: outputs[name][at] for name in names}, {name: mirrored[name][at] for name in embeddings})
+                _keep(seen, dataset, each.tasks, face, {name: outputs[name][at] for name in names}, {name: mirrored[name][at] for name in embeddings}, row_of)
         done += len(batch)
         if report is not None:
             report(dataset.name, done, len(each.examples))
     return seen
 
 
-def _keep(seen: Seen, dataset: Dataset, asked: Sequence[Task], face: _Face, outputs: dict[str, np.ndarray], mirrored: dict[str, np.ndarray]) -> None:
+def _keep(seen: Seen, dataset: Dataset, asked: Sequence[Task], face: Face, outputs: dict[str, np.ndarray], mirrored: dict[str, np.ndarray], row_of: RowOf) -> None:
     for task in asked:
-        if task.name in mirrored:
+        row = row_of(task, face, outputs[task.name], mirrored.get(task.name))
+        if row is not None:
+            seen.keep(task, face.record, row)
+        elif task.name in mirrored:
             seen.keep(task, face.record, {"output": outputs[task.name], "mirrored": mirrored[task.name]})
         elif task.name in face.truths:
             row = scoring.row_of(task, dataset.answers[task.name], outputs[task.name], face.truths[task.name], face.matrix)
             seen.keep(task, face.record, row)
 
 
-def _ahead(each: _Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[_Face | InputError]]:
+def _ahead(each: Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[Face | InputError]]:
     """Batches of faces, cut in a thread while the caller looks at those before."""
 
-    def load(start: int) -> list[_Face | InputError]:
+    def load(start: int) -> list[Face | InputError]:
         return [_face(example, dataset, each.tasks, crop) for example in each.examples[start : start + BATCH]]
 
     with ThreadPoolExecutor(1, thread_name_prefix="evaluate") as thread:
@@ -278,7 +288,7 @@ def _ahead(each: _Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[_Fa
             yield waiting.popleft().result()
 
 
-def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align.Crop) -> _Face | InputError:
+def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align.Crop) -> Face | InputError:
     """The crop and the labels of one face, or why it is refused."""
     record = example.record
     matrix = align.from_points(example.points, crop)
@@ -293,10 +303,10 @@ def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align
                 truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name], shape)
             except InputError as error:
                 return InputError(f"{record.source}, {task.name}: {error}")
-    return _Face(record, image, matrix, truths)
+    return Face(record, image, matrix, truths)
 
 
-def _scores_of_pass(dataset: Dataset, each: _Pass, seen: Seen, pairs: Pairs | None, taught: Mapping[str, Sequence[Row]], by_group: bool) -> list[Score]:
+def _scores_of_pass(dataset: Dataset, each: Pass, seen: Seen, pairs: Pairs | None, taught: Mapping[str, Sequence[Row]], by_group: bool) -> list[Score]:
     scores = []
     for task in each.tasks:
         rows, records = seen.rows.get(task.name, []), seen.records.get(task.name, [])

@@ -138,7 +138,7 @@ def category_scores(task: Category, words: Words, logits: np.ndarray, truth: np.
 def scale_scores(task: Scale, words: Ranges, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
     """logits [N, K], truth float [N, 2] first and last. Numbers: MAE and CS(5) of the median. Ranges that are words: accuracy by the mass in each. Others: no score."""
     shares = softmax(logits)
-    word = _words_of_ranges(words, truth)
+    word = words_of_ranges(words, truth)
     numbers = (truth[:, 0] == truth[:, 1]) & (word < 0)
     scores = _number_scores(task, truth[numbers, 0], median(shares[numbers]), people[numbers], groups.of(numbers)) if numbers.any() else []
     if (word >= 0).any():
@@ -247,10 +247,10 @@ def angle_scores(task: Angles, words: Ranges, kept: Row, people: np.ndarray, tau
     Numbers: mean absolute error of each axis. Words: accuracy, by where the median falls between the boundaries that name most of taught right; without those, between
     the words' own. The constant answer is one angle in the crop.
     """
-    predicted, truth = _angles_in_picture(task, kept), kept["truth"]
+    predicted, truth = angles_in_picture(task, kept), kept["truth"]
     scores = []
     for at, axis in enumerate(task.axes):
-        word = _words_of_ranges(words, truth[:, at], task.limit)
+        word = words_of_ranges(words, truth[:, at], task.limit)
         numbers = (truth[:, at, 0] == truth[:, at, 1]) & (word < 0)
         if numbers.any():
             true = truth[numbers, at, 0]
@@ -267,8 +267,8 @@ def angle_scores(task: Angles, words: Ranges, kept: Row, people: np.ndarray, tau
     return scores
 
 
-def _angles_in_picture(task: Angles, kept: Row) -> np.ndarray:
-    """The median of each axis in degrees, [N, axes]."""
+def angles_in_picture(task: Angles, kept: Row) -> np.ndarray:
+    """The median of each axis in degrees, [N, axes]; kept as in `angle_scores`."""
     turned = task.decode(kept["output"].reshape(-1, task.bins)).reshape(len(kept["output"]), len(task.axes))
     rotation = np.stack([kept["rotation"] if axis == "roll" else np.zeros(len(turned)) for axis in task.axes], -1)
     return (turned - rotation + 180) % 360 - 180
@@ -278,11 +278,11 @@ def _boundaries(task: Angles, words: Ranges, at: int, taught: Row | None) -> tup
     """The words in ascending order of angle, int [W]; the angles between them [W - 1]; and how those were chosen."""
     bounds = np.array(list(words.meanings.values()), np.float64)
     order = np.argsort(bounds[:, 0])
-    word = _words_of_ranges(words, taught["truth"][:, at], task.limit) if taught is not None else np.zeros(0)
+    word = words_of_ranges(words, taught["truth"][:, at], task.limit) if taught is not None else np.zeros(0)
     if taught is None or not (word >= 0).any():
         return order, (bounds[order[:-1], 1] + bounds[order[1:], 0]) / 2, "between the words by their own boundaries, not by those chosen on training"
     rank = np.argsort(order)[word[word >= 0]]
-    found = angles.best_thresholds(_angles_in_picture(task, taught)[word >= 0, at], rank, len(order))
+    found = angles.best_thresholds(angles_in_picture(task, taught)[word >= 0, at], rank, len(order))
     return order, found, f"between the words at {', '.join(f'{angle:.0f}' for angle in found)} degrees, chosen on {len(rank)} faces of training"
 
 
@@ -339,7 +339,7 @@ def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, people: np.n
     return [replace(scores[0], groups=mean_by_group(errors, people, groups, lower=True)), *scores[1:]]
 
 
-def _words_of_ranges(words: Ranges, truth: np.ndarray, limit: float = np.inf) -> np.ndarray:
+def words_of_ranges(words: Ranges, truth: np.ndarray, limit: float = np.inf) -> np.ndarray:
     """Which word a range [N, 2] is, as `encode` rounds it to float32 and clips it to the limit: int64 [N], -1 for none."""
     bounds = np.clip(np.array(list(words.meanings.values()), np.float32).reshape(-1, 2), -limit, limit)
     place = {tuple(bound): index for index, bound in reversed(list(enumerate(bounds.tolist())))}
@@ -359,22 +359,26 @@ def _normaliser(truth: np.ndarray) -> tuple[np.ndarray, str, float]:
 def _region_counts(task: Regions, words: Words, output: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> Row:
     """Confusions of one picture with its prediction and with the oracle, int64 [W, W], and the pixels of each word inside the crop, int64 [W]."""
     size, count, background = output.shape[-1] * 2, len(words.names), _background(task, words)
-    height, width = mask.shape
-    back = geometry.invert(matrix)
-
-    def pasted(crop: np.ndarray, outside: int) -> np.ndarray:
-        return geometry.warp(crop, back, (width, height), border=outside, nearest=True)
-
-    said = np.stack([np.logaddexp.reduce(output[possible], axis=0) for possible in words.table])
     seen = geometry.warp(mask, matrix, (size, size), border=regions.UNLABELLED, nearest=True)
     shares = (seen == np.arange(count)[:, None, None]).reshape(count, size // 2, 2, size // 2, 2).mean((2, 4)).astype(np.float32)
-    within = pasted(np.ones((size, size), np.uint8), 0) == 1
+    within = _pasted(np.ones((size, size), np.uint8), mask.shape, matrix, 0) == 1
     labelled = mask[within & (mask != regions.UNLABELLED)]
     return {
-        "counts": regions.region_confusion(mask, pasted(task.decode(said), background), count),
-        "oracle": regions.region_confusion(mask, pasted(task.decode(shares), background), count),
+        "counts": regions.region_confusion(mask, regions_in_picture(task, words, output, mask.shape, matrix), count),
+        "oracle": regions.region_confusion(mask, _pasted(task.decode(shares), mask.shape, matrix, background), count),
         "inside": np.bincount(labelled, minlength=count),
     }
+
+
+def regions_in_picture(task: Regions, words: Words, output: np.ndarray, shape: tuple[int, ...], matrix: np.ndarray) -> np.ndarray:
+    """The set's word for each pixel of a picture, uint8 of its shape (height, width), from one output [C, h, w]; outside the crop the word for background."""
+    said = np.stack([np.logaddexp.reduce(output[possible], axis=0) for possible in words.table])
+    return _pasted(task.decode(said), shape, matrix, _background(task, words))
+
+
+def _pasted(crop: np.ndarray, shape: tuple[int, ...], matrix: np.ndarray, outside: int) -> np.ndarray:
+    height, width = shape
+    return geometry.warp(crop, geometry.invert(matrix), (width, height), border=outside, nearest=True)
 
 
 def _background(task: Regions, words: Words) -> int:
