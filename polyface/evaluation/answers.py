@@ -174,12 +174,13 @@ def _verification(seen: Seen, task: Task, pairs: Pairs, file: Path, notes: list[
 
 def _beside_pixels(model: Scored, baseline: Scored) -> Scored:
     """The scores of the model, then those of raw pixels, as `accuracy|raw pixels`."""
-    name = PIXELS.replace("_", " ")
-    merged = {
-        part: {**getattr(model.result, part), **{f"{key}|{name}": value for key, value in getattr(baseline.result, part).items()}}
-        for part in ("scores", "reasons", "notes")
-    }
-    result = replace(model.result, **merged)
+    name, ours, theirs = PIXELS.replace("_", " "), model.result, baseline.result
+    result = replace(
+        ours,
+        scores={**ours.scores, **{f"{key}|{name}": score for key, score in theirs.scores.items()}},
+        reasons={**ours.reasons, **{f"{key}|{name}": why for key, why in theirs.reasons.items()}},
+        notes={**ours.notes, **{f"{key}|{name}": note for key, note in theirs.notes.items()}},
+    )
     return Scored(result, {**model.inputs, PIXELS: baseline.inputs["embeddings"]})
 
 
@@ -258,20 +259,17 @@ def _years(task: Task, meaning: Ranges, kept: Row) -> tuple[dict[str, np.ndarray
 
 def _traits(task: Traits, meaning: object, kept: Row) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
     """Only the attributes that some face has a label of."""
-    known = (kept["truth"] >= 0).any(axis=0)
+    known: np.ndarray = np.any(kept["truth"] >= 0, axis=0)
     classes, truth = np.array(task.vocabulary)[known], kept["truth"][:, known]
-    return {"values": sigmoid(kept["output"])[:, known], "classes": classes}, {"values": truth, "classes": classes}, (truth >= 0).any(axis=1)
+    return {"values": sigmoid(kept["output"])[:, known], "classes": classes}, {"values": truth, "classes": classes}, np.any(truth >= 0, axis=1)
 
 
 def _angles(task: Angles, meaning: object, kept: Row) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
     """The axes that every face has a number of, in the picture's frame."""
     low, high = kept["truth"][..., 0], kept["truth"][..., 1]
     known = (low == high).all(axis=0)
-    if not known.any():
-        return {}, {}, known
-    axes = np.array(task.axes)[known]
-    truth = low[:, known]
-    return {"values": scoring.angles_in_picture(task, kept)[:, known], "classes": axes}, {"values": truth, "classes": axes}, np.ones(len(truth), bool)
+    axes, use = np.array(task.axes)[known], np.full(len(low), bool(known.any()))
+    return {"values": scoring.angles_in_picture(task, kept)[:, known], "classes": axes}, {"values": low[:, known], "classes": axes}, use
 
 
 def _points(task: Points, meaning: PointMap, kept: Row, of_missed: Sequence[object]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

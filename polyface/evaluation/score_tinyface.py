@@ -44,7 +44,9 @@ def tinyface(embeddings: Path, meta: Path | None = None) -> Scored:
 
 def _named(found: Arrays) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """Part and person of each row, -1 for a distractor; {`Probe/12_1.jpg`: row}."""
-    parts, people, places = [], [], {}
+    parts: list[str] = []
+    people: list[int] = []
+    places: dict[str, int] = {}
     for row, name in enumerate(found.names):
         match = NAME.fullmatch(name)
         if match is None:
