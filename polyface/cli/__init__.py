@@ -281,11 +281,11 @@ def export(
     int8: Annotated[bool, Parameter(help="Make model.int8.onnx of the model.onnx that is there, and compare them, on pictures of the sets it learned from.")] = False,
     data: Data = None,
 ) -> None:
-    """Write a run's best network as ONNX with its card inside, compared with torch; or that network in eight bits."""
+    """Write a run's best network as ONNX with its card inside, compared with torch; or that network in eight bits. Of a detector's run, detector.onnx."""
     if not int8:
-        from polyface.models import export
+        from polyface.training import run as runs
 
-        print(export.export(run, out))
+        print(runs.export(run, out))
         return
     from polyface import terminal
     from polyface.models.quantise import quantise

@@ -63,6 +63,24 @@ def datasets_align(
         print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
 
 
+@app.command(name="scan", sort_key=3)
+def datasets_scan(
+    *names: Annotated[str, Parameter(help="wider, negatives, or data sets, by name or by file.", required=True)],
+    data: Data = None,
+    detector: DetectorFile = None,
+) -> None:
+    """Find every face of every training photograph once, with a detector that gives points: what ours learns from beside what people labelled."""
+    from polyface import terminal
+    from polyface.datasets import data_folder, scenes
+    from polyface.images.detect import load_detector
+
+    folder, finder = data_folder(data), load_detector(detector)
+    for name in names:
+        with terminal.progress(name) as report:
+            counts = scenes.find_all(name, folder, finder, report)
+        print(f"{name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+
+
 @app.command(name="pack", sort_key=4)
 def datasets_pack(
     *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],

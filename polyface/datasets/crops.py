@@ -112,13 +112,18 @@ def open_picture(record: Record) -> np.ndarray:
 def open_crop(record: Record, matrix: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """The crop uint8 [size, size, 3] of a record's picture, and the shape (height, width) of the whole picture.
 
-    Of a shrink by more than two the decoder does its part, which costs least there. Raises InputError naming the file.
+    Raises InputError naming the file.
     """
     data, name = record.source.read(), str(record.source)
-    header, scale = read.read_header(data, name), geometry.scale_of(matrix)
+    header = read.read_header(data, name)
+    return cut_from(data, name, matrix, size), (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
+
+
+def cut_from(data: bytes, name: str, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The crop uint8 [size, size, 3] of a picture's bytes. Of a shrink by more than two the decoder does its part, which costs least there. Raises InputError."""
+    scale = geometry.scale_of(matrix)
     reduce = max(by for by in (1, 2, 4, 8) if by == 1 or by * scale <= 1)
-    crop = cut(read.decode(data, name, reduce), geometry.compose(matrix, geometry.about((0.0, 0.0), float(reduce))), size)
-    return crop, (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
+    return cut(read.decode(data, name, reduce), geometry.compose(matrix, geometry.about((0.0, 0.0), float(reduce))), size)
 
 
 def cut(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

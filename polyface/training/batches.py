@@ -46,15 +46,18 @@ class Mix:
 
 
 def mix(sources: Sequence[Source], tasks: Sequence[Task], batch: int, crop: align.Crop, augment: Augment, seed: int) -> Mix:
-    """Rows are shared out by weight, at least one for each source, the largest remainders first."""
-    weights = np.array([source.weight for source in sources])
-    exact = weights / weights.sum() * batch
+    return Mix(tuple(sources), tuple(tasks), shares([source.weight for source in sources], batch), crop, augment, seed)
+
+
+def shares(weights: Sequence[float], batch: int) -> tuple[int, ...]:
+    """How many rows of a batch each source gives: by weight, at least one, the largest remainders first."""
+    exact = np.array(weights) / np.sum(weights) * batch
     counts = np.maximum(np.floor(exact).astype(int), 1)
     while counts.sum() < batch:
         counts[np.argmax(exact - counts)] += 1
     while counts.sum() > batch:
         counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
-    return Mix(tuple(sources), tuple(tasks), tuple(int(count) for count in counts), crop, augment, seed)
+    return tuple(int(count) for count in counts)
 
 
 EVERY_ROW = slice(None)
@@ -135,10 +138,10 @@ def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tupl
     if random.random() < augment.flip:
         image = np.ascontiguousarray(image[:, ::-1])
         rows = {task.name: task.mirror(rows[task.name], crop.size) for task in mixed.tasks}
-    return _vary(image, random, augment), rows
+    return vary(image, random, augment), rows
 
 
-def _vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np.ndarray:
+def vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np.ndarray:
     """Light, colour, sharpness, blank borders and a blank rectangle; the labels stay."""
     size = len(image)
     if random.random() < augment.blur:

@@ -137,6 +137,12 @@ def load(recipe: str, settings: list[str] | None = None) -> Config:
 
     Raises RequestError naming the file and the key.
     """
+    table, name = read_table(recipe, settings or [])
+    return from_table(table, name)
+
+
+def read_table(recipe: str, settings: Sequence[str]) -> tuple[dict, str]:
+    """The table of a recipe, of whatever network, after settings, and its name in errors."""
     path = Path(recipe)
     if path.suffix != ".toml":
         known = sorted(entry.name.removesuffix(".toml") for entry in resources.files("polyface.recipes").iterdir() if entry.name.endswith(".toml"))
@@ -152,7 +158,7 @@ def load(recipe: str, settings: list[str] | None = None) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{name}: not TOML ({error})") from error
-    return from_table(with_settings(table, settings or []), name)
+    return with_settings(table, settings), name
 
 
 def from_table(table: dict, name: str) -> Config:

@@ -1,6 +1,7 @@
 """What a recipe trains on and validates with: the examples of its sets, without whom and what must stay out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Withheld:
 
 def training_sources(config: Config, data: Path) -> tuple[Source, ...]:
     """The train split of each set of the mix: near-copies of any test picture and photographs of strangers left out, strangers without identity."""
-    tests = withheld(config, data)
+    tests = withheld(data, [entry.set for entry in config.data], config.strangers)
     sources = [_training_source(entry, data, tests, config) for entry in config.data]
     everyone: dict[str, set[str]] = {}
     for source in sources:
@@ -68,17 +69,22 @@ def validation_sources(config: Config, data: Path) -> tuple[Source, ...]:
     return tuple(sources)
 
 
-def withheld(config: Config, data: Path) -> Withheld:
+def thumbnails_of_tests(data: Path, names: Sequence[str]) -> np.ndarray:
+    """Thumbnails of every test picture of the listed sets and of some others, for `near_copies`."""
+    return withheld(data, names, ()).thumbnails
+
+
+def withheld(data: Path, names: Sequence[str], strange: Sequence[str]) -> Withheld:
     thumbnails, photographs, people = [], set(), set()
-    strangers = [datasets.named(name) for name in config.strangers]  # refuses a misspelt one
-    own = [datasets.named(entry.set) for entry in config.data]
+    strangers = [datasets.named(name) for name in strange]  # refuses a misspelt one
+    own = [datasets.named(name) for name in names]
     for dataset in {dataset.name: dataset for dataset in (*datasets.DATASETS, *strangers, *own)}.values():
         if "test" not in dataset.splits:
             continue
         try:
             records = dataset.records(datasets.find_root(data, dataset.name), "test").records
         except (InputError, RequestError) as error:
-            if dataset.name in config.strangers:
+            if dataset.name in strange:
                 raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
             continue  # nothing of it is here to keep away from
         faces = read_faces(data, dataset.name)
@@ -94,7 +100,7 @@ def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -
     root = datasets.find_root(data, dataset.name)
     faces, folder = read_faces(data, dataset.name), pack.pack_folder(data, dataset.name)
     listed = pack.read_pack(folder, dataset) if folder.exists() else examples(dataset, root, "train", faces.found, training=True)
-    twins = _twins(listed, faces, tests.thumbnails)
+    twins = near_copies([example.record.key for example in listed.items], faces, tests.thumbnails)
     left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
     kept = []
     for example in listed.items:
@@ -122,8 +128,9 @@ def _narrowed(dataset: Dataset, entry: Data) -> Dataset:
     return replace(dataset, answers={name: dataset.answers[name] for name in entry.tasks})
 
 
-def _twins(listed: Examples, faces: Faces, tests: np.ndarray) -> set[str]:
-    keys = [example.record.key for example in listed.items if example.record.key in faces.thumbnails]
+def near_copies(keys: Sequence[str], faces: Faces, tests: np.ndarray) -> set[str]:
+    """Which pictures of a set show what a test picture shows, by thumbnails of their aligned faces; those that `align` never saw cannot be compared."""
+    keys = [key for key in keys if key in faces.thumbnails]
     best, _ = copies.near_copies(copies.normalised([faces.thumbnails[key] for key in keys]), tests)
     return {key for key, correlation in zip(keys, best, strict=True) if correlation > copies.NEAR}
 

@@ -157,8 +157,8 @@ def _optimiser(model: nn.Module, balance: Balance, config: Optimiser) -> torch.o
 
 
 def _is_kernel(parameter: Tensor) -> bool:
-    """A convolution that looks at more than one place; one of 1 x 1 is a matrix like any other."""
-    return parameter.ndim == 4 and parameter[0, 0].numel() > 1
+    """A convolution that looks at more than one place and channel; one of 1 x 1 is a matrix like any other, and one channel's own has no directions to make equal."""
+    return parameter.ndim == 4 and parameter.shape[1] > 1 and parameter[0, 0].numel() > 1
 
 
 def _resume(folder: Path, parts: _Parts, plan: Plan) -> checkpoint.State:

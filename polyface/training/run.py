@@ -10,11 +10,12 @@ from polyface.datasets.crops import read_faces
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines, write_atomically
 from polyface.inference.card import Card, Data, Detector, entry_of_crop
+from polyface.models.export import export as export_network
 from polyface.models.export import new_card, write_model
 from polyface.models.polyface import PolyFace
 from polyface.runtime import processors
-from polyface.training import loop, parallel
-from polyface.training.config import Config, load, to_toml
+from polyface.training import detector, loop, parallel
+from polyface.training.config import Config, from_table, read_table, to_toml
 from polyface.training.examples import Source
 from polyface.training.plan import FacePlan
 
@@ -30,21 +31,33 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
 
 
 def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
-    config = load(str(resume / "config.toml") if resume else recipe, list(settings))
+    table, name = read_table(str(resume / "config.toml") if resume else recipe, settings)
+    config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
     folder = resume or out or Path("runs") / config.name
     if not resume and (folder / "checkpoints").exists():
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
     torch.set_num_threads(config.compute_threads or max(1, processors() // parallel.beside()))
-    plan = FacePlan(config, datasets.data_folder(data))
+    plan = detector.DetectorPlan(config, datasets.data_folder(data)) if isinstance(config, detector.Recipe) else FacePlan(config, datasets.data_folder(data))
     writes = parallel.rank() == 0
     if writes:
         write_atomically(folder / "config.toml", to_toml(config))
         write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
-    assert isinstance(model, PolyFace)
-    if writes:
+    if writes and isinstance(config, detector.Recipe):
+        detector.export(folder, config)
+    elif writes:
+        assert isinstance(model, PolyFace) and isinstance(config, Config) and isinstance(plan, FacePlan)
         write_model(model, card_of(config, model, plan, datasets.data_folder(data)), folder / "model")
     return folder
+
+
+def export(folder: Path, out: Path | None = None) -> Path:
+    """A run's best network as ONNX, of whichever kind. Returns the model directory, or the detector's file."""
+    if (folder / "config.toml").exists():
+        table, name = read_table(str(folder / "config.toml"), ())
+        if table.get("network") == detector.NETWORK:
+            return detector.export(folder, detector.from_table(table, name), out)
+    return export_network(folder, out)
 
 
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:

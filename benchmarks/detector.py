@@ -1,0 +1,192 @@
+"""Our face detector beside YuNet (or any two files with its inputs and outputs), on the same pictures in one run.
+
+    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--most N] [--json OUT]
+
+- average precision on the WIDER FACE validation pictures that are there, whole at their own size through OpenCV's FaceDetectorYN, by the official lists. With fewer than
+  the 3,226 pictures this is not WIDER's number, and the table says how many there were.
+- share of labelled faces found (an overlap of 0.3 or more) and the error of the five points, one look at a long side of 640 through FaceDetectorYN for whole photographs
+  (Helen, AFW), and polyface's own way of looking (`images/detect.py`) for MTFL's small ones, at a score of 0.5.
+- finds per 1,000 pictures without people, polyface's own way, at its threshold of 0.6. No class of them was in training; finds that both detectors make at one place are
+  counted apart, since most are faces: drawn, carved or far off.
+- milliseconds of the network alone at 640 x 480 in onnxruntime on one thread, the detectors taking turns; best and median.
+
+--most takes so many pictures of each set, evenly, for a try. Times of another run or machine are not comparable; ratios are.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+
+from polyface import datasets, runtime, terminal
+from polyface.datasets import scenes, wider
+from polyface.datasets.scene import Scene
+from polyface.errors import InputError, RequestError
+from polyface.files import sha256_of_file, write_atomically
+from polyface.images import read
+from polyface.images.detect import Face, best_match, load_detector
+from polyface.metrics.detection import Judgement, average_precision, five_point_errors, overlaps_between
+
+FOUND = 0.3
+LOWEST, NMS, MOST_FINDS = 0.02, 0.45, 5000
+"""Of a curve: the lowest score, and the overlap and number of finds as in YuNet's own evaluation."""
+LONG_SIDE = 640
+SPEED_SIZE = (480, 640)
+RUNS = 60
+
+Rows = list[dict[str, object]]
+
+
+def main() -> None:
+    arguments = _arguments()
+    cv2.setNumThreads(1)
+    files = [Path(file) for file in arguments.detector]
+    labels = _labels(files)
+    rows: Rows = []
+    for measure in (precision_on_wider, portraits, without_people, speed):
+        try:
+            found = measure(files, arguments.data, arguments.most)
+        except (InputError, RequestError) as error:
+            terminal.say(f"{measure.__name__} is left out: {error}")
+            continue
+        rows += [{"what": what, "pictures": pictures, **dict(zip(labels, values, strict=True))} for what, pictures, values in found]
+        terminal.table(rows[-len(found) :])
+    if arguments.json:
+        known = {label: {"file": file.name, "sha256": sha256_of_file(file)} for label, file in zip(labels, files, strict=True)}
+        write_atomically(arguments.json, json.dumps({"detectors": known, "rows": rows}, indent=1) + "\n")
+
+
+Measured = list[tuple[str, int, list[float]]]
+"""What, on how many pictures, and the number of each detector."""
+
+
+def precision_on_wider(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    judged = wider.read_levels(datasets.find_root(data, "wider"))
+    pictures = _some(scenes.list_scenes("wider", data, "test").items, most)
+    by_level: dict[str, list[list[Judgement]]] = {level: [[] for _ in files] for level in wider.LEVELS}
+    for scene in pictures:
+        image, truth = _open(scene), judged[scene.key]
+        for at, file in enumerate(files):
+            faces = _one_look(file, image, LOWEST, NMS)
+            boxes, scores = np.array([face.box for face in faces]).reshape(-1, 4), np.array([face.score for face in faces])
+            for level in wider.LEVELS:
+                by_level[level][at].append(Judgement(boxes, scores, truth.boxes, truth.counts[level]))
+    share = f"{len(pictures)} of {len(judged)}"
+    return [(f"AP, WIDER val ({share} pictures), {level}", len(pictures), [round(average_precision(each), 4) for each in by_level[level]]) for level in wider.LEVELS]
+
+
+def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    rows: Measured = []
+    for name, threshold in (("helen", 0.6), ("afw", 0.6), ("mtfl", 0.5)):
+        try:
+            photographs = _some(scenes.list_scenes(name, data, "test").items, most)
+        except (InputError, RequestError) as error:
+            terminal.say(f"{name} is left out: {error}")
+            continue
+        found, errors = [], []
+        for file in files:
+            pairs = [best_match(faces, scene.boxes[0]) for faces, scene in zip(_look(file, photographs, name == "mtfl", threshold), photographs, strict=True)]
+            hits = [(face, scene) for (face, overlap), scene in zip(pairs, photographs, strict=True) if face is not None and overlap >= FOUND]
+            found.append(round(len(hits) / len(photographs), 4))
+            points = five_point_errors(np.array([face.points for face, _ in hits]).reshape(-1, 5, 2), np.array([scene.points[0] for _, scene in hits]).reshape(-1, 5, 2))
+            errors.append(round(float(points.mean()), 4))
+        rows += [(f"faces found, {name} test, score {threshold}", len(photographs), found), (f"five-point error / eye distance, {name} test", len(photographs), errors)]
+    return rows
+
+
+def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    pictures = _some(scenes.list_scenes("negatives", data, "test").items, most)
+    finds = [list(_look(file, pictures, True, 0.6)) for file in files]
+    boxes = [[np.array([face.box for face in faces]).reshape(-1, 4) for faces in each] for each in finds]
+    alone = []
+    for at in range(len(files)):
+        others = [np.concatenate([boxes[other][row] for other in range(len(files)) if other != at] or [np.empty((0, 4))]) for row in range(len(pictures))]
+        lonely = [overlaps_between(mine, theirs).max(1, initial=0) < FOUND for mine, theirs in zip(boxes[at], others, strict=True)]
+        alone.append(round(1000 * sum(int(each.sum()) for each in lonely) / len(pictures), 2))
+    every = [round(1000 * sum(map(len, each)) / len(pictures), 2) for each in finds]
+    return [("finds per 1,000 pictures without people, score 0.6", len(pictures), every), ("of these, made by this detector alone", len(pictures), alone)]
+
+
+def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    sessions = [runtime.session(_open_sided(file), 1) for file in files]
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 3, *SPEED_SIZE)).astype(np.float32)
+    times: list[list[float]] = [[] for _ in files]
+    for _ in range(RUNS):
+        for session, taken in zip(sessions, times, strict=True):
+            started = time.perf_counter()
+            session.run(None, {session.get_inputs()[0].name: picture})
+            taken.append(1000 * (time.perf_counter() - started))
+    rows: Measured = [("ms at 640 x 480, one thread, best", RUNS, [round(min(each), 2) for each in times])]
+    return [*rows, ("ms at 640 x 480, one thread, median", RUNS, [round(float(np.median(each)), 2) for each in times])]
+
+
+def _look(file: Path, pictures: Sequence[Scene], own_way: bool, threshold: float) -> Sequence[list[Face]]:
+    """The faces of each picture: polyface's own way, many pictures at once, or by one look at the whole picture."""
+    if not own_way:
+        return [_one_look(file, _open(scene), threshold, FOUND, LONG_SIDE) for scene in pictures]
+    detector, found = load_detector(file, 1), []
+    for start in range(0, len(pictures), 64):
+        found += detector.detect_many([_open(scene) for scene in pictures[start : start + 64]], threshold)
+    return found
+
+
+def _one_look(file: Path, image: np.ndarray, threshold: float, nms: float, long_side: int | None = None) -> list[Face]:
+    """Through OpenCV's FaceDetectorYN, shrunk or enlarged to a long side where one is given."""
+    scale = long_side / max(image.shape[:2]) if long_side else 1.0
+    if scale != 1.0:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    detector = _opencvs(file, threshold, nms)
+    detector.setInputSize(image.shape[1::-1])
+    found = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    rows = np.empty((0, 15)) if found is None else found.astype(float)
+    corners = np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]) / scale
+    return [Face(tuple(box), row[4:14].reshape(5, 2) / scale, float(row[14])) for box, row in zip(corners, rows, strict=True)]
+
+
+@cache
+def _opencvs(file: Path, threshold: float, nms: float) -> cv2.FaceDetectorYN:
+    return cv2.FaceDetectorYN.create(str(file), "", (32, 32), threshold, nms, MOST_FINDS)
+
+
+def _open(scene: Scene) -> np.ndarray:
+    return read.decode(scene.source.read(), str(scene.source))
+
+
+def _open_sided(file: Path) -> bytes:
+    """The file with its picture's sides left open: 2023mar declares 640 x 640, though nothing in it needs that."""
+    model = onnx.load(file)
+    for side, name in ((2, "height"), (3, "width")):
+        model.graph.input[0].type.tensor_type.shape.dim[side].dim_param = name
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_param = f"cells_{output.name}"
+    del model.graph.value_info[:]
+    return model.SerializeToString()
+
+
+def _some(items: Sequence[Scene], most: int | None) -> list[Scene]:
+    return list(items[:: -(-len(items) // most)] if most else items)
+
+
+def _labels(files: Sequence[Path]) -> list[str]:
+    """The files' names, numbered where they are equal."""
+    stems = [file.stem for file in files]
+    return [stem if stems.count(stem) == 1 else f"{stem} ({at + 1})" for at, stem in enumerate(stems)]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Face detectors side by side.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--detector", action="append", required=True)
+    parser.add_argument("--most", type=int)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

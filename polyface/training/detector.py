@@ -1,0 +1,217 @@
+"""The detector's recipe, its plan for the one training loop, and the file it becomes."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polyface.datasets import scenes
+from polyface.datasets.crops import read_faces
+from polyface.datasets.scene import Scene
+from polyface.errors import InputError, RequestError
+from polyface.evaluation.report import commit
+from polyface.files import sha256_of_lines, write_atomically
+from polyface.models.detector import Detector, DetectorConfig, build, parameters_of, pictures_of, to_onnx
+from polyface.models.detector_losses import Faces, losses_of
+from polyface.models.weights import read_tensors
+from polyface.strict import strict
+from polyface.training import batches, parallel, views
+from polyface.training.config import Count, Method, Optimiser, Positive, Share, Strict
+from polyface.training.examples import near_copies, thumbnails_of_tests
+
+NETWORK = "detector"
+"""What such a recipe says of itself: `network = "detector"`."""
+FILE, ABOUT = "detector.onnx", "detector.json"
+
+
+class SceneSet(Strict, frozen=True, kw_only=True):
+    """A set of scenes, or a data set for its photographs; views of each batch are shared out by weight."""
+
+    set: str
+    weight: Positive = 1.0
+
+
+class Losses(Strict, frozen=True, kw_only=True):
+    """Weights of the losses (`models/detector_losses.py`)."""
+
+    seen: float = 1.0
+    fit: float = 1.0
+    box: float = 5.0
+    points: float = 10.0
+
+
+class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK):
+    """A recipe, complete."""
+
+    name: str
+    data: tuple[SceneSet, ...]
+    steps: Count
+    batch: Count = 32
+    seed: int = 1
+    side: Annotated[int, msgspec.Meta(ge=64, multiple_of=64)] = 320
+    """Of a view, in pixels."""
+    model: DetectorConfig = DetectorConfig()
+    look: views.Look = views.Look()
+    trust: Share = 0.5
+    """What points count that another detector found, against 1 for those that people clicked."""
+    losses: Losses = Losses()
+    optimiser: Optimiser = Optimiser()
+    limits: tuple[str, ...] = ()
+    validate_every: Count = 500
+    validation_rows: Count = 300
+    """At most so many scenes of each set's validation split."""
+    threads: Count = 1
+    compute_threads: Count | None = None
+
+    def __post_init__(self) -> None:
+        if not self.data or len(self.data) > self.batch:
+            raise ValueError(f"{len(self.data)} sets for batches of {self.batch}")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a set gave: how many scenes and faces, what stayed out and why, the hash of the list, and who found what nobody labelled."""
+
+    name: str
+    terms: str
+    scenes: int
+    faces: int
+    clicked: int
+    found_by: tuple[str, str] | None
+    sha256: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+class DetectorPlan:
+    """Of several processes each draws and validates its share of the rows."""
+
+    balance: Method = "fixed"
+
+    def __init__(self, recipe: Recipe, data: Path):
+        self.recipe, self.steps, self.seed, self.optimiser = recipe, recipe.steps, recipe.seed, recipe.optimiser
+        self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
+        self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
+        tests = thumbnails_of_tests(data, [entry.set for entry in recipe.data if entry.set not in scenes.LISTS])
+        pools, self.learned = zip(*(_pool(entry, data, tests) for entry in recipe.data), strict=True)
+        self.pools: tuple[views.Pool, ...] = pools
+        self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows))
+        self.counts = batches.shares([pool.weight for pool in self.pools], recipe.batch)
+        self.people: Mapping[str, str] = {each.name: each.sha256 for each in self.learned}  # a checkpoint goes on only with the same scenes
+
+    def model(self) -> Detector:
+        return build(self.recipe.model)
+
+    def batches(self, steps: range) -> Iterator[views.Views]:
+        return views.ahead(self.pools, self.counts, steps, self.recipe.side, self.recipe.look, self.seed, self.recipe.threads, self.share)
+
+    def loss(self, model: nn.Module, batch: views.Views, device: torch.device) -> dict[str, Tensor]:
+        answers = model(pictures_of(torch.from_numpy(batch.images).to(device)))
+        trust = np.where(batch.clicked, 1.0, self.recipe.trust).astype(np.float32)
+        faces = Faces(*(torch.from_numpy(each).to(device) for each in (batch.boxes, batch.points, trust, batch.face, batch.ignored)))
+        return losses_of(answers, faces, self.recipe.side)
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """The mean of each loss over the validation scenes, and their sum by the recipe's weights as `loss`."""
+        names = list(self.weights)
+        sums, counts = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
+        model.eval()
+        with torch.inference_mode():
+            for batch in views.plain_batches(self.validation, self.recipe.side, self.recipe.look, self.recipe.batch, self.share):
+                for name, rows in self.loss(model, batch, device).items():
+                    sums[name] += float(rows.sum())
+                    counts[name] += len(rows)
+        everywhere = parallel.summed([*sums.values(), *counts.values()])
+        means = {name: total / rows for name, total, rows in zip(names, everywhere, everywhere[len(names) :], strict=False) if rows}
+        return means | ({"loss": sum(self.weights[name] * mean for name, mean in means.items())} if means else {})
+
+    def blame(self, batch: views.Views, name: str, row: int) -> dict[str, object]:
+        """All pictures of the batch; a row is a cell, and not worth counting back."""
+        return {"key": "one of the batch", "batch": list(batch.keys)}
+
+    def summary(self) -> str:
+        """What is trained on, as JSON."""
+        return json.dumps([asdict(each) for each in self.learned], indent=1) + "\n"
+
+
+def from_table(table: dict, name: str) -> Recipe:
+    """The Recipe of a table as TOML gives it. Raises RequestError that begins with the name."""
+    return strict(table, Recipe, name)
+
+
+def write(model: Detector, recipe: Recipe, learned: Sequence[Mapping], folder: Path) -> Path:
+    """FOLDER/detector.onnx, for onnxruntime and FaceDetectorYN, and what must be known of it beside it. Returns the file."""
+    write_atomically(folder / FILE, to_onnx(model))
+    about = {
+        "name": recipe.name,
+        "created": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "parameters": parameters_of(model),
+        "data": learned,
+        "limits": recipe.limits,
+        "licence": "for research only, as the data it was trained on",
+    }
+    write_atomically(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    return folder / FILE
+
+
+def export(run: Path, recipe: Recipe, out: Path | None = None) -> Path:
+    """The detector of a run folder, from its best checkpoint. Raises RequestError naming the file that is missing or of another network."""
+    model = build(recipe.model)
+    path = run / "checkpoints" / "best" / "averaged.safetensors"
+    tensors = read_tensors(path)
+    try:
+        model.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items() if name.startswith("module.")})
+    except RuntimeError as error:
+        raise RequestError(f"{path}: not of the network of config.toml ({str(error).splitlines()[0]})") from error
+    try:
+        learned = json.loads((run / "data.json").read_text())
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{run / 'data.json'}: cannot be read ({error})") from error
+    return write(model, recipe, learned, out or run / "model")
+
+
+def _pool(entry: SceneSet, data: Path, tests: np.ndarray) -> tuple[views.Pool, Learned]:
+    """The train scenes of a set, with what was found in them. Raises RequestError where a set needs that and it was never looked for."""
+    listed, finds = scenes.list_scenes(entry.set, data, "train"), scenes.read_finds(data, entry.set)
+    left_out: Counter = Counter({"absent": len(listed.absent), "refused": len(listed.problems)})
+    twins = near_copies([scene.key for scene in listed.items], read_faces(data, entry.set), tests)
+    kept = []
+    for scene in listed.items:
+        if scene.key in twins:
+            left_out["near-copy of a test picture"] += 1
+        elif (known := _completed(scene, finds)) is None:
+            left_out["nobody knows where its faces are"] += 1
+        else:
+            kept.append(known)
+    if not kept:
+        raise RequestError(f"{entry.set}: not all of its faces are labelled; find the others: polyface datasets scan {entry.set} --detector FILE")
+    faces, clicked = sum(int((~scene.ignored).sum()) for scene in kept), sum(int((~scene.ignored & scene.clicked).sum()) for scene in kept)
+    digest = sha256_of_lines([scene.key for scene in kept])
+    said = Learned(entry.set, scenes.terms_of(entry.set), len(kept), faces, clicked, finds.detector, digest, {why: count for why, count in left_out.items() if count})
+    return views.Pool(entry.set, tuple(kept), entry.weight), said
+
+
+def _validation(entry: SceneSet, data: Path, most: int) -> list[views.Pool]:
+    try:
+        listed, finds = scenes.list_scenes(entry.set, data, "validation").items, scenes.read_finds(data, entry.set)
+    except (InputError, RequestError):
+        return []  # the set has no such split, or nothing of it is here
+    known = [scene for scene in (_completed(scene, finds) for scene in listed) if scene is not None]
+    return [views.Pool(entry.set, tuple(known[:: -(-len(known) // most)]))] if known else []
+
+
+def _completed(scene: Scene, finds: scenes.Finds) -> Scene | None:
+    """With what was found in it; None where faces may be in it that nobody looked for, or none was found where one must be."""
+    if scene.key in finds.faces:
+        scene = scenes.with_finds(scene, finds.faces[scene.key])
+    elif not scene.complete:
+        return None
+    return scene if scene.complete or not scene.ignored.all() else None

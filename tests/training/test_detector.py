@@ -1,0 +1,206 @@
+"""The detector's recipe, views and plan: labels move with pixels, a batch is a function of its step, a run ends in a file that both runtimes read."""
+
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from polyface.datasets import negatives, scenes
+from polyface.datasets.base import split_of, split_of_train
+from polyface.datasets.scene import Scene
+from polyface.errors import RequestError
+from polyface.images import geometry
+from polyface.images.detect import Face, load_detector
+from polyface.images.read import file_source
+from polyface.training import detector, run, views
+from polyface.training.config import Augment, to_toml
+
+torch.set_num_threads(1)
+SIDE = 128
+POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.55, 0.55], [0.35, 0.8], [0.65, 0.8]])
+"""Of the face's box."""
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
+PLAIN = Augment(flip=0.0, colour=0.0, grey=0.0, blur=0.0, blank=0.0, erase=0.0)
+
+
+def paint(box: np.ndarray, width: int = 240, height: int = 180) -> np.ndarray:
+    """A grey picture with a white box in it, whose five points are discs of five colours."""
+    image = np.full((height, width, 3), 128, np.uint8)
+    x0, y0, x1, y1 = box.astype(int)
+    image[y0:y1, x0:x1] = 255
+    for point, colour in zip(points_of(box), COLOURS, strict=True):
+        cv2.circle(image, tuple(int(value) for value in point), 5, colour, -1)
+    return image
+
+
+def points_of(box: np.ndarray) -> np.ndarray:
+    return box[:2] + POINTS * (box[2:] - box[:2])
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    box = np.array([60.0, 40, 140, 140])
+    cv2.imwrite(str(tmp_path / "a.png"), paint(box)[..., ::-1])
+    return Scene.of("a", file_source(tmp_path / "a.png"), box[None], points_of(box)[None], complete=True)
+
+
+def colour_at(image: np.ndarray, point: np.ndarray) -> tuple[int, ...]:
+    x, y = (int(value) for value in point)
+    return tuple(int(value) for value in np.where(image[y, x] > 127, 255, 0))
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_points_lie_on_what_they_name_in_every_view_and_in_its_mirror(scene: Scene, seed: int, flip: float) -> None:
+    look = views.Look(chosen=1.0, four=0.0, covered=0.0, smallest=60.0, augment=Augment(flip=flip, colour=0.0, grey=0.0, blur=0.0, blank=0.0, erase=0.0))
+    view = views.draw_view(scene, 256, look, np.random.default_rng(seed))
+    expected = [COLOURS[at] for at in (views.MIRRORED if flip else range(5))]
+    found = [(colour_at(view.image, point), colour) for point, colour in zip(view.points[0], expected, strict=True) if np.isfinite(point).all()]
+    assert len(found) >= 2 and all(one == other for one, other in found)
+    x0, y0, x1, y1 = view.boxes[0]
+    assert 0 <= x0 < x1 <= 256 and 0 <= y0 < y1 <= 256 and not view.ignored[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_box_is_where_the_face_is(scene: Scene, seed: int) -> None:
+    look = views.Look(chosen=1.0, four=0.0, covered=0.0, turned=0.0, smallest=40.0, augment=PLAIN)
+    view = views.draw_view(scene, SIDE, look, np.random.default_rng(seed))
+    x0, y0, x1, y1 = np.rint(view.boxes[0]).astype(int)
+    painted = (np.abs(view.image.astype(int) - 128) > 60).any(-1)
+    assert painted[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].mean() > 0.98
+    painted[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] = False
+    assert not painted.any()
+
+
+def test_chosen_views_show_faces_of_all_sizes(scene: Scene) -> None:
+    look = views.Look(chosen=1.0, four=0.0, turned=0.0, augment=PLAIN)
+    shown = [views.draw_view(scene, SIDE, look, np.random.default_rng(seed)) for seed in range(120)]
+    sizes = np.array([np.sqrt((view.boxes[0, 2:] - view.boxes[0, :2]).prod()) for view in shown if len(view.boxes)])
+    assert sizes.min() < 25 and sizes.max() > 90 and len(sizes) > 110
+
+
+def test_small_cut_and_outside_faces_are_ignored_and_never_background(tmp_path: Path) -> None:
+    boxes = np.array([[10.0, 10, 14, 14], [40, 40, 60, 60], [-15, 40, 5, 60], [95, 40, 135, 60], [200, 200, 220, 220]])
+    scene = Scene.of("a", file_source(tmp_path), boxes)
+    view = views.seen(scene, geometry.about((0.0, 0.0)), np.zeros((100, 100, 3), np.uint8), smallest=8.0)
+    np.testing.assert_array_equal(view.boxes, [[10, 10, 14, 14], [40, 40, 60, 60], [0, 40, 5, 60], [95, 40, 100, 60]])
+    assert view.ignored.tolist() == [True, False, True, True]
+
+
+def test_a_mirror_of_a_mirror_is_the_view(scene: Scene) -> None:
+    view = views.draw_view(scene, SIDE, views.Look(augment=PLAIN), np.random.default_rng(3))
+    again = views.mirrored(views.mirrored(view))
+    assert (again.image == view.image).all()
+    np.testing.assert_allclose(again.boxes, view.boxes)
+    np.testing.assert_allclose(again.points, view.points)
+
+
+def test_four_views_are_the_quarters_of_one(scene: Scene) -> None:
+    parts = [views.draw_view(scene, 64, views.Look(augment=PLAIN), np.random.default_rng(seed)) for seed in range(4)]
+    whole = views.four(parts)
+    assert whole.image.shape == (128, 128, 3) and (whole.image[64:, :64] == parts[2].image).all()
+    start = sum(len(part.boxes) for part in parts[:3])
+    np.testing.assert_allclose(whole.boxes[start:], parts[3].boxes + 64)
+    np.testing.assert_allclose(whole.points[start:], parts[3].points + 64)
+
+
+def test_something_may_hide_part_of_a_face_and_its_points_stay(scene: Scene) -> None:
+    look = views.Look(chosen=1.0, four=0.0, turned=0.0, smallest=60.0, covered=1.0, augment=PLAIN)
+    plain = views.Look(chosen=1.0, four=0.0, turned=0.0, smallest=60.0, covered=0.0, augment=PLAIN)
+    one, other = (views.draw_view(scene, SIDE, each, np.random.default_rng(5)) for each in (look, plain))
+    changed = (one.image != other.image).any(-1)
+    x0, y0, x1, y1 = one.boxes[0]
+    assert 0.15 < changed.sum() / ((x1 - x0) * (y1 - y0)) < 0.6
+    np.testing.assert_array_equal(one.points, other.points)
+
+
+def test_a_batch_is_a_function_of_seed_step_and_row_whoever_draws_it(scene: Scene) -> None:
+    pools = [views.Pool("a", (scene,) * 5), views.Pool("b", (scene,) * 3)]
+    whole = views.draw_batch(pools, (3, 2), 7, 64, views.Look(), 1)
+    (again,) = views.ahead(pools, (3, 2), range(7, 8), 64, views.Look(), 1, threads=2)
+    assert (whole.images == again.images).all() and whole.keys == again.keys == ("a/a",) * 3 + ("b/a",) * 2
+    second = views.draw_batch(pools, (3, 2), 7, 64, views.Look(), 1, slice(1, None, 2))
+    assert (second.images == whole.images[1::2]).all()
+    other = views.draw_batch(pools, (3, 2), 8, 64, views.Look(), 1)
+    assert (other.images != whole.images).any()
+
+
+def test_a_picture_that_broke_is_a_grey_view_without_faces(scene: Scene) -> None:
+    Path(str(scene.source)).write_bytes(b"hello")
+    view = views.draw_view(scene, 64, views.Look(), np.random.default_rng(0))
+    assert (view.image == 128).all() and len(view.boxes) == len(view.points) == 0
+
+
+# The recipe and a whole run
+
+RECIPE = """
+network = "detector"
+name = "tiny"
+steps = 6
+batch = 4
+side = 64
+validate_every = 3
+validation_rows = 4
+data = [{ set = "wider", weight = 3 }, { set = "negatives" }]
+model = { stem = 4, early = 4, widths = [8, 8, 8], blocks = [1, 1, 1], neck = 8 }
+"""
+
+
+def write_sets(data: Path) -> None:
+    lines = []
+    (data / "wider/WIDER_train/images/0--A").mkdir(parents=True)
+    for at in range(12):
+        name, box = f"0--A/{at}.png", np.array([40.0 + at, 30, 120 + at, 120])
+        cv2.imwrite(str(data / "wider/WIDER_train/images" / name), paint(box)[..., ::-1])
+        lines += [name, "1", f"{box[0]:.0f} {box[1]:.0f} 80 90 0 0 0 0 0 0"]
+    (data / "wider/wider_face_split").mkdir()
+    (data / "wider/wider_face_split/wider_face_train_bbx_gt.txt").write_text("\n".join(lines))
+    for kind in "abcdefghij":
+        (data / "negatives/caltech101" / kind).mkdir(parents=True)
+        cv2.imwrite(str(data / f"negatives/caltech101/{kind}/0.png"), np.full((90, 120, 3), 100, np.uint8))
+
+
+def test_the_recipe_that_ships_loads_and_names_sets_that_there_are() -> None:
+    text = resources.files("polyface.recipes").joinpath("detector.toml").read_text()
+    recipe = detector.from_table(tomllib.loads(text), "detector")
+    assert detector.from_table(tomllib.loads(to_toml(recipe)), "written") == recipe
+    for entry in recipe.data:
+        assert scenes.terms_of(entry.set)
+    with pytest.raises(RequestError, match=r"wrong: unknown key 'sides'; did you mean side"):
+        detector.from_table(tomllib.loads(text.replace("side =", "sides =")), "wrong")
+
+
+def test_a_run_ends_in_a_file_that_finds_faces_and_says_what_it_learned_from(tmp_path: Path) -> None:
+    write_sets(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    folder = run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run")
+    file = folder / "model" / "detector.onnx"
+    assert isinstance(load_detector(file, 1).detect(np.zeros((100, 140, 3), np.uint8)), list)
+    about = json.loads((folder / "model" / "detector.json").read_text())
+    trained = [at for at in range(12) if split_of_train(f"0--A/{at}.png") == "train"]
+    assert about["data"][0]["scenes"] == about["data"][0]["faces"] == len(trained) and about["data"][0]["found_by"] is None
+    assert about["data"][1]["scenes"] == sum(split_of(kind) == "train" for kind in "abcdefghij")
+    validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
+    assert len(validations) == 2 and all("loss" in each for each in validations)
+    again = run.export(folder, tmp_path / "again")
+    assert again.read_bytes() == file.read_bytes()
+    with pytest.raises(RequestError, match="a run is there already"):
+        run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run")
+
+
+def test_a_set_whose_other_faces_nobody_looked_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sets(tmp_path)
+    some = Scene.of("a", file_source(tmp_path / "a.png"), np.array([[1.0, 2, 30, 40]]), complete=False)
+    monkeypatch.setattr(scenes, "list_scenes", lambda name, data, split: scenes.Scenes((some,)))
+    with pytest.raises(RequestError, match="polyface datasets scan helen --detector FILE"):
+        detector._pool(detector.SceneSet(set="helen"), tmp_path, np.empty((0, 400)))
+    found = scenes.Finds({"a": [Face((1, 2, 30, 40), POINTS * 30, 0.9)]}, ("yunet", "f" * 64))
+    monkeypatch.setattr(scenes, "read_finds", lambda data, name: found)
+    pool, learned = detector._pool(detector.SceneSet(set="helen"), tmp_path, np.empty((0, 400)))
+    assert (learned.scenes, learned.faces, learned.clicked, learned.found_by) == (1, 1, 0, ("yunet", "f" * 64))
+    assert len(pool.scenes) == 1 and negatives.TITLE
