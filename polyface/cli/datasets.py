@@ -68,6 +68,7 @@ def datasets_scan(
     *names: Annotated[str, Parameter(help="wider, negatives, or data sets, by name or by file.", required=True)],
     data: Data = None,
     detector: DetectorFile = None,
+    points: Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours, which corrects the detector's points.")] = None,
 ) -> None:
     """Find every face of every training photograph once, with a detector that gives points: what ours learns from beside what people labelled."""
     from polyface import terminal
@@ -75,6 +76,10 @@ def datasets_scan(
     from polyface.images.detect import load_detector
 
     folder, finder = data_folder(data), load_detector(detector)
+    if points is not None:
+        from polyface.inference import closer, engine
+
+        finder = closer.Closer(finder, engine.load(points))
     for name in names:
         with terminal.progress(name) as report:
             counts = scenes.find_all(name, folder, finder, report)

@@ -197,7 +197,7 @@ def test_the_network_learns_one_view_by_heart() -> None:
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-        history.append(float(total))
+        history.append(float(total.detach()))
     assert history[-1] < history[0] / 5
     answers = model(pictures_of(images))
     corner, stride = grid(64)

@@ -171,7 +171,7 @@ def test_the_recipe_that_ships_loads_and_names_sets_that_there_are() -> None:
     assert detector.from_table(tomllib.loads(to_toml(recipe)), "written") == recipe
     for entry in recipe.data:
         assert scenes.terms_of(entry.set)
-    with pytest.raises(RequestError, match=r"wrong: unknown key 'sides'; did you mean side"):
+    with pytest.raises(RequestError, match=r"wrong: unknown key 'sides'; did you mean 'side'"):
         detector.from_table(tomllib.loads(text.replace("side =", "sides =")), "wrong")
 
 

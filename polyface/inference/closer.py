@@ -1,0 +1,67 @@
+"""A detector whose five points a network of ours corrects: what the next detector learns from, where nobody clicked any."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polyface.errors import RequestError
+from polyface.images import align, detect, geometry
+from polyface.inference.analyze import FIVE
+from polyface.inference.engine import Engine
+from polyface.tasks.kinds import Points
+
+SMALLEST = 24.0
+"""Faces below so many pixels show the network nothing that the detector did not see."""
+FARTHEST = 0.25
+"""Of a face's size: points that are moved by more, in the mean, are left where the detector put them."""
+
+
+@dataclass(frozen=True)
+class Closer:
+    """Finds of a detector, their points where the network sees them. Its name and sha256 name both."""
+
+    detector: detect.Detector
+    engine: Engine
+
+    def __post_init__(self) -> None:
+        if self._task is None:
+            raise RequestError(f"the model {self.engine.label} answers no points that five can be taken from")
+
+    @property
+    def name(self) -> str:
+        return f"{self.detector.name}, points by {self.engine.label}"
+
+    @property
+    def sha256(self) -> str:
+        return self.detector.sha256
+
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[detect.Face]:
+        return self.detect_many([image], threshold)[0]
+
+    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[detect.Face]]:
+        return [self._corrected(image, faces) for image, faces in zip(images, self.detector.detect_many(images, threshold), strict=True)]
+
+    @property
+    def _task(self) -> Points | None:
+        return next((task for task in self.engine.tasks if isinstance(task, Points) and task.count in FIVE), None)
+
+    def _corrected(self, image: np.ndarray, faces: list[detect.Face]) -> list[detect.Face]:
+        task, crop, size = self._task, self.engine.crop, self.engine.crop.size
+        rows = [row for row, face in enumerate(faces) if face.points is not None and _size(face) >= SMALLEST]
+        if task is None or not rows:
+            return faces
+        matrices = [align.from_points(faces[row].points, crop) for row in rows]  # type: ignore[arg-type]
+        outputs = self.engine.run(np.stack([geometry.warp(image, matrix, (size, size)) for matrix in matrices]), [task.name])[task.name]
+        faces = list(faces)
+        for row, matrix, output in zip(rows, matrices, outputs, strict=True):
+            points = geometry.apply(geometry.invert(matrix), FIVE[task.count] @ task.decode(output))
+            if np.linalg.norm(points - faces[row].points, axis=1).mean() <= FARTHEST * _size(faces[row]):
+                faces[row] = replace(faces[row], points=points)
+        return faces
+
+
+def _size(face: detect.Face) -> float:
+    """The side of a square as large as the box."""
+    x0, y0, x1, y1 = face.box
+    return float(np.sqrt((x1 - x0) * (y1 - y0)))
