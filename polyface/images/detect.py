@@ -35,6 +35,7 @@ FOREMOST = 0.2  # of the long side; where such a face is found a photograph is o
 BEST_SIZE = 260  # of a face on the canvas: five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4 (a third of Helen's test)
 GOOD_SIZES = (170, 400)  # outside these a face gets a second look at BEST_SIZE
 SMALLEST_SECOND_LOOK = 24  # pixels of the picture; enlarging fewer shows nothing new
+NAME_IN_ONNX = "polyface_detector"  # a file of ours says what it is called in answers
 SAME_FACE = 0.3  # overlap from which two finds are one face (as in OpenCV's FaceDetectorYN)
 SAME_SHAPE = 0.5  # overlap from which a find's points join the mean
 
@@ -81,10 +82,9 @@ class YuNet:
     several threads at once.
     """
 
-    name = "yunet"
-
     def __init__(self, path: Path, threads: int | None = None):
         self.session = runtime.session(path, threads)
+        self.name = self.session.get_modelmeta().custom_metadata_map.get(NAME_IN_ONNX, "yunet")
         self.sha256 = sha256_of_file(path)
         self.outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
         inputs = self.session.get_inputs()

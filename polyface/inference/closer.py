@@ -1,12 +1,13 @@
 """A detector whose five points a network of ours corrects: what the next detector learns from, where nobody clicked any."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from polyface.errors import RequestError
-from polyface.images import align, detect, geometry
+from polyface.images import align, geometry
+from polyface.images.detect import Detector, Face
 from polyface.inference.analyze import FIVE
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Points
@@ -17,39 +18,26 @@ FARTHEST = 0.25
 """Of a face's size: points that are moved by more, in the mean, are left where the detector put them."""
 
 
-@dataclass(frozen=True)
 class Closer:
-    """Finds of a detector, their points where the network sees them. Its name and sha256 name both."""
+    """Finds of a detector, their points where the network sees them; name says who both are, sha256 is the detector's."""
 
-    detector: detect.Detector
-    engine: Engine
+    def __init__(self, detector: Detector, engine: Engine):
+        task = next((task for task in engine.tasks if isinstance(task, Points) and task.count in FIVE), None)
+        if task is None:
+            raise RequestError(f"the model {engine.label} answers no points that five can be taken from")
+        self.detector, self.engine, self.task = detector, engine, task
+        self.name, self.sha256 = f"{detector.name}, points by {engine.label}", detector.sha256
 
-    def __post_init__(self) -> None:
-        if self._task is None:
-            raise RequestError(f"the model {self.engine.label} answers no points that five can be taken from")
-
-    @property
-    def name(self) -> str:
-        return f"{self.detector.name}, points by {self.engine.label}"
-
-    @property
-    def sha256(self) -> str:
-        return self.detector.sha256
-
-    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[detect.Face]:
+    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
         return self.detect_many([image], threshold)[0]
 
-    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[detect.Face]]:
+    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
         return [self._corrected(image, faces) for image, faces in zip(images, self.detector.detect_many(images, threshold), strict=True)]
 
-    @property
-    def _task(self) -> Points | None:
-        return next((task for task in self.engine.tasks if isinstance(task, Points) and task.count in FIVE), None)
-
-    def _corrected(self, image: np.ndarray, faces: list[detect.Face]) -> list[detect.Face]:
-        task, crop, size = self._task, self.engine.crop, self.engine.crop.size
+    def _corrected(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
+        task, crop, size = self.task, self.engine.crop, self.engine.crop.size
         rows = [row for row, face in enumerate(faces) if face.points is not None and _size(face) >= SMALLEST]
-        if task is None or not rows:
+        if not rows:
             return faces
         matrices = [align.from_points(faces[row].points, crop) for row in rows]  # type: ignore[arg-type]
         outputs = self.engine.run(np.stack([geometry.warp(image, matrix, (size, size)) for matrix in matrices]), [task.name])[task.name]
@@ -61,7 +49,7 @@ class Closer:
         return faces
 
 
-def _size(face: detect.Face) -> float:
+def _size(face: Face) -> float:
     """The side of a square as large as the box."""
     x0, y0, x1, y1 = face.box
     return float(np.sqrt((x1 - x0) * (y1 - y0)))

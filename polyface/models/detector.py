@@ -10,6 +10,7 @@ which costs no more time and sees more, since what fills the picture is found on
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -22,12 +23,15 @@ from torch import Tensor, nn
 
 from polyface import runtime
 from polyface.errors import RunError
+from polyface.images.detect import NAME_IN_ONNX
 
 STRIDES = (8, 16, 32)
 PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 """What each cell answers: how well its box fits, whether a face is here, (centre, log of the sides) in strides from the cell's corner, five points likewise."""
 OUTPUTS = tuple(f"{part}_{stride}" for part in PARTS for stride in STRIDES)
 INPUT = "input"
+NAME = "own"
+"""What answers call it."""
 RARE = 0.01
 """How likely a cell holds a face before anything is learned (Lin et al. 2017)."""
 MOST_PARAMETERS = 150_000
@@ -73,6 +77,10 @@ class Detector(nn.Module):
         return [head(smooth(each.relu())) for each, smooth, head in zip(maps, self.smooth, self.heads, strict=True)]
 
 
+START = {"cls": (0.0,), "obj": (math.log(RARE / (1 - RARE)),), "bbox": (0.5, 0.5, 0.0, 0.0), "kps": (0.5,) * 10}
+"""What a cell answers before anything is learned: hardly ever a face; a box of one stride, and points, in its middle."""
+
+
 class Separable(nn.Module):
     """Each channel on its own, then all of them in each place; added to what came in where that is of the same shape."""
 
@@ -93,14 +101,7 @@ class Head(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.look = Separable(width, width)
-        self.answers = nn.ModuleDict({part: nn.Conv2d(width, count, 1) for part, count in PARTS.items()})
-        with torch.no_grad():
-            for convolution in self.answers.values():
-                convolution.weight.mul_(0.1)
-                convolution.bias.zero_()
-            self.answers["obj"].bias.fill_(float(np.log(RARE / (1 - RARE))))
-            self.answers["bbox"].bias[:2] = 0.5  # the middle of the cell
-            self.answers["kps"].bias.fill_(0.5)
+        self.answers = nn.ModuleDict({part: _answer(width, start) for part, start in START.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.look(x)
@@ -150,6 +151,7 @@ def to_onnx(model: Detector) -> bytes:
     del network.graph.value_info[:]
     for node in network.graph.node:
         node.doc_string = ""  # where in this machine's files it came from
+    onnx.helper.set_model_props(network, {NAME_IN_ONNX: NAME})
     onnx.checker.check_model(network)
     content = network.SerializeToString()
     _compare(named, content)
@@ -178,6 +180,15 @@ def _compare(named: _Named, content: bytes, sizes: Sequence[tuple[int, int]] = (
             drift = float(np.abs(found - wanted.numpy()).max() / max(float(wanted.abs().max()), 1.0))
             if not drift < LARGEST_DRIFT:
                 raise RunError(f"onnxruntime and torch differ by {drift:.2g} in {name} on a picture of {width} x {height}")
+
+
+def _answer(width: int, start: Sequence[float]) -> nn.Conv2d:
+    convolution = nn.Conv2d(width, len(start), 1)
+    nn.init.normal_(convolution.weight, std=0.01)
+    assert convolution.bias is not None
+    with torch.no_grad():
+        convolution.bias.copy_(torch.tensor(start))
+    return convolution
 
 
 def _convolution(width_in: int, width: int, kernel: int, stride: int = 1, groups: int = 1, active: bool = False) -> nn.Sequential:

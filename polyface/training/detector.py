@@ -56,7 +56,7 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     steps: Count
     batch: Count = 32
     seed: int = 1
-    side: Annotated[int, msgspec.Meta(ge=64, multiple_of=64)] = 320
+    side: Annotated[int, msgspec.Meta(ge=64, multiple_of=32)] = 320
     """Of a view, in pixels."""
     model: DetectorConfig = DetectorConfig()
     look: views.Look = views.Look()
@@ -97,11 +97,13 @@ class DetectorPlan:
 
     def __init__(self, recipe: Recipe, data: Path):
         self.recipe, self.steps, self.seed, self.optimiser = recipe, recipe.steps, recipe.seed, recipe.optimiser
+        if recipe.batch < parallel.count():
+            raise RequestError(f"a batch of {recipe.batch} views cannot be shared by {parallel.count()} processes")
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
         self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
         tests = thumbnails_of_tests(data, [entry.set for entry in recipe.data if entry.set not in scenes.LISTS])
-        pools, self.learned = zip(*(_pool(entry, data, tests) for entry in recipe.data), strict=True)
-        self.pools: tuple[views.Pool, ...] = pools
+        pools = [_pool(entry, data, tests) for entry in recipe.data]
+        self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(said for _, said in pools)
         self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows))
         self.counts = batches.shares([pool.weight for pool in self.pools], recipe.batch)
         self.people: Mapping[str, str] = {each.name: each.sha256 for each in self.learned}  # a checkpoint goes on only with the same scenes
@@ -133,8 +135,8 @@ class DetectorPlan:
         return means | ({"loss": sum(self.weights[name] * mean for name, mean in means.items())} if means else {})
 
     def blame(self, batch: views.Views, name: str, row: int) -> dict[str, object]:
-        """All pictures of the batch; a row is a cell, and not worth counting back."""
-        return {"key": "one of the batch", "batch": list(batch.keys)}
+        """All pictures of the batch; rows of `seen` are views, others are cells, which are not counted back."""
+        return {"key": batch.keys[row] if name == "seen" else "one of the batch", "batch": list(batch.keys)}
 
     def summary(self) -> str:
         """What is trained on, as JSON."""

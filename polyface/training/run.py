@@ -32,12 +32,13 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
 
 def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
     table, name = read_table(str(resume / "config.toml") if resume else recipe, settings)
-    config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
+    config: detector.Recipe | Config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
     folder = resume or out or Path("runs") / config.name
     if not resume and (folder / "checkpoints").exists():
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
     torch.set_num_threads(config.compute_threads or max(1, processors() // parallel.beside()))
-    plan = detector.DetectorPlan(config, datasets.data_folder(data)) if isinstance(config, detector.Recipe) else FacePlan(config, datasets.data_folder(data))
+    where = datasets.data_folder(data)
+    plan: detector.DetectorPlan | FacePlan = detector.DetectorPlan(config, where) if isinstance(config, detector.Recipe) else FacePlan(config, where)
     writes = parallel.rank() == 0
     if writes:
         write_atomically(folder / "config.toml", to_toml(config))

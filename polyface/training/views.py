@@ -26,7 +26,7 @@ WHOLE, PART = 0.9, 0.4
 """The largest face, of the view's side; a face of which less is in the view is ignored."""
 ENLARGED = 2.5
 """Pictures are enlarged by no more: it would show nothing new."""
-SMALLEST_PICTURE = 0.4
+SMALLEST_PICTURE = 0.6
 """Of the view's side: smaller a picture is not shown, since grey teaches nothing."""
 SQUARES = (0.35, 1.4)
 """Sides of squares, in shorter sides of the picture."""

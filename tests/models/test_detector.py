@@ -51,7 +51,9 @@ def test_opencvs_own_detector_decodes_the_file_as_ours_does(content: bytes, tmp_
     found = theirs.detect(image)[1]
     canvas = np.zeros((64, 96, 3), np.uint8)
     canvas[:50, :70] = image[..., ::-1]  # BGR -> RGB
-    boxes, points, scores = load_detector(tmp_path / "own.onnx", 1)._run(canvas, 0.0)  # type: ignore[attr-defined]
+    ours = load_detector(tmp_path / "own.onnx", 1)
+    assert ours.name == "own"
+    boxes, points, scores = ours._run(canvas, 0.0)  # type: ignore[attr-defined]
     order, other = np.argsort(-scores, kind="stable"), np.argsort(-found[:, 14], kind="stable")
     assert len(found) == len(scores) == 12 * 8 + 6 * 4 + 3 * 2
     np.testing.assert_allclose(found[other, 14], scores[order], atol=1e-4)
