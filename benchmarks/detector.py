@@ -95,7 +95,7 @@ def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
             hits = [(face, scene) for (face, overlap), scene in zip(pairs, photographs, strict=True) if face is not None and overlap >= FOUND]
             found.append(round(len(hits) / len(photographs), 4))
             points = five_point_errors(np.array([face.points for face, _ in hits]).reshape(-1, 5, 2), np.array([scene.points[0] for _, scene in hits]).reshape(-1, 5, 2))
-            errors.append(round(float(points.mean()), 4))
+            errors.append(round(float(points.mean()), 4) if len(points) else float("nan"))
         rows += [(f"faces found, {name} test, score {threshold}", len(photographs), found), (f"five-point error / eye distance, {name} test", len(photographs), errors)]
     return rows
 

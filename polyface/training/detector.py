@@ -32,6 +32,9 @@ NETWORK = "detector"
 FILE, ABOUT = "detector.onnx", "detector.json"
 
 
+Side = Annotated[int, msgspec.Meta(ge=64, multiple_of=32)]
+
+
 class SceneSet(Strict, frozen=True, kw_only=True):
     """A set of scenes, or a data set for its photographs; views of each batch are shared out by weight."""
 
@@ -56,8 +59,8 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     steps: Count
     batch: Count = 32
     seed: int = 1
-    side: Annotated[int, msgspec.Meta(ge=64, multiple_of=32)] = 320
-    """Of a view, in pixels."""
+    sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (256, 192, 448, 256, 320)
+    """Of the views of a step, in pixels; steps take turns, and validation has the first. Large ones are for faces that fill a photograph, small ones are cheap."""
     model: DetectorConfig = DetectorConfig()
     look: views.Look = views.Look()
     trust: Share = 0.5
@@ -112,13 +115,13 @@ class DetectorPlan:
         return build(self.recipe.model)
 
     def batches(self, steps: range) -> Iterator[views.Views]:
-        return views.ahead(self.pools, self.counts, steps, self.recipe.side, self.recipe.look, self.seed, self.recipe.threads, self.share)
+        return views.ahead(self.pools, self.counts, steps, self.recipe.sides, self.recipe.look, self.seed, self.recipe.threads, self.share)
 
     def loss(self, model: nn.Module, batch: views.Views, device: torch.device) -> dict[str, Tensor]:
         answers = model(pictures_of(torch.from_numpy(batch.images).to(device)))
         trust = np.where(batch.clicked, 1.0, self.recipe.trust).astype(np.float32)
         faces = Faces(*(torch.from_numpy(each).to(device) for each in (batch.boxes, batch.points, trust, batch.face, batch.ignored)))
-        return losses_of(answers, faces, self.recipe.side)
+        return losses_of(answers, faces, batch.images.shape[1])
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """The mean of each loss over the validation scenes, and their sum by the recipe's weights as `loss`."""
@@ -126,7 +129,7 @@ class DetectorPlan:
         sums, counts = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
         model.eval()
         with torch.inference_mode():
-            for batch in views.plain_batches(self.validation, self.recipe.side, self.recipe.look, self.recipe.batch, self.share):
+            for batch in views.plain_batches(self.validation, self.recipe.sides[0], self.recipe.look, self.recipe.batch, self.share):
                 for name, rows in self.loss(model, batch, device).items():
                     sums[name] += float(rows.sum())
                     counts[name] += len(rows)

@@ -82,12 +82,14 @@ class Views:
     keys: tuple[str, ...]
 
 
-def ahead(pools: Sequence[Pool], counts: Sequence[int], steps: range, side: int, look: Look, seed: int, threads: int, share: slice = EVERY_ROW) -> Iterator[Views]:
-    """The batches of some steps, or a share of the rows of each, prepared in the background, in order."""
+def ahead(
+    pools: Sequence[Pool], counts: Sequence[int], steps: range, sides: Sequence[int], look: Look, seed: int, threads: int, share: slice = EVERY_ROW
+) -> Iterator[Views]:
+    """The batches of some steps, or a share of the rows of each, prepared in the background, in order; their sides take turns."""
     with ThreadPoolExecutor(threads, thread_name_prefix="views") as workers:
         waiting: deque = deque()
         for step in steps:
-            waiting.append(workers.submit(draw_batch, pools, counts, step, side, look, seed, share))
+            waiting.append(workers.submit(draw_batch, pools, counts, step, sides[step % len(sides)], look, seed, share))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:
