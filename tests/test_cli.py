@@ -90,7 +90,7 @@ def test_help_lists_every_command() -> None:
         assert f" {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "datasets list", "datasets test", "datasets align", "datasets pack", "synth preview", "synth write"])
+@pytest.mark.parametrize("command", [*COMMANDS, "datasets list", "datasets test", "datasets align", "datasets scan", "datasets pack", "synth preview", "synth write"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture) -> None:
     assert cli.run([*command.split(), "--help"]) == 0
     assert f"polyface {command}" in capsys.readouterr().out

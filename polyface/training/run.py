@@ -48,7 +48,7 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         detector.export(folder, config)
     elif writes:
         assert isinstance(model, PolyFace) and isinstance(config, Config) and isinstance(plan, FacePlan)
-        write_model(model, card_of(config, model, plan, datasets.data_folder(data)), folder / "model")
+        write_model(model, card_of(config, model, plan, where), folder / "model")
     return folder
 
 
