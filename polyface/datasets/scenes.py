@@ -63,7 +63,7 @@ def of_records(records: Sequence[Record]) -> tuple[Scene, ...]:
     for together in photographs.values():
         boxed = [record for record in together if record.boxes is not None]
         points = [record.alignment.points if record.alignment and record.alignment.how == "labelled" else np.full((5, 2), np.nan) for record in boxed]
-        boxes = np.array([record.boxes[0] for record in boxed], float).reshape(-1, 4)  # type: ignore[index]
+        boxes = np.array([record.boxes[0] for record in boxed], np.float64).reshape(-1, 4)  # type: ignore[index]
         scenes.append(Scene.of(together[0].key, together[0].source, boxes, np.array(points, float), complete=False))
     return tuple(scenes)
 

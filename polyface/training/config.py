@@ -186,7 +186,7 @@ def with_settings(table: dict, settings: Sequence[str]) -> dict:
     return table
 
 
-def to_toml(config: Config) -> str:
+def to_toml(config: Strict) -> str:
     """The recipe with every default written."""
     import msgspec.toml
 
