@@ -142,7 +142,7 @@ def to_onnx(model: Detector) -> bytes:
     named, file = _Named(model.cpu().float()).eval(), io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(named, (torch.zeros(1, 3, 64, 96),), file, dynamo=False, input_names=[INPUT], output_names=list(OUTPUTS), opset_version=13)
+        torch.onnx.export(named, (torch.zeros(1, 3, 64, 96),), file, dynamo=False, input_names=[INPUT], output_names=list(OUTPUTS), opset_version=13)  # type: ignore[arg-type]
     network = onnx.load_from_string(file.getvalue())
     for side, name in ((2, "height"), (3, "width")):
         network.graph.input[0].type.tensor_type.shape.dim[side].dim_param = name
