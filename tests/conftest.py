@@ -1,5 +1,6 @@
-"""What all tests share: limits of a busy machine, and a detector that knows where faces are, for pictures that were drawn."""
+"""What all tests share: limits of a busy machine, one thread, and a detector that knows where faces are, for pictures that were drawn."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from polyface.images.detect import Face
 
 settings.register_profile("busy machine", deadline=None)  # tests never measure time
 settings.load_profile("busy machine")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tests run beside each other, sums of one thread are the same bits every time, and a training in an earlier test may have taken more. Few tests need torch."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 class Middle:

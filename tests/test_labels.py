@@ -12,8 +12,6 @@ from polyface import labels, tasks
 from polyface.errors import InputError, RequestError
 from polyface.models import losses
 
-torch.set_num_threads(1)
-
 COUNT = 6
 LOGITS = arrays.arrays(np.float32, COUNT, elements=st.floats(-30, 30, width=32))
 

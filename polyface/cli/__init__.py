@@ -225,12 +225,14 @@ def evaluate(
         raise RequestError("--save needs --protocol, which says what is saved")
     from polyface import files, terminal
     from polyface.evaluation.evaluate import evaluate
+    from polyface.evaluation.taught import Lessons
     from polyface.inference import card as cards
     from polyface.inference import engine
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256)
+        lessons = Lessons(tuple(entry.name for entry in network.card.data), network.card.strangers)
+        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256, lessons)
     terminal.table(found.rows())
     terminal.table(found.group_rows(), title="The worst group of each kind")
     for name, why in found.skipped.items():
@@ -299,11 +301,13 @@ def export(
 def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list[str] | None, save: Path | None, json: Path | None) -> int:
     from polyface import terminal
     from polyface.evaluation.answers import evaluate_protocol
+    from polyface.evaluation.taught import Lessons
     from polyface.inference import engine
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name))
+        lessons = Lessons(tuple(entry.name for entry in network.card.data), network.card.strangers)
+        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name), lessons)
     for each in found:
         print(each.title)
         score.show(each.scored, None if json is None else json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"))

@@ -24,6 +24,7 @@ from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.protocols.parsing import BENCHMARKS
 from polyface.evaluation.raw_pixels import PIXELS, pixels
 from polyface.evaluation.score import Scored
+from polyface.evaluation.taught import NOBODY, Lessons, strangers_only
 from polyface.files import write_atomically
 from polyface.images import geometry
 from polyface.images.read import Root
@@ -60,10 +61,16 @@ class Answered:
 
 
 def evaluate_protocol(
-    network: Network, protocol: str, data: Path | None, sets: Sequence[str] | None = None, save: Path | None = None, report: Progress | None = None
+    network: Network,
+    protocol: str,
+    data: Path | None,
+    sets: Sequence[str] | None = None,
+    save: Path | None = None,
+    report: Progress | None = None,
+    lessons: Lessons = NOBODY,
 ) -> tuple[list[Answered], dict[str, str]]:
     """Each question of the protocol on each set named, or at hand, that can answer it; and why others at hand were not. save: where the arrays go, FILE.npz; of
-    several questions FILE.SET.TASK.npz.
+    several questions FILE.SET.TASK.npz. lessons: as in `evaluate`.
 
     Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
     """
@@ -84,7 +91,7 @@ def evaluate_protocol(
         name = f"{dataset.name}.{task.name}"
         with _place(save, name if len(there) > 1 else "") as file:
             try:
-                found.append(_answered(protocol, network, task, dataset, root, folder, file, save is not None, report))
+                found.append(_answered(protocol, network, task, dataset, root, folder, file, save is not None, report, lessons))
             except (InputError, RequestError) as error:
                 if sets is not None:
                     raise RequestError(f"{name}: {error}") from error
@@ -113,14 +120,18 @@ def _place(save: Path | None, name: str) -> Iterator[Path]:
         yield Path(folder) / "arrays.npz"
 
 
-def _answered(protocol: str, network: Network, task: Task, dataset: Dataset, root: Root, folder: Path, file: Path, saved: bool, report: Progress | None) -> Answered:
+def _answered(
+    protocol: str, network: Network, task: Task, dataset: Dataset, root: Root, folder: Path, file: Path, saved: bool, report: Progress | None, lessons: Lessons
+) -> Answered:
     listing = dataset.records(root, "test")
-    pairs = dataset.pairs(root) if isinstance(task, Embedding) else None
+    pairs, left_out = strangers_only(task, dataset, dataset.pairs(root), listing.records, lessons, folder) if isinstance(task, Embedding) else (None, "")
     records = needed(listing, (task,), pairs)
     if not records:
         raise InputError("no picture of the test split has such a label")
     each = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, (task,))[0][0]
-    notes = [] if not each.missed or isinstance(task, Points) else [f"{len(each.missed)} faces were not found and are left out"]
+    notes = [left_out] if left_out else []
+    if each.missed and not isinstance(task, Points):
+        notes.append(f"{len(each.missed)} faces were not found and are left out")
     if each.name:
         notes.append("cropped by the boxes about labelled points, for no detector has searched this set")
     if isinstance(task, Embedding):

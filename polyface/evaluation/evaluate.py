@@ -28,6 +28,7 @@ from polyface.datasets.crops import Example, Found, align_record, open_crop, rea
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
 from polyface.evaluation.report import Report, SetReport, commit
+from polyface.evaluation.taught import NOBODY, Lessons, strangers_only
 from polyface.files import sha256_of_lines
 from polyface.images import align
 from polyface.images.read import Root
@@ -60,8 +61,12 @@ class Network(Protocol):
     def run(self, crops: np.ndarray, tasks: Iterable[str] | None = None) -> dict[str, np.ndarray]: ...
 
 
-def evaluate(network: Network, data: Path | None, sets: Sequence[str] | None = None, report: Progress | None = None, sha256: str = "") -> Report:
+def evaluate(
+    network: Network, data: Path | None, sets: Sequence[str] | None = None, report: Progress | None = None, sha256: str = "", lessons: Lessons = NOBODY
+) -> Report:
     """Score a network on the test split of the named sets, or of all at hand that answer any of its tasks; sha256 is that of its ONNX file, and goes into the report.
+
+    lessons: who taught it, so that pairs of people whom it was taught by name are left out.
 
     Raises RequestError before anything is scored where a named set is not there or answers nothing that is asked, and where no set could be scored.
     """
@@ -72,7 +77,7 @@ def evaluate(network: Network, data: Path | None, sets: Sequence[str] | None = N
     tested = []
     for dataset, root in sets_at_hand(asked, folder, sets):
         try:
-            tested.append(_evaluate_set(network, asked, dataset, root, folder, report))
+            tested.append(_evaluate_set(network, asked, dataset, root, folder, lessons, report))
         except (InputError, RequestError) as error:  # nothing of that split is here, or no face of it is aligned; the others are scored
             skipped[dataset.name] = str(error)
     if not tested:
@@ -138,20 +143,22 @@ class Pass:
     missed: tuple[Record, ...] = ()
 
 
-def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, report: Progress | None) -> SetReport:
+def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, lessons: Lessons, report: Progress | None) -> SetReport:
     started = time.monotonic()
     listing = dataset.records(root, "test")
     answered = tuple(_answered(asked, dataset))
-    pairs, refused = None, [str(problem) for problem in listing.problems]
-    if any(isinstance(task, Embedding) for task in answered):
+    pairs, refused, notes = None, [str(problem) for problem in listing.problems], []
+    for embedding in [task for task in answered if isinstance(task, Embedding)]:
         try:
-            pairs = dataset.pairs(root)
+            pairs, left_out = strangers_only(embedding, dataset, dataset.pairs(root), listing.records, lessons, folder)
+            notes += [left_out] if left_out else []
         except InputError as error:
             answered = tuple(task for task in answered if not isinstance(task, Embedding))
             if not answered:
                 raise
             refused.append(str(error))
     passes, note = ways_to_crop(dataset, needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
+    notes = [note, *notes] if note else notes
     taught = _taught(network, answered, dataset, root, folder)
     scores: list[Score] = []
     for each in passes:
@@ -171,7 +178,7 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
         missed=tuple(record.key for record in passes[0].missed),
         absent=len(listing.absent),
         refused=tuple(refused),
-        note=note,
+        note="; ".join(notes),
         seconds=round(time.monotonic() - started, 1),
         scores=tuple(sorted(scores, key=lambda score: order[score.task])),
     )

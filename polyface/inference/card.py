@@ -153,7 +153,7 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
 
 
 class Card(_Entry, frozen=True, kw_only=True):
-    """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers."""
+    """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers; strangers: data sets whose people it was taught by no name."""
 
     polyface: int = VERSION
     name: str
@@ -164,6 +164,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     task_notes: dict[str, str] = {}
     detector: Detector | None = None
     data: tuple[Data, ...] = ()
+    strangers: tuple[str, ...] = ()
     trained_on_drawings: bool = False
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Threshold, ...] = ()

@@ -63,7 +63,7 @@ def export(folder: Path, out: Path | None = None) -> Path:
 
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
     """What the recipe and the data say of the network; its scores come later."""
-    said = {"task_notes": config.notes, "limits": config.limits, "detector": detector_entry(plan.sources, data)}
+    said = {"task_notes": config.notes, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
     return new_card(config.name, model, entry_of_crop(plan.crop), [data_entry(source) for source in plan.sources], config.drawings, **said)
 
 

@@ -159,4 +159,5 @@ def compares(seen: Any, pictures: list[str]) -> None:
 
 def reads_of_the_model(seen: Any) -> None:
     seen.click("footer a")
+    seen.locator("#compare-title").wait_for(state="hidden")  # the page turns after the address
     assert "What not to use it for" in seen.inner_text("main") and not seen.locator("#compare-title").is_visible()

@@ -14,7 +14,6 @@ from polyface.models import detector
 from polyface.models.detector import INPUT, OUTPUTS, PARTS, STRIDES, DetectorConfig, build, cells, parameters_of, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces, assign, box_loss, boxes_of, losses_of, overlaps_of, points_loss
 
-torch.set_num_threads(1)
 TINY = DetectorConfig(stem=4, early=4, widths=(8, 8, 8), blocks=(1, 1, 2), neck=8)
 
 

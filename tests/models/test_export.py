@@ -19,8 +19,6 @@ from polyface.models import export
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.weights import read_tensors
 
-torch.set_num_threads(1)
-
 TINY = ModelConfig(stem=8, widths=(8, 16, 16, 16), blocks=(1, 2, 1, 1), fine=8, hidden=16)
 CROP = cards.entry_of_crop(Crop().scaled(64))
 

@@ -8,8 +8,6 @@ import torch
 from polyface.models.fusion import MERGES, FeatureNetwork, FusedNetwork, FusionHead, NetworkConfig, parameters, shared_config
 from polyface.tasks import Category, Embedding
 
-torch.set_num_threads(1)
-
 TINY = NetworkConfig(size=16, channels=(4, 6, 8))
 LENGTHS = {"who": 7, "age": 5, "race": 5}
 

@@ -23,8 +23,6 @@ from polyface.tasks import Category, Embedding, Points, Regions, Traits
 from polyface.tasks.kinds import Angles, Scale, Task
 from polyface.training import parallel
 
-torch.set_num_threads(1)
-
 REGIONS = Regions("regions", "Which part?", tuple(f"part {index}" for index in range(9)), mirrored=tuple(range(9)))
 POINTS = Points("points", "Where?", 5, (1, 0, 2, 4, 3))
 MOOD = Category("mood", "Which mood?", tuple(f"mood {index}" for index in range(7)))

@@ -15,8 +15,6 @@ from polyface.models import losses
 from polyface.tasks import Embedding, Task
 from polyface.tasks.kinds import Row
 
-torch.set_num_threads(1)
-
 SIZE = 16
 FIVE = PointMap(geometry.five_of_68())
 FACE = np.random.default_rng(0).uniform(2, 14, (68, 2))

@@ -9,8 +9,6 @@ import torch
 from polyface.errors import RequestError
 from polyface.models import margins
 
-torch.set_num_threads(1)
-
 
 def test_cosface_is_a_softmax_whose_own_cosine_must_win_by_a_margin() -> None:
     cosines = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -8,8 +8,6 @@ from polyface import tasks
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.tasks import Task
 
-torch.set_num_threads(1)
-
 TINY = ModelConfig(stem=8, widths=(8, 16, 16, 16), blocks=(1, 1, 1, 1), fine=8, hidden=16)
 
 

@@ -18,8 +18,6 @@ from polyface.models import export, quantise
 from polyface.models.polyface import ModelConfig, build
 from polyface.synth.write import write
 
-torch.set_num_threads(1)
-
 TINY = ModelConfig(stem=8, widths=(8, 16, 16, 16), blocks=(1, 2, 1, 1), fine=8, hidden=16)
 CROP = cards.entry_of_crop(Crop().scaled(64))
 FLOATS = {"first convolution": "trunk.stem", "heat": "landmarks.heat", "spread": "landmarks.spread", "regions": "parsing.logits"}

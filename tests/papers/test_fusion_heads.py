@@ -12,8 +12,6 @@ from polyface.papers import fusion_heads as fusion
 from polyface.papers.fusion_config import Heads
 from polyface.papers.fusion_heads import Cell, HeadsPlan, Table, run_bank, subsets
 
-torch.set_num_threads(1)
-
 HEADS = Heads(steps=120, batch=64, rate=0.2, algorithm="muon", hidden=(12, 8), width=8, curve=2)
 XOR = Cell(("a", "b"), "xor")
 

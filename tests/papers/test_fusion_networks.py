@@ -15,8 +15,6 @@ from polyface.papers.fusion_config import FusionConfig, load
 from polyface.papers.fusion_networks import NetworkPlan, Spec, train
 from polyface.papers.fusion_pictures import Split
 
-torch.set_num_threads(1)
-
 CONFIG = load("smoke", ["network={size=16, channels=[4, 4, 8]}", "networks.steps=24", "networks.batch=24", "networks.curve=3"])
 
 

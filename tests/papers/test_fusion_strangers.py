@@ -6,14 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from polyface.papers import fusion, fusion_strangers, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, load
 from polyface.papers.fusion_pictures import check
 from polyface.synth.write import write
-
-torch.set_num_threads(1)
 
 TINY = [
     "network={size=16, channels=[4, 4, 8]}", "networks.steps=8", "networks.batch=32", "networks.curve=2", "heads.steps=8", "heads.batch=32", "variants=2",

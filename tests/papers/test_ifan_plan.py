@@ -1,7 +1,5 @@
 """Paper B's plan on made-up batches: who is trained by what, losses over passes, and what is fed back instead of predictions."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -292,11 +290,3 @@ def test_the_papers_scale_takes_a_forward_and_a_training_step() -> None:
     with torch.inference_mode():
         answers = model.eval()(torch.zeros(1, 128, 128, 3, dtype=torch.uint8))
     assert {name: tuple(each.shape) for name, each in answers.items()} == {"regions": (1, 9, 64, 64), "points": (1, 5, 3), "emotion": (1, 7)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

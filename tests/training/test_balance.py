@@ -18,7 +18,6 @@ from polyface.training import loop
 from polyface.training.balance import REACH, Balance, DynamicWeightAverage, Fixed, Uncertainty, balance_of
 from polyface.training.config import Method, Optimiser, from_table
 
-torch.set_num_threads(1)
 LEARNED: list[Method] = ["uncertainty", "dwa"]
 GIVEN = {"loud": 2.0, "soft": 0.5}
 

@@ -20,8 +20,6 @@ from polyface.training import checkpoint
 from polyface.training.balance import Uncertainty
 from polyface.training.checkpoint import State
 
-torch.set_num_threads(1)
-
 
 def parts(seed: int = 0, width: int = 3) -> tuple[nn.Module, AveragedModel, torch.optim.AdamW, Uncertainty]:
     torch.manual_seed(seed)

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from polyface.datasets import scenes
 from polyface.datasets.base import split_of, split_of_train
@@ -20,7 +19,6 @@ from polyface.images.read import file_source
 from polyface.training import detector, run, views
 from polyface.training.config import Augment, to_toml
 
-torch.set_num_threads(1)
 SIDE = 128
 POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.55, 0.55], [0.35, 0.8], [0.65, 0.8]])
 """Of the face's box."""

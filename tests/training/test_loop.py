@@ -26,8 +26,6 @@ from polyface.training import checkpoint, loop
 from polyface.training.config import Method, Optimiser, load
 from polyface.training.plan import FacePlan
 
-torch.set_num_threads(1)
-
 
 @dataclasses.dataclass
 class Line:

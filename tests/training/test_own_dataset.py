@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from polyface import datasets, tasks
 from polyface.datasets import contract
@@ -53,9 +52,7 @@ def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path) -
     (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
     mine = datasets.named(str(tmp_path / "mine.py"))
     assert contract.check(mine, datasets.find_root(tmp_path / "data", mine.name)) == []
-    threads = torch.get_num_threads()
     folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
-    torch.set_num_threads(threads)
     found = engine.load(folder / "model", threads=1)
     assert [task.name for task in found.tasks] == [tasks.age.name, tasks.gender.name] and [entry.name for entry in found.card.data] == ["mine"]
     answers = found.run(np.zeros((1, 32, 32, 3), np.uint8))

@@ -26,8 +26,6 @@ from polyface.training.batches import Batch
 from polyface.training.config import Config, from_table
 from polyface.training.plan import FacePlan
 
-torch.set_num_threads(1)
-
 PROCESSES = 2
 JOINED: dict[str, dict[str, int]] = {
     "heads without rows in one process": {"pins": 3, "helen": 1, "celebamask": 1, "utkface": 3},
