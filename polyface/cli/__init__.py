@@ -235,6 +235,9 @@ def evaluate(
         found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256, lessons)
     terminal.table(found.rows())
     terminal.table(found.group_rows(), title="The worst group of each kind")
+    for part in found.sets:
+        if part.note:
+            terminal.say(f"{part.name}: {part.note}")
     for name, why in found.skipped.items():
         terminal.say(f"{name} is not scored: {why}")
     if json is not None:

@@ -192,7 +192,8 @@ def _speed(speed: Mapping[str, Any]) -> str:
 
 def _data(card: Card) -> str:
     rows = [{"data set": entry.name, "split": entry.split, "pictures": entry.images, "people": entry.subjects, "terms": entry.terms} for entry in card.data]
-    return _table(rows)
+    kept_out = f"Nobody of {', '.join(card.strangers)} was known to it by name." if card.strangers else ""
+    return "\n\n".join(filter(None, [_table(rows), kept_out]))
 
 
 def _in_order(card: Card) -> list[Score]:
