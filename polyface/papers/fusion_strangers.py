@@ -1,10 +1,11 @@
 """What paper A does not ask: features of networks that were trained on sets which share no person, used for each other's tasks; and whether strangers are told apart.
 
-Who it is comes from CelebA's people with many pictures, gender from CelebA's other people, race from FairFace, age from UTKFace, expression from RAF-DB. Each network
-sees its own set only. Heads learn and are tested on the target's set, with the features of all networks. Then LFW, of which nobody was seen: pairs of strangers.
+Who it is comes from CelebA's training people with many pictures, gender from CelebA's other people, race from FairFace, age from UTKFace, expression from RAF-DB. Each
+network sees its own set only. Heads learn and are tested on the target's set, with the features of all networks. Then LFW, of which nobody was seen: pairs of strangers.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from polyface.papers.fusion_networks import Progress, Say, Trained, in_pieces, o
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, Question, Split
 from polyface.papers.fusion_runs import Bench
 from polyface.papers.fusion_statistics import Answers
-from polyface.papers.fusion_worlds import cached, cut, everyone, of_people
+from polyface.papers.fusion_worlds import cached, cut, of_people
 from polyface.tasks.derive import derive, retell
 from polyface.tasks.kinds import Embedding
 
@@ -93,7 +94,7 @@ def sources() -> tuple[Source, ...]:
 
 def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Strangers:
     """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there."""
-    known = of_people(everyone(datasets.celeba, data), config.celeba.people, config.celeba.pictures)
+    known = _known_people(config, data)
     benches = {IDENTITY: _identity(config, data, out, known, say, progress)}
     for source in sources():
         benches[source.task] = _bench(source, config, data, out, {str(record.subject) for record in known}, say, progress)
@@ -157,6 +158,13 @@ def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, dat
     return rows
 
 
+def _known_people(config: FusionConfig, data: Path) -> list[Record]:
+    """People of CelebA's training split who have all the pictures that are asked for: those of its test split stay strangers."""
+    records = datasets.celeba.records(datasets.find_root(data, datasets.celeba.name), "train").records
+    pictures = Counter(record.subject for record in records)
+    return of_people([record for record in records if pictures[record.subject] >= config.celeba.pictures], config.celeba.people, config.celeba.pictures)
+
+
 def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Record], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
     def make() -> Pictures:
         kept, crops = cut(records, datasets.celeba, data, config, progress)
@@ -164,13 +172,16 @@ def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Rec
         people = np.array([names.index(str(record.subject)) for record in kept])
         return Pictures(IDENTITY, "CelebA, people with many pictures", tuple(record.key for record in kept), crops, people, names)
 
-    pictures = cached(out / IDENTITY, config, ["strangers", config.celeba.people, config.celeba.pictures], make)
+    pictures = cached(out / IDENTITY, config, ["strangers", [record.key for record in records]], make)
     bench = Bench(pictures, config, out / IDENTITY, config.strength, say, progress)
     return bench, bench.splits("image")[0]
 
 
 def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without: set[str], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
-    """The pictures of a set that answer its task, nobody of `without` among them; every picture stands alone. Test pictures are tested as they are, without variants."""
+    """The pictures of a set that answer its task, nobody of `without` among them. Test pictures are tested as they are, without variants.
+
+    Raises RequestError where none is left to train or to test on.
+    """
     folder, most = out / source.task, config.strangers.pictures
     file = folder / "pictures.npz"
     if not file.exists():
@@ -181,6 +192,8 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
             records = source.dataset.records(root, split).records  # type: ignore[arg-type]
             told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
             usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
+            if not usable:
+                raise RequestError(f"{root.label}: no {split} picture of a stranger that tells {source.task}")
             usable = usable[:: max(1, len(usable) // limit)][:limit]
             chosen, sides = chosen + usable, sides + [tested] * len(usable)
         kept, crops = cut([record for record, _ in chosen], source.dataset, data, config, progress)
@@ -193,13 +206,14 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
                 "label": np.array([chosen[row][1] for row in rows]),
                 "tested": np.array([sides[row] for row in rows]),
                 "keys": np.array([record.key for record in kept]),
+                "people": np.array([record.subject or record.key for record in kept]),
             },
         )
     with np.load(file) as arrays:
-        crops, label, tested, keys = arrays["crops"], arrays["label"], arrays["tested"], arrays["keys"]
+        crops, label, tested, keys, subjects = (arrays[name] for name in ("crops", "label", "tested", "keys", "people"))
     question = Question(source.task, source.task, source.classes, of_person=False)
-    people = np.arange(len(crops))
-    pictures = Pictures(source.task, source.dataset.title, tuple(keys.tolist()), crops, people, tuple(keys.tolist()), (question,), {source.task: label})
+    names, people = np.unique(subjects, return_inverse=True)  # a picture of nobody in particular is somebody's only one
+    pictures = Pictures(source.task, source.dataset.title, tuple(keys.tolist()), crops, people, tuple(names.tolist()), (question,), {source.task: label})
     bench = Bench(pictures, config, folder, config.strength, say, progress)
     count = config.variants
     train = (np.flatnonzero(~tested)[:, None] * count + np.arange(count)).ravel()

@@ -48,7 +48,9 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
     assert set(json.loads((out / "findings.json").read_text())["strangers"]["networks"]) == set(found.targets)
     with np.load(out / "strangers" / "gender" / "pictures.npz") as gender, np.load(out / "strangers" / "identity" / "pictures.npz"):
         known = json.loads((out / "strangers" / "identity" / "pictures.json").read_text())["keys"]
-        assert len(gender["keys"]) and not set(gender["keys"].tolist()) & set(known)
+        assert not set(gender["keys"].tolist()) & set(known) and set(gender["tested"].tolist()) == {True, False}
+        trained, tested = (set(gender["people"][gender["tested"] == side].tolist()) for side in (False, True))
+        assert tested and not trained & tested, "people who are tested are strangers, however many pictures they have"
 
 
 @pytest.mark.timeout(900)
