@@ -4,11 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BLOCK = 256
-"""Probes that are compared at a time."""
-
-DECIMALS = 12
-"""As in `protocols.verification`: a difference below is one of rounding, which would part what is tied."""
+from polyface.evaluation.search import mates_in_gallery, search
 
 
 @dataclass(frozen=True)
@@ -34,17 +30,12 @@ class Ranks:
 
 
 def rank_mates(probes: np.ndarray, gallery: np.ndarray, who: np.ndarray, whose: np.ndarray) -> Ranks:
-    """probes float [P, d] and gallery float [G, d] of unit length; who [P], whose [G]: the person of each, any ids. Cosines are rounded to DECIMALS."""
-    turned = np.asarray(gallery, np.float64).T
-    other = np.full(len(probes), -np.inf)
-    found: list[tuple[int, float, int, int]] = []
-    for start in range(0, len(probes), BLOCK):
-        cosines = np.round(np.asarray(probes[start : start + BLOCK], np.float64) @ turned, DECIMALS)
-        mates = np.asarray(who)[start : start + BLOCK, None] == np.asarray(whose)
-        others = np.where(mates, -np.inf, cosines)
-        other[start : start + BLOCK] = others.max(axis=1, initial=-np.inf)
-        for at, row in np.argwhere(mates):
-            score, rivals = cosines[at, row], others[at]
-            found.append((start + int(at), float(score), int(np.count_nonzero(rivals > score)), int(np.count_nonzero(rivals == score))))
-    probe, score, above, equal = np.array(found, np.float64).reshape(-1, 4).T
-    return Ranks(probe.astype(np.int64), score, above.astype(np.int64), equal.astype(np.int64), other)
+    """probes float [P, d] and gallery float [G, d] of unit length; who [P], whose [G]: the person of each, any ids.
+
+    Vectors are rounded to float32, which moves a cosine by less than 1e-7, and then compared exactly (`search`): equal vectors tie, whatever their lengths were before.
+    """
+    probes, gallery = np.asarray(probes, np.float32), np.asarray(gallery, np.float32)
+    own = [np.flatnonzero(np.asarray(whose) == person) for person in who]
+    mates = mates_in_gallery(probes, gallery, np.repeat(np.arange(len(own)), [len(rows) for rows in own]), np.concatenate([np.zeros(0, np.int64), *own]))
+    found = search(probes, gallery, 1, mates, skip=(mates.probe, mates.row))
+    return Ranks(mates.probe, mates.score, found.above[:, 0], found.equal[:, 0], found.scores[:, 0])

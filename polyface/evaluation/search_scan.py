@@ -101,7 +101,7 @@ def scan(plan: Plan, chunk: Chunk, bars: Bars) -> Partial:
     kth, lines = bars.kth.copy(), bars.lines.copy()
     tally = _Tally(member, len(plan.targets))
     hidden_columns, hidden_probes = _hidden(plan.hidden, chunk.ids)
-    width = min(max(CELLS // min(count, GROUP), FIRST), BLOCK)
+    width = min(max(CELLS // max(min(count, GROUP), 1), FIRST), BLOCK)
     for start in range(0, n, width):
         tile = _Tile(plan, chunk, start, min(start + width, n), member, kth, lines, tally)
         hidden = (hidden_columns >= start) & (hidden_columns < tile.stop)

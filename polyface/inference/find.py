@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from polyface.errors import RequestError, RunError
+from polyface.evaluation.search import search
 from polyface.images.read import Source
 from polyface.inference.analyze import Analyzer, Face
 from polyface.inference.card import Card, PairCalibration, Threshold
 from polyface.inference.compare import operating_line, vector_of
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, wrong_vector
-from polyface.inference.nearest import nearest
 from polyface.tasks.kinds import Embedding
 
 FOUND, NOBODY = "found", "nobody here"
@@ -127,11 +127,11 @@ def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | S
     probes = np.array([vector_of(face.answers[task.name]) for face in faces], np.float32).reshape(-1, task.dimension)
     if wrong := wrong_vector(probes):
         raise RunError(f"{faces[wrong[0]].image}, face {faces[wrong[0]].index}: the network {analyzer.engine.label} gave it {wrong[1]}")
-    scores, rows = nearest(probes, (shard.embeddings for shard in gallery.shards()), min(k, gallery.faces))
-    known = gallery.faces_at(rows.ravel().tolist())
+    best = search(probes, (shard.embeddings for shard in gallery.shards()), min(k, gallery.faces))
+    known = gallery.faces_at(best.rows.ravel().tolist())
     sought = [
-        _sought(face, [_likely(float(score), known[int(row)], said, line, gallery.faces, thresholds) for score, row in zip(*best, strict=True)])
-        for face, *best in zip(faces, scores, rows, strict=True)
+        _sought(face, [_likely(float(score), known[int(row)], said, line, gallery.faces, thresholds) for score, row in zip(scores, rows, strict=True)])
+        for face, scores, rows in zip(faces, best.scores, best.rows, strict=True)
     ]
     other = (made.detector, made.detector_sha256) != (analyzer.detector.name, analyzer.detector.sha256)
     notes = (f"the faces of {gallery.folder} were found by {made.detector}, these by {analyzer.detector.name}; give --detector FILE",) if other else ()

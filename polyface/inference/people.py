@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from polyface.errors import RequestError
+from polyface.evaluation.search import search
 from polyface.inference.card import Card, Threshold
 from polyface.inference.compare import operating_line
 from polyface.inference.engine import Engine
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, faces_of
-from polyface.inference.nearest import pairs_from
 from polyface.tasks.kinds import Embedding
 
 NEAREST = 3
@@ -78,7 +78,7 @@ def people(gallery: Gallery, engine: Engine, far: float | None = None) -> People
         raise RequestError(f"{gallery.folder}: no face in this gallery")
     vectors = np.concatenate([shard.embeddings for shard in shards])
     faces = [face for shard in shards for face in faces_of(shard)]
-    i, j, scores = mutual(len(faces), *pairs_from(vectors, line.cosine))
+    i, j, scores = mutual(vectors, line.cosine)
     group = connected(len(faces), i, j)
     sums, counts = (np.bincount(group[i], weights, minlength=len(faces)) for weights in (scores, None))
     found, alone = [], []
@@ -103,16 +103,23 @@ def joining_line(card: Card, task: Embedding, faces: int, far: float | None = No
     return next((line for line in offered if line.far * faces <= MOST_WRONG), offered[-1])
 
 
-def mutual(faces: int, i: np.ndarray, j: np.ndarray, scores: np.ndarray, nearest: int = NEAREST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Those of the pairs i, j [E] whose score is among the `nearest` best of both their faces; what ties with the last of them is among them."""
-    owner, score = np.concatenate([i, j]), np.concatenate([scores, scores])
-    order = np.lexsort((-score, owner))
-    begins = np.searchsorted(owner[order], np.arange(faces))
-    last = np.minimum(begins + nearest, np.searchsorted(owner[order], np.arange(faces), side="right")) - 1
-    least = np.full(faces, np.inf)
-    least[last >= begins] = score[order][last[last >= begins]]
-    kept = (scores >= least[i]) & (scores >= least[j])
-    return i[kept], j[kept], scores[kept]
+def mutual(vectors: np.ndarray, cosine: float, nearest: int = NEAREST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of vectors float32 [N, d] that reach a cosine and are each among the `nearest` best of the other; what ties with the last of them is among them.
+
+    Rows i < j, int64 [E] each, in order, and scores float64 [E].
+    """
+    asked, k, found = np.arange(len(vectors)), nearest + 1, []
+    while len(asked):
+        best = search(vectors[asked], vectors, k, skip=(np.arange(len(asked)), asked))
+        least = np.maximum(best.scores[:, nearest - 1], cosine)
+        more = best.scores[:, -1] >= least  # what ties with the last may not be all there
+        at, place = np.nonzero((best.scores >= least[:, None]) & ~more[:, None])
+        found.append((asked[at], best.rows[at, place], best.scores[at, place]))
+        asked, k = asked[more], 2 * k
+    one, other, scores = (np.concatenate(each) for each in zip(*found, strict=True))
+    pair, first, named = np.unique(np.minimum(one, other) * len(vectors) + np.maximum(one, other), return_index=True, return_counts=True)
+    i, j = np.divmod(pair[named == 2], len(vectors))
+    return i, j, scores[first[named == 2]]
 
 
 def connected(faces: int, i: np.ndarray, j: np.ndarray) -> np.ndarray:

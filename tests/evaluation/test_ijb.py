@@ -109,6 +109,7 @@ def slow_rate(accepted: list[float], rejected: list[float], limit: float) -> tup
 
 def slow_identification(made: Drawn, vectors: dict[int, list[float]], name: str) -> dict[str, float]:
     gallery = {template: person for template, person in made.gallery.items() if person in GALLERIES[name]}
+    vectors = {template: np.float32(vector).tolist() for template, vector in vectors.items()}  # float32 is what is ranked
     ranks, lots, mates, strangers = [], [], [], []
     for template, person in made.probes.items():
         scores = {other: slow_cosine(vectors[template], vectors[other]) for other in gallery}
@@ -293,7 +294,7 @@ def test_ranks_leave_other_mates_out_and_take_the_best() -> None:
     ranks = rank_mates(np.array([[1.0, 0.0], [0.0, 1.0]]), gallery, np.array(["a", "q"]), np.array(["b", "a", "a", "c", "d"]))
     assert ranks.probe.tolist() == [0, 0] and ranks.above.tolist() == [1, 2] and ranks.equal.tolist() == [1, 0]
     tied, best = ranks.best()
-    assert (best.score.tolist(), best.above.tolist(), tied.tolist()) == ([0.8], [1], [1])
+    assert (best.score.tolist(), best.above.tolist(), tied.tolist()) == ([np.float32(0.8)], [1], [1])
     assert ranks.other.tolist() == [1.0, 1.0]
 
 

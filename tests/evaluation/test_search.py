@@ -199,6 +199,11 @@ def test_a_collapsed_model_hits_nobody_and_ties_go_by_row(small):
     assert found.threshold("all", 0.05) == (np.nextafter(8, 9), 0.0)
 
 
+def test_nobody_who_is_looked_for_is_found_nowhere():
+    found = search(np.zeros((0, 4), np.float32), np.eye(4, dtype=np.float32), 2)
+    assert found.rows.shape == found.scores.shape == (0, 2) and found.gallery == 4
+
+
 def test_a_mates_own_row_and_other_mates_are_never_counted(small):
     """Two photographs of the probe's person, the lower of which is beaten by the other and by one stranger, and a probe that lies in the gallery itself."""
     gallery = np.array([[1.0], [0.9], [0.7], [0.5], [0.1]], np.float32)

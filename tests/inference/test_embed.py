@@ -352,5 +352,5 @@ def test_the_command_embeds_lists_what_is_bad_and_goes_on(model: Path, tmp_path:
 
 
 def test_embedding_loads_no_torch() -> None:
-    code = "import polyface.inference.embed, polyface.images.sources, polyface.inference.nearest, sys; print('torch' in sys.modules)"
+    code = "import polyface.inference.embed, polyface.images.sources, polyface.inference.find, polyface.inference.people, sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"

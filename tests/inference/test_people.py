@@ -81,20 +81,22 @@ def test_a_rate_that_the_card_does_not_offer_is_refused(engine: Engine, card: ca
 
 
 @settings(max_examples=50)
-@given(seed=st.integers(0, 9999), faces=st.integers(1, 12), nearest=st.integers(1, 4), levels=st.integers(1, 9))
-def test_mutual_pairs_and_groups_are_those_of_the_definition(seed: int, faces: int, nearest: int, levels: int) -> None:
+@given(seed=st.integers(0, 9999), faces=st.integers(1, 30), nearest=st.integers(1, 4), d=st.sampled_from([2, 3, 512]), at=st.integers(0, 10_000))
+def test_mutual_pairs_and_groups_are_those_of_the_definition(seed: int, faces: int, nearest: int, d: int, at: int) -> None:
+    """Of few whole numbers, so that many scores tie and many vectors are equal, and with a line that some pair lies on exactly."""
     rng = np.random.default_rng(seed)
-    pairs = [(a, b) for a in range(faces) for b in range(a + 1, faces) if rng.random() < 0.5]
-    scores = rng.integers(0, levels, len(pairs)) / 10  # ties
-    i, j = np.array(pairs, np.int64).reshape(-1, 2).T
-    kept = mutual(faces, i, j, scores, nearest)
+    vectors = rng.integers(-1, 2, (4, d))[rng.integers(0, 4, faces)].astype(np.float32)
+    vectors[:, 0] = rng.integers(-1, 2, faces)
+    scores = (vectors.astype(int) @ vectors.astype(int).T).tolist()
+    line = scores[at % faces][at // 100 % faces]
+    kept = mutual(vectors, line, nearest)
 
-    def among(face: int, score: float) -> bool:
-        better = sum(other > score for pair, other in zip(pairs, scores, strict=True) if face in pair)
-        return better < nearest
+    def among(face: int, other: int) -> bool:
+        return sum(scores[face][third] > scores[face][other] for third in range(faces) if third != face) < nearest
 
-    expected = [(a, b) for (a, b), score in zip(pairs, scores, strict=True) if among(a, score) and among(b, score)]
+    expected = [(a, b) for a in range(faces) for b in range(a + 1, faces) if scores[a][b] >= line and among(a, b) and among(b, a)]
     assert list(zip(kept[0].tolist(), kept[1].tolist(), strict=True)) == expected
+    assert kept[2].tolist() == [scores[a][b] for a, b in expected]
     group = list(range(faces))
     for a, b in expected * faces:
         group[a] = group[b] = min(group[a], group[b])
