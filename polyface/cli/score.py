@@ -137,19 +137,22 @@ def score_megaface(
     results: Annotated[Path | None, Parameter(help="Write the devkit's files of results into this folder, one for each size: `cmc`, `roc`.")] = None,
     cache: Annotated[Path | None, Parameter(help="Keep features as one file in this folder, to be read from there the next time.")] = None,
     json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """MegaFace: rank 1 and 10 among 10 to 1,000,000 distractors, TAR at FAR 1e-6, every pair compared exactly and a tie lost.
 
     Embeddings are brought to unit length. "cleaned" or "uncleaned" is part of the protocol's name in every output.
     """
     from polyface import terminal
+    from polyface.evaluation import plots
     from polyface.evaluation.score_megaface import megaface
 
+    plots.require_plot(plot)
     with terminal.progress("megaface") as report:
         numbers = None if sizes is None else [int(number) if number.is_integer() else 0 for number in _numbers(sizes)]
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
     print(scored.result.protocol)
-    show(scored, json)
+    show(scored, json, plot)
 
 
 @app.command(name="ijb", sort_key=9)

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,7 @@ def megaface(
 def _result(trials: Identified, cleaned: str, counts: Mapping[str, int]) -> Result:
     result = score_megaface(trials, cleaned)
     notes = {**result.notes, next(iter(result.scores)): f"searched by {trials.found.by}"}
-    return Result(result.protocol, result.scores, {**result.counts, **counts}, result.reasons, notes)
+    return replace(result, counts={**result.counts, **counts}, notes=notes)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """MegaFace against the slow and obvious in float64, and the devkit's files as the devkit writes them."""
 
+import csv
 import json
 import os
 import struct
@@ -181,6 +182,23 @@ def test_the_devkits_own_files_are_scored_and_its_results_written(devkit: Path, 
     shuffled = np.random.default_rng(0).permutation(100)  # arrays are found by their names
     arrays = npz("P", names=PHOTOGRAPHS[::-1], embeddings=probes[::-1]), npz("D", names=np.array(lists)[shuffled], embeddings=distractors[shuffled])
     assert megaface(*arrays, devkit=devkit).result.scores["rank1@10"].value == report["scores"]["rank1@10"]["value"]
+
+
+def test_a_plot_holds_the_curves_of_every_size(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors((2, 3, 3), 6000, 4)
+    looking, others = npz("P", names=list("abcdefgh"), identities=people, embeddings=probes), npz("D", names=np.arange(6000), embeddings=distractors)
+    files = ["--probes", str(looking), "--distractors", str(others)]
+    assert cli.run(["score", "megaface", *files, "--sizes", "10,6000", "--plot", str(tmp_path / "m.png")]) == 0
+    with open(tmp_path / "m.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(dict.fromkeys(row["curve"] for row in rows)) == ["cmc 10", "cmc 6000", "roc 6000"], "80 impostors are no curve up to FAR 1e-4"
+    for size, last in ((10, 11), (6000, 50)):
+        cmc = [float(row["found"]) for row in rows if row["curve"] == f"cmc {size}"]
+        assert cmc == pytest.approx(run_every_trial(probes, people, distractors[:size], range(1, last + 1))[1], rel=1e-4)
+    roc = np.array([(row["far"], row["tar"]) for row in rows if row["curve"] == "roc 6000"], float)
+    expected = identify(unit(probes).astype(np.float32), people, unit(distractors).astype(np.float32), {"all": 6000}, 6000).roc("all")
+    assert len(roc) > 1
+    np.testing.assert_allclose(roc.T, expected, rtol=1e-4)
 
 
 def test_noises_are_left_out_and_the_protocol_says_so(devkit: Path, tmp_path: Path) -> None:

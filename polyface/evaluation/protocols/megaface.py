@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.result import Result, scored
+from polyface.evaluation.protocols.result import Curve, Result, curve_of_ranks, curve_of_rates, scored
 from polyface.evaluation.search import Found, Gallery, kept_for, mates_outside, search
 from polyface.metrics.checks import require_rows
 from polyface.metrics.intervals import DRAWS, Score, group_draws
@@ -96,6 +96,7 @@ def score_megaface(trials: Identified, cleaned: str, draws: int = DRAWS) -> Resu
     reasons: dict[str, str] = {}
     notes: dict[str, str] = {}
     plain: dict[str, Score] = {}
+    curves: dict[str, Curve] = {}
     impostors = dict(zip(found.subsets, found.impostors.tolist(), strict=True))
     for at, size in enumerate(found.subsets):
         ranks, distractors = found.ranks(size), impostors[size] // trials.photographs
@@ -106,6 +107,10 @@ def score_megaface(trials: Identified, cleaned: str, draws: int = DRAWS) -> Resu
         chance[f"rank1_by_lot@{size}"] = chance[f"rank1@{size}"]
         notes[f"rank1_by_lot@{size}"] = "ties broken by lot; everywhere else they are lost"
         counts[f"distractors@{size}"] = distractors
+        curves[f"cmc {size}"] = curve_of_ranks(ranks, distractors + 1)
+        far, tar = trials.roc(size)
+        if far[-1] > 0:  # of few impostors only FAR 0 is kept, which is no curve
+            curves[f"roc {size}"] = curve_of_rates(far, tar, impostors[size])
         target = f"1e-6@{size}"
         try:
             threshold, reached = found.threshold(size, FAR)
@@ -126,4 +131,4 @@ def score_megaface(trials: Identified, cleaned: str, draws: int = DRAWS) -> Resu
     shares = scored(statistic, people, group_draws(people, draws), pairs, chance, dict.fromkeys(hits, people))
     names = [name for size in found.subsets for name in {**shares, **plain} if name.rpartition("@")[2] == size]
     counts |= {"probes": trials.photographs, "people": people, "trials": total, "genuine_pairs": total // 2}
-    return Result(f"megaface, {cleaned}", {name: {**shares, **plain}[name] for name in names}, counts, reasons, notes)
+    return Result(f"megaface, {cleaned}", {name: {**shares, **plain}[name] for name in names}, counts, reasons, notes, curves)

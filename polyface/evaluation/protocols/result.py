@@ -81,13 +81,16 @@ class Result:
 
 
 def curve_of_roc(curve: Roc) -> dict[str, Curve]:
-    """Observed points, at most POINTS of them, evenly over the logarithm of the false accepts; none where one kind of pair is missing."""
-    if not curve.genuine or not curve.impostors:
-        return {}
-    allowed = np.unique(np.concatenate([[0], np.geomspace(1, curve.impostors, POINTS).round()]))
-    chosen = np.searchsorted(curve.false_accepts, allowed, side="right") - 1
+    """As `curve_of_rates`; none where one kind of pair is missing."""
+    return {"roc": curve_of_rates(curve.far, curve.tar, curve.impostors)} if curve.genuine and curve.impostors else {}
+
+
+def curve_of_rates(far: np.ndarray, tar: np.ndarray, impostors: int) -> Curve:
+    """far, rising, and tar [n] at observed thresholds, of so many impostor pairs: at most POINTS of them, evenly over the logarithm of FAR."""
+    allowed = np.unique(np.concatenate([[0], np.geomspace(1, impostors, POINTS).round()])) / impostors
+    chosen = np.searchsorted(far, allowed, side="right") - 1
     chosen = np.unique(chosen[chosen >= 0])
-    return {"roc": Curve("roc", curve.far[chosen], curve.tar[chosen])}
+    return Curve("roc", far[chosen], tar[chosen])
 
 
 def curve_of_errors(errors: np.ndarray, unit: str) -> Curve:
