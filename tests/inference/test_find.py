@@ -82,6 +82,7 @@ def test_the_nearest_are_named_over_all_shards_and_the_line_decides(calibrated: 
     assert [each.image for each in second.nearest] == ["/g/0.jpg", "/g/1.jpg", "/g/2.jpg"]  # all at 0: a tie is equality, the earlier first
     assert (found.without, found.refused) == (("none",), ("broken: a web page",))
     assert json.loads(found.to_json())["sought"][0]["nearest"][0]["box"] == [1, 2, 3, 4]
+    assert find(knows, gallery, ["none"]).sought == ()
     assert len(found.rows()) == 6 and "FPIR" in found.in_words() and "0.004" in found.in_words()
 
 
