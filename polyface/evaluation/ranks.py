@@ -32,7 +32,7 @@ class Ranks:
 def rank_mates(probes: np.ndarray, gallery: np.ndarray, who: np.ndarray, whose: np.ndarray) -> Ranks:
     """probes float [P, d] and gallery float [G, d] of unit length; who [P], whose [G]: the person of each, any ids.
 
-    Vectors are rounded to float32, which moves a cosine by less than 1e-7, and then compared exactly (`search`): equal vectors tie, whatever their lengths were before.
+    Vectors are rounded to float32, which moves a cosine by less than 2e-7 (2 x 2^-24), and then compared exactly (`search`): equal ones tie.
     """
     probes, gallery = np.asarray(probes, np.float32), np.asarray(gallery, np.float32)
     own = [np.flatnonzero(np.asarray(whose) == person) for person in who]
