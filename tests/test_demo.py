@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyface import cli, demo, tasks
-from polyface.datasets import DATASETS, named
+from polyface.datasets import DATASETS, named, scenes
 from polyface.errors import RequestError
 from polyface.synth.write import LAYOUTS
 from polyface.training import config
@@ -112,5 +112,5 @@ def test_the_makefile_has_the_two_commands_of_the_readme_and_ci_runs_the_second(
 
 def test_the_readme_names_every_data_set() -> None:
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
-    assert set(re.findall(r"`([\w]+)`", " ".join(row.split("|")[1] for row in rows))) == {dataset.name for dataset in DATASETS}
+    assert set(re.findall(r"`([\w]+)`", " ".join(row.split("|")[1] for row in rows))) == {*(dataset.name for dataset in DATASETS), *scenes.LISTS}
     assert {each.layout for each in demo.DRAWN} <= set(LAYOUTS)
