@@ -32,6 +32,14 @@ def card() -> cards.Card:
 
 
 @pytest.fixture
+def calibrated(card: cards.Card) -> cards.Card:
+    """With a probability and three lines for "the same person?"."""
+    said = cards.PairCalibration(slope=10.0, intercept=-2.0, different=0.05, frr=0.01)
+    lines = tuple(cards.Threshold(far=far, cosine=cosine, low=cosine - 0.02, high=cosine + 0.02) for far, cosine in ((0.01, 0.3), (0.001, 0.5), (1e-4, 0.7)))
+    return cards.with_calibration(card, {"identity": said}, lines)
+
+
+@pytest.fixture
 def model(tmp_path: Path, card: cards.Card) -> Path:
     """A model directory: all tasks, card beside the network."""
     folder = tmp_path / "model"

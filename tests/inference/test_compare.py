@@ -14,14 +14,6 @@ from polyface.inference import card as cards
 from polyface.inference import engine as engines
 from polyface.inference.compare import compare, operating_line
 
-SAID = cards.PairCalibration(slope=10.0, intercept=-2.0, different=0.05, frr=0.01)
-LINES = tuple(cards.Threshold(far=far, cosine=cosine, low=cosine - 0.02, high=cosine + 0.02) for far, cosine in ((0.01, 0.3), (0.001, 0.5), (1e-4, 0.7)))
-
-
-@pytest.fixture
-def calibrated(card: cards.Card) -> cards.Card:
-    return cards.with_calibration(card, {"identity": SAID}, LINES)
-
 
 @dataclass
 class Knows:
@@ -66,12 +58,12 @@ def test_the_line_asked_for_is_the_line_used(calibrated: cards.Card) -> None:
 
 
 def test_a_card_with_coarse_lines_only_gives_its_finest(calibrated: cards.Card) -> None:
-    coarse = msgspec.structs.replace(calibrated, thresholds=LINES[:1])
+    coarse = msgspec.structs.replace(calibrated, thresholds=calibrated.thresholds[:1])
     assert operating_line(coarse, tasks.identity)[1].far == 0.01
 
 
 def test_lines_that_cross_leave_nothing_untold(calibrated: cards.Card) -> None:
-    sure = cards.with_calibration(calibrated, {"identity": msgspec.structs.replace(SAID, different=0.8)}, LINES)
+    sure = cards.with_calibration(calibrated, {"identity": msgspec.structs.replace(calibrated.calibration["identity"], different=0.8)}, ())
     knows = Knows(sure, {"a": [[1.0, 0.0]], "b": [at_cosine(0.6)], "c": [at_cosine(0.4)]})
     assert (compare(knows, "a", "b").answer, compare(knows, "a", "c").answer) == ("same", "different")
 

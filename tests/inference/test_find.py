@@ -14,14 +14,6 @@ from polyface.inference import card as cards
 from polyface.inference.find import FOUND, NOBODY, find, likelihood_ratio, open_set_line
 from polyface.inference.gallery import Gallery, Shard, add_shard, manifest_of
 
-SAID = cards.PairCalibration(slope=10.0, intercept=-2.0, different=0.05, frr=0.01)
-LINES = tuple(cards.Threshold(far=far, cosine=cosine, low=cosine - 0.02, high=cosine + 0.02) for far, cosine in ((0.01, 0.3), (0.001, 0.5), (1e-4, 0.7)))
-
-
-@pytest.fixture
-def calibrated(card: cards.Card) -> cards.Card:
-    return cards.with_calibration(card, {"identity": SAID}, LINES)
-
 
 @dataclass
 class Knows:
