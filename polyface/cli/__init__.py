@@ -225,14 +225,12 @@ def evaluate(
         raise RequestError("--save needs --protocol, which says what is saved")
     from polyface import files, terminal
     from polyface.evaluation.evaluate import evaluate
-    from polyface.evaluation.taught import Lessons
     from polyface.inference import card as cards
     from polyface.inference import engine
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        lessons = Lessons(tuple(entry.name for entry in network.card.data), network.card.strangers)
-        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256, lessons)
+        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256, _lessons(network.card))
     terminal.table(found.rows())
     terminal.table(found.group_rows(), title="The worst group of each kind")
     for part in found.sets:
@@ -304,13 +302,11 @@ def export(
 def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list[str] | None, save: Path | None, json: Path | None) -> int:
     from polyface import terminal
     from polyface.evaluation.answers import evaluate_protocol
-    from polyface.evaluation.taught import Lessons
     from polyface.inference import engine
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        lessons = Lessons(tuple(entry.name for entry in network.card.data), network.card.strangers)
-        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name), lessons)
+        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name), _lessons(network.card))
     for each in found:
         print(each.title)
         score.show(each.scored, None if json is None else json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"))
@@ -319,6 +315,13 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
     for name, why in skipped.items():
         terminal.say(f"{name} is not scored: {why}")
     return 1 if any(each.refused for each in found) else 0
+
+
+def _lessons(card: Any) -> Any:
+    """Who taught a network, by its card."""
+    from polyface.evaluation.taught import Lessons
+
+    return Lessons(tuple(entry.name for entry in card.data), card.strangers)
 
 
 def _with_terms(analyzer: Any) -> Any:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -185,15 +186,13 @@ def read_faces(data: Path, name: str) -> Faces:
             found[row["key"]] = Found(np.array(row["points"]).reshape(5, 2), np.array(row["box"]), row["score"], row["overlap"])
         if row["thumbnail"] is not None:
             thumbnails[row["key"]] = np.frombuffer(row["thumbnail"], np.uint8)
-    said = table.schema.metadata or {}
-    return Faces(found, thumbnails, (said[b"detector"].decode(), said[b"sha256"].decode()) if b"detector" in said else None)
+    return Faces(found, thumbnails, detector_of(table))
 
 
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:
     """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
     are not searched. Returns counts of found, missed, stated, refused."""
     import pyarrow as pa
-    import pyarrow.parquet as parquet
 
     records = list({record.key: record for split in dataset.splits for record in _records(dataset, root, split)}.values())
     rows: list[dict] = []
@@ -216,13 +215,26 @@ def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.De
             progress(min(start + 64, len(records)), len(records))
     numbers = pa.list_(pa.float32())
     columns = [("key", pa.string()), ("points", numbers), ("box", numbers), ("score", pa.float32()), ("overlap", pa.float32()), ("thumbnail", pa.binary())]
+    write_finds(faces_file(data, dataset.name), rows, columns, detector)
+    return counts
+
+
+def write_finds(path: Path, rows: list[dict], columns: list, detector: detect.Detector) -> None:
+    """A Parquet file, whole or not at all, of what a detector found; columns: (name, type of pyarrow). `detector_of` reads whose it is."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
     schema = pa.schema(columns, metadata={"detector": detector.name, "sha256": detector.sha256})
-    path = faces_file(data, dataset.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     parquet.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
     os.replace(partial, path)
-    return counts
+
+
+def detector_of(table: Any) -> tuple[str, str] | None:
+    """Name and sha256 of the detector of a pyarrow table that `write_finds` wrote; None where it says nothing."""
+    said = table.schema.metadata or {}
+    return (said[b"detector"].decode(), said[b"sha256"].decode()) if b"detector" in said else None
 
 
 def thumbnail(image: np.ndarray, points: np.ndarray) -> np.ndarray:

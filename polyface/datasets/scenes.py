@@ -5,7 +5,6 @@ answer no question, are lists of scenes only (`wider.py`, `negatives.py`), and a
 `ignored`: it neither raises nor lowers an answer.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ import numpy as np
 from polyface import datasets
 from polyface.datasets import negatives, wider
 from polyface.datasets.base import Record, Split
-from polyface.datasets.crops import Progress
+from polyface.datasets.crops import Progress, detector_of, write_finds
 from polyface.datasets.scene import Scene, Scenes
 from polyface.errors import InputError, RequestError
 from polyface.images import detect, geometry, read
@@ -126,8 +125,7 @@ def read_finds(data: Path, name: str) -> Finds:
         found = faces.setdefault(row["key"], [])
         if row["score"] is not None:  # a scene without a find has a row that says so
             found.append(detect.Face(tuple(row["box"]), np.array(row["points"]).reshape(5, 2), row["score"]))
-    said = table.schema.metadata
-    return Finds(faces, (said[b"detector"].decode(), said[b"sha256"].decode()))
+    return Finds(faces, detector_of(table))
 
 
 def find_all(name: str, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:
@@ -136,7 +134,6 @@ def find_all(name: str, data: Path, detector: detect.Detector, progress: Progres
     Returns counts of photographs, faces, refused. Raises RequestError where the detector gives no points.
     """
     import pyarrow as pa
-    import pyarrow.parquet as parquet
 
     scenes: list[Scene] = []
     for split in TRAINED:
@@ -162,14 +159,8 @@ def find_all(name: str, data: Path, detector: detect.Detector, progress: Progres
         if progress:
             progress(min(start + 32, len(scenes)), len(scenes))
     numbers = pa.list_(pa.float32())
-    schema = pa.schema(
-        [("key", pa.string()), ("box", numbers), ("points", numbers), ("score", pa.float32())], metadata={"detector": detector.name, "sha256": detector.sha256}
-    )
-    path = finds_file(data, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
-    os.replace(partial, path)
+    columns = [("key", pa.string()), ("box", numbers), ("points", numbers), ("score", pa.float32())]
+    write_finds(finds_file(data, name), rows, columns, detector)
     return counts
 
 

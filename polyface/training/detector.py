@@ -23,7 +23,7 @@ from polyface.models.detector import Detector, DetectorConfig, build, parameters
 from polyface.models.detector_losses import Faces, losses_of
 from polyface.models.weights import read_tensors
 from polyface.strict import strict
-from polyface.training import batches, parallel, views
+from polyface.training import batches, loop, parallel, views
 from polyface.training.config import Count, Method, Optimiser, Positive, Share, Strict
 from polyface.training.examples import near_copies, thumbnails_of_tests
 
@@ -125,17 +125,8 @@ class DetectorPlan:
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """The mean of each loss over the validation scenes, and their sum by the recipe's weights as `loss`."""
-        names = list(self.weights)
-        sums, counts = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
-        model.eval()
-        with torch.inference_mode():
-            for batch in views.plain_batches(self.validation, self.recipe.sides[0], self.recipe.look, self.recipe.batch, self.share):
-                for name, rows in self.loss(model, batch, device).items():
-                    sums[name] += float(rows.sum())
-                    counts[name] += len(rows)
-        everywhere = parallel.summed([*sums.values(), *counts.values()])
-        means = {name: total / rows for name, total, rows in zip(names, everywhere, everywhere[len(names) :], strict=False) if rows}
-        return means | ({"loss": sum(self.weights[name] * mean for name, mean in means.items())} if means else {})
+        seen = views.plain_batches(self.validation, self.recipe.sides[0], self.recipe.look, self.recipe.batch, self.share)
+        return loop.mean_losses(self, model, seen, self.weights, device)
 
     def blame(self, batch: views.Views, name: str, row: int) -> dict[str, object]:
         """All pictures of the batch; rows of `seen` are views, others are cells, which are not counted back."""

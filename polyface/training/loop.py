@@ -9,7 +9,7 @@ another number of them.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -97,6 +97,21 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     parallel.wait()  # the best may just be on its way to the disk
     checkpoint.load(folder / "checkpoints" / "best", model, averaged)
     return averaged.module
+
+
+def mean_losses(plan: Plan, model: nn.Module, batches: Iterable[Any], names: Iterable[str], device: torch.device) -> dict[str, float]:
+    """What a plan's `validate` gives: of these losses the mean over the rows of all batches and processes, and their sum by the plan's weights as `loss`."""
+    names = list(names)
+    sums, counts = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            for name, rows in plan.loss(model, batch, device).items():
+                sums[name] += float(rows.sum())
+                counts[name] += len(rows)
+    everywhere = parallel.summed([*sums.values(), *counts.values()])
+    means = {name: total / rows for name, total, rows in zip(names, everywhere, everywhere[len(names) :], strict=False) if rows}
+    return means | ({"loss": sum(plan.weights[name] * mean for name, mean in means.items())} if means else {})
 
 
 NOISE_APART = 10_000_019

@@ -15,7 +15,7 @@ from polyface.models import margins
 from polyface.models.losses import LOSSES
 from polyface.models.polyface import PolyFace, build
 from polyface.tasks.kinds import Embedding, Task
-from polyface.training import batches, parallel
+from polyface.training import batches, loop, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Config
 from polyface.training.examples import Source, training_sources, validation_sources
@@ -78,17 +78,7 @@ class FacePlan:
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """The mean loss of each task on the validation splits, and their sum by the recipe's weights, whatever the balance, as `loss`."""
-        names = [task.name for task in self.tasks]
-        sums, counts = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
-        model.eval()
-        with torch.inference_mode():
-            for batch in self._validation_batches():
-                for name, rows in self.loss(model, batch, device).items():
-                    sums[name] += float(rows.sum())
-                    counts[name] += len(rows)
-        everywhere = parallel.summed([*sums.values(), *counts.values()])
-        means = {name: total / rows for name, total, rows in zip(names, everywhere, everywhere[len(names) :], strict=False) if rows}
-        return means | ({"loss": sum(self.weights[name] * mean for name, mean in means.items())} if means else {})
+        return loop.mean_losses(self, model, self._validation_batches(), [task.name for task in self.tasks], device)
 
     def blame(self, batch: Batch, name: str, row: int) -> dict[str, object]:
         """Which data set and picture a row of a task's losses came from, and all pictures of the batch."""

@@ -265,7 +265,7 @@ def test_an_upload_that_stalls_gives_up_its_turn(running: int, monkeypatch: pyte
     [
         ("../../../etc/passwd", "passwd"),
         ("..\\..\\windows\\win.ini", "win.ini"),
-        ("/root/a.png", "a.png"),
+        ("/etc/a.png", "a.png"),
         ("C:\\fakepath\\a.png", "a.png"),
         ("..", "picture"),
         ("", "picture"),

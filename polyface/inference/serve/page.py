@@ -13,8 +13,9 @@ from polyface.images import draw
 from polyface.inference import report
 from polyface.inference.compare import operating_line
 from polyface.inference.engine import Engine
+from polyface.inference.gallery import embedding_task
 from polyface.inference.serve import uploads
-from polyface.tasks.kinds import Angles, Category, Embedding, Regions, Scale, Task, Traits
+from polyface.tasks.kinds import Angles, Category, Regions, Scale, Task, Traits
 
 HERE = Path(__file__).parent
 
@@ -55,9 +56,8 @@ def _more(task: Task) -> dict[str, Any]:
 
 
 def _compares(engine: Engine) -> bool:
-    task = next((task for task in engine.tasks if isinstance(task, Embedding)), None)
     try:
-        return task is not None and bool(operating_line(engine.card, task))
+        return bool(operating_line(engine.card, embedding_task(engine)))
     except RequestError:
         return False
 
