@@ -4,7 +4,7 @@ Any worker, any resume and any number of processes therefore make the same batch
 """
 
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,9 +35,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Mix:
-    """Sources and how many rows of each batch every one gives."""
+    """Sources and how many rows of each batch every one gives; turns: which examples of each make one pass over it, some of them more than once."""
 
     sources: tuple[Source, ...]
+    turns: tuple[np.ndarray, ...]
     tasks: tuple[Task, ...]
     counts: tuple[int, ...]
     crop: align.Crop
@@ -46,7 +47,22 @@ class Mix:
 
 
 def mix(sources: Sequence[Source], tasks: Sequence[Task], batch: int, crop: align.Crop, augment: Augment, seed: int) -> Mix:
-    return Mix(tuple(sources), tuple(tasks), shares([source.weight for source in sources], batch), crop, augment, seed)
+    return Mix(tuple(sources), tuple(map(turns_of, sources)), tuple(tasks), shares([source.weight for source in sources], batch), crop, augment, seed)
+
+
+def turns_of(source: Source) -> np.ndarray:
+    """int64: every example once; where a task is drawn evenly, the commonest label once and rarer ones so often that labels come by the square roots of their numbers."""
+    items = source.examples.items
+    if source.even is None:
+        return np.arange(len(items))
+    said = [str(example.record.labels.get(source.even)) for example in items]
+    counts = Counter(said)
+    often, seen, turns = max(counts.values()), Counter[str](), []
+    for at, word in enumerate(said):
+        times, before = (often / counts[word]) ** 0.5, seen[word]
+        turns += [at] * (int((before + 1) * times) - int(before * times))
+        seen[word] += 1
+    return np.array(turns)
 
 
 def shares(weights: Sequence[float], batch: int) -> tuple[int, ...]:
@@ -79,8 +95,9 @@ def draw_batch(mixed: Mix, step: int, size: int, share: slice = EVERY_ROW) -> Ba
 
 def draw_example(mixed: Mix, index: int, position: int) -> Example:
     """The example at a position of a source's endless sequence: every pass over the set is a new order."""
-    items = mixed.sources[index].examples.items
-    return items[_order(mixed.seed, index, position // len(items), len(items))[position % len(items)]]
+    turns = mixed.turns[index]
+    turn = _order(mixed.seed, index, position // len(turns), len(turns))[position % len(turns)]
+    return mixed.sources[index].examples.items[turns[turn]]
 
 
 def collate(rows: Sequence[tuple[np.ndarray, dict[str, Row]]], tasks: Sequence[Task], dataset: Sequence[int], keys: Sequence[str]) -> Batch:

@@ -30,6 +30,8 @@ class Data(Strict, frozen=True, kw_only=True):
     weight: Positive = 1.0
     tasks: tuple[str, ...] | None = None
     """The answers to use; all that the set has by default."""
+    even: str | None = None
+    """A task whose labels are drawn by the square root of how many pictures have them, so that rare ones come more often; all pictures alike by default."""
 
 
 class CropConfig(Strict, frozen=True, kw_only=True):

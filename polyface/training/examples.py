@@ -12,13 +12,14 @@ from polyface.datasets import copies, pack
 from polyface.datasets.base import Dataset, Record
 from polyface.datasets.crops import Examples, Faces, examples, read_faces
 from polyface.errors import InputError, RequestError
+from polyface.tasks.kinds import Points, Regions
 from polyface.training.config import Config, Data
 
 
 @dataclass(frozen=True)
 class Source:
     """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted; unchecked: how many could not be compared with test
-    pictures, because `align` never saw them."""
+    pictures, because `align` never saw them; even: the task whose rare labels are drawn more often."""
 
     examples: Examples
     weight: float
@@ -26,6 +27,7 @@ class Source:
     people: dict[str, int] = field(default_factory=dict, repr=False)
     left_out: Counter = field(default_factory=Counter)
     unchecked: int = 0
+    even: str | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -115,7 +117,8 @@ def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -
         else:
             kept.append(example)
     unchecked = sum(example.record.key not in faces.thumbnails for example in kept)
-    return Source(replace(listed, items=tuple(kept)), entry.weight, dataset.space(tasks.identity.name), left_out=left_out, unchecked=unchecked)
+    even = _checked_even(entry, dataset)
+    return Source(replace(listed, items=tuple(kept)), entry.weight, dataset.space(tasks.identity.name), left_out=left_out, unchecked=unchecked, even=even)
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:
@@ -126,6 +129,12 @@ def _narrowed(dataset: Dataset, entry: Data) -> Dataset:
         if name not in dataset.answers:
             raise RequestError(f"{dataset.name} does not answer {tasks.named(name).name}; it answers {', '.join(dataset.answers)}")
     return replace(dataset, answers={name: dataset.answers[name] for name in entry.tasks})
+
+
+def _checked_even(entry: Data, dataset: Dataset) -> str | None:
+    if entry.even is None or (entry.even in dataset.answers and not isinstance(tasks.named(entry.even), Points | Regions)):
+        return entry.even
+    raise RequestError(f"{dataset.name} has no labels of {tasks.named(entry.even).name} that rows could be drawn evenly by")
 
 
 def near_copies(keys: Sequence[str], faces: Faces, tests: np.ndarray) -> set[str]:

@@ -129,6 +129,17 @@ def test_each_example_comes_once_in_every_pass_and_passes_differ(sources: tuple[
     assert keys == [f"a/{key}" for key in drawn[: 4 * count]]
 
 
+def test_rare_labels_come_by_the_square_root_of_their_pictures_and_every_picture_comes(sources: tuple[Source, ...]) -> None:
+    first, one = sources[0].examples, sources[0].examples.items[0]
+    counts = {"happy": 64, "sad": 16, "afraid": 3}
+    said = [word for word, count in counts.items() for _ in range(count)]
+    items = tuple(dataclasses.replace(one, record=dataclasses.replace(one.record, labels={tasks.expression.name: word})) for word in said)
+    turns = batches.turns_of(dataclasses.replace(sources[0], examples=dataclasses.replace(first, items=items), even=tasks.expression.name))
+    drawn = Counter(said[turn] for turn in turns)
+    assert set(turns) == set(range(len(items)))
+    assert drawn == {"happy": 64, "sad": 32, "afraid": int(3 * (64 / 3) ** 0.5)}
+
+
 def disc(image: np.ndarray, channel: int) -> np.ndarray:
     """The centre of a disc, in continuous pixels."""
     others = [other for other in range(3) if other != channel]

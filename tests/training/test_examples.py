@@ -140,6 +140,12 @@ def test_a_recipe_can_ask_a_set_for_some_of_its_answers(strangers: Path) -> None
         examples.training_sources(recipe({"set": "mtfl", "tasks": [tasks.race.name]}), strangers)
 
 
+@pytest.mark.parametrize("task", ["gender", "landmarks"])
+def test_a_set_is_not_drawn_evenly_by_what_it_does_not_say_or_by_points(helens: Path, task: str) -> None:
+    with pytest.raises(RequestError, match=f"helen has no labels of {task}"):
+        examples.training_sources(recipe({"set": "helen", "even": task}), helens)
+
+
 def test_validation_is_spread_evenly_and_no_larger_than_asked(helens: Path, tmp_path: Path) -> None:
     write("300w", tmp_path / "helen", 30, 1, 1)
     whole = examples.validation_sources(recipe("helen"), tmp_path)[0]
