@@ -1,9 +1,10 @@
 """Does the network ever wait for data? Pictures per second of the loader alone, of compute alone, and of the training loop, in one run; and memory, which must stay flat.
 
-    python benchmarks/train.py [--recipe demo] [--data DIR] [--steps 60] [--set key=value ...]
+    python benchmarks/train.py [--recipe demo] [--data DIR] [--steps 40] [--rounds 6] [--set key=value ...]
 
-Without --data the sets of `polyface demo` are drawn first. The aim: the loop reaches 95 % of compute alone. Crops are of the recipe's full size throughout. Rates of
-another run or machine are not comparable; ratios are.
+Without --data the sets of `polyface demo` are drawn first. The aim: the loop reaches 95 % of compute alone. Crops are of the recipe's full size throughout. A processor
+drifts by more than the difference, so compute and loop take turns, and the mean of the rounds' ratios is given with its standard error. Rates of another run or machine
+are not comparable; ratios are.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 
@@ -34,36 +36,35 @@ def main() -> None:
         settings = [*arguments.set, f"steps={arguments.steps}", f"validate_every={arguments.steps}", "validation_rows=1", "small.share=0"]
         recipe = config.load(arguments.recipe, settings)
         torch.set_num_threads(recipe.compute_threads or processors())
-        measure(FacePlan(recipe, data), Path(scratch) / "run")
+        measure(FacePlan(recipe, data), Path(scratch), arguments.rounds)
 
 
-def measure(plan: FacePlan, folder: Path) -> None:
-    """Prints the table. The loop is timed between its first and last step, so that neither its start nor its checkpoint counts."""
+def measure(plan: FacePlan, scratch: Path, rounds: int) -> None:
+    """Prints the table. Each run of the loop is timed between its first and last step, so that neither its start nor its checkpoint counts."""
     steps, batch = plan.steps, plan.config.batch
     loader = _rate(lambda: sum(1 for _ in plan.batches(range(steps))), steps * batch)
-    compute = _rate_of_compute(plan, [batches.draw_batch(plan.mix, step, plan.crop.size) for step in range(min(KEPT, steps))])
-    clock = _Clock()
-    loop.run(plan, folder, clock)
-    whole = (steps - 1) * batch / (clock.times[-1] - clock.times[0])
+    ready = _Ready(plan, [batches.draw_batch(plan.mix, step, plan.crop.size) for step in range(min(KEPT, steps))])
+    compute, whole, memory = [], [], []
+    for turn in range(rounds):
+        for kind, rates in ((ready, compute), (plan, whole)) if turn % 2 == 0 else ((plan, whole), (ready, compute)):
+            clock = _Clock()
+            loop.run(kind, scratch / f"{turn} {len(compute) + len(whole)}", clock)  # type: ignore[arg-type]
+            rates.append((steps - 1) * batch / (clock.times[-1] - clock.times[0]))
+            memory.append(clock.memory[-1])
+    shares = [reached / alone for reached, alone in zip(whole, compute, strict=True)]
+    error = f" +- {stdev(shares) / len(shares) ** 0.5:.1%}" if rounds > 1 else ""
     terminal.table(
         [
-            {"what": "loader alone", "pictures per second": round(loader), "of compute alone": f"{loader / compute:.0%}"},
-            {"what": "compute alone", "pictures per second": round(compute), "of compute alone": "100%"},
-            {"what": "the loop", "pictures per second": round(whole), "of compute alone": f"{whole / compute:.0%}"},
+            {"what": "loader alone", "pictures per second": round(loader), "of compute alone": f"{loader / mean(compute):.0%}"},
+            {"what": "compute alone", "pictures per second": round(mean(compute)), "of compute alone": "100%"},
+            {"what": "the loop", "pictures per second": round(mean(whole)), "of compute alone": f"{mean(shares):.1%}{error}"},
         ]
     )
-    quarter = len(clock.memory) // 4
-    print(f"memory: {clock.memory[quarter]} MB after a quarter of the loop, {clock.memory[-1]} MB at its end")
-    print(f"{batch} pictures a step of {plan.crop.size} pixels, {steps} steps, {processors()} processors, {plan.config.threads} threads that prepare batches")
-
-
-def _rate_of_compute(plan: FacePlan, kept: list[batches.Batch]) -> float:
-    """Steps of the loop itself, on batches that are there already."""
-    ready = _Ready(plan, kept)
-    clock = _Clock()
-    with tempfile.TemporaryDirectory() as folder:
-        loop.run(ready, Path(folder), clock)  # type: ignore[arg-type]
-    return (plan.steps - 1) * plan.config.batch / (clock.times[-1] - clock.times[0])
+    print("of compute alone, round by round: " + ", ".join(f"{share:.1%}" for share in shares))
+    print(f"memory: {memory[1]} MB after the first round, {memory[-1]} MB after the last")
+    print(
+        f"{batch} pictures a step of {plan.crop.size} pixels, {rounds} rounds of {steps} steps, {processors()} processors, {plan.config.threads} threads that prepare batches"
+    )
 
 
 class _Ready:
@@ -107,7 +108,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Loader alone, compute alone, and the training loop.")
     parser.add_argument("--recipe", default=demo.RECIPE)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
