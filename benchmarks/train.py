@@ -62,9 +62,8 @@ def measure(plan: FacePlan, scratch: Path, rounds: int) -> None:
     )
     print("of compute alone, round by round: " + ", ".join(f"{share:.1%}" for share in shares))
     print(f"memory: {memory[1]} MB after the first round, {memory[-1]} MB after the last")
-    print(
-        f"{batch} pictures a step of {plan.crop.size} pixels, {rounds} rounds of {steps} steps, {processors()} processors, {plan.config.threads} threads that prepare batches"
-    )
+    print(f"{batch} pictures a step of {plan.crop.size} pixels, {rounds} rounds of {steps} steps")
+    print(f"{processors()} processors, {plan.config.threads} threads that prepare batches")
 
 
 class _Ready:
