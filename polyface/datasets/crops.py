@@ -135,7 +135,7 @@ def cut(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 def rows_of(
     example: Example, dataset: Dataset, wanted: Sequence[Task], shape: tuple[int, ...], matrix: np.ndarray, size: int, people: Mapping[str, int]
 ) -> dict[str, Row]:
-    """The rows of labels of one example, whose picture is of a shape (height, width), in its crop; unknown for what its set does not say.
+    """The rows of labels of one example, whose picture is of a shape (height, width), in its crop; no row for what its set does not say.
 
     Raises InputError naming file and task, also for a mask of another size than the picture.
     """
@@ -145,7 +145,6 @@ def rows_of(
         if isinstance(task, tasks.Embedding):
             label = people.get(label) if isinstance(label, str) else None
         if label is None:
-            rows[task.name] = task.unknown(size)
             continue
         try:
             row = task.encode(dataset.answers[task.name], label)

@@ -94,7 +94,7 @@ def cut(
         crops=np.stack([row[1] for row in rows]),
         matrices=np.stack([row[2] for row in rows]),
         truths={task.name: tuple(row[3].get(task.name) for row in rows) for task in asked},
-        labels={task.name: task.stack([row[4][task.name] for row in rows]) for task in asked},
+        labels={task.name: task.stack([row[4].get(task.name, task.unknown(crop.size)) for row in rows]) for task in asked},
     )
 
 

@@ -101,7 +101,11 @@ def draw_example(mixed: Mix, index: int, position: int) -> Example:
 
 
 def collate(rows: Sequence[tuple[np.ndarray, dict[str, Row]]], tasks: Sequence[Task], dataset: Sequence[int], keys: Sequence[str]) -> Batch:
-    labels = {task.name: task.stack([row[task.name] for _, row in rows]) for task in tasks}
+    """A batch of crops and their rows of labels, of which each crop may lack some."""
+    size, labels = len(rows[0][0]), {}
+    for task in tasks:
+        unknown = task.unknown(size)
+        labels[task.name] = task.stack([row.get(task.name, unknown) for _, row in rows])
     return Batch(np.stack([image for image, _ in rows]), labels, np.array(dataset, np.int64), tuple(keys))
 
 
@@ -151,10 +155,10 @@ def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tupl
         rows = rows_of(example, source.dataset, mixed.tasks, shape, matrix, crop.size, source.people)
     except InputError:  # a picture that broke after it was listed: a grey crop that says nothing
         grey = np.full((crop.size, crop.size, 3), geometry.GREY[0], np.uint8)
-        return grey, {task.name: task.unknown(crop.size) for task in mixed.tasks}
+        return grey, {}
     if random.random() < augment.flip:
         image = np.ascontiguousarray(image[:, ::-1])
-        rows = {task.name: task.mirror(rows[task.name], crop.size) for task in mixed.tasks}
+        rows = {task.name: task.mirror(rows[task.name], crop.size) for task in mixed.tasks if task.name in rows}
     return vary(image, random, augment), rows
 
 

@@ -135,7 +135,7 @@ def test_a_recipe_can_ask_a_set_for_some_of_its_answers(strangers: Path) -> None
     assert list(source.dataset.answers) == [tasks.gender.name]
     example = source.examples.items[0]
     rows = crops.rows_of(example, source.dataset, tasks.TASKS, (250, 250), np.eye(3)[:2], 128, source.people)
-    assert [task.name for task in tasks.TASKS if task.labelled(task.stack([rows[task.name]])).any()] == [tasks.gender.name]
+    assert list(rows) == [tasks.gender.name]
     with pytest.raises(RequestError, match="mtfl does not answer race; it answers"):
         examples.training_sources(recipe({"set": "mtfl", "tasks": [tasks.race.name]}), strangers)
 
