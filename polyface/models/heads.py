@@ -69,7 +69,11 @@ class EmbeddingHead(nn.Module):
         self.norm = _VectorNorm(dimension, affine=False)
 
     def forward(self, middle: Tensor, last: Tensor) -> Tensor:
-        return F.normalize(self.norm(self.vector(self.looks(last)).float()), dim=-1)
+        return F.normalize(self.whole(middle, last), dim=-1)
+
+    def whole(self, middle: Tensor, last: Tensor) -> Tensor:
+        """The vector before its length is made 1."""
+        return self.norm(self.vector(self.looks(last)).float())
 
 
 class _VectorNorm(nn.BatchNorm1d):

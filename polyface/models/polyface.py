@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from polyface import tasks
 from polyface.models.backbones import ResidualTrunk
-from polyface.models.heads import Neck, head_of, is_dense
-from polyface.models.margins import People
+from polyface.models.heads import EmbeddingHead, Neck, head_of, is_dense
+from polyface.models.margins import COSFACE, Identity, People
 from polyface.tasks.kinds import Embedding, Task
 
 
@@ -28,25 +28,26 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError(f"widths and blocks name each stage, two at least: found {len(self.widths)} and {len(self.blocks)}")
 
 
-def build(config: ModelConfig, people: Mapping[str, int]) -> "PolyFace":
-    """A network for the tasks of a config; people: {space of people: how many}, whose centres train with it and are not exported."""
-    return PolyFace(config, dict(people))
+def build(config: ModelConfig, people: Mapping[str, int], identity: Identity = COSFACE) -> "PolyFace":
+    """A network for the tasks of a config; people: {space of people: how many}, whose centres train with it by the loss of identity and are not exported."""
+    return PolyFace(config, dict(people), identity)
 
 
 class PolyFace(nn.Module):
     """model(crops uint8 [B, S, S, 3]) -> {task name: output}, as the kinds say.
 
-    With rows {task name: int64 [n]} each head runs on its rows only: training asks a head nothing about pictures that no one labelled for it.
+    With rows {task name: int64 [n]} each head runs on its rows only: training asks a head nothing about pictures that no one labelled for it. An embedding then still has
+    its length, which some losses look at.
     """
 
-    def __init__(self, config: ModelConfig, people: dict[str, int]):
+    def __init__(self, config: ModelConfig, people: dict[str, int], identity: Identity = COSFACE):
         super().__init__()
         self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.tasks)
         self.trunk = ResidualTrunk(config.stem, config.widths, config.blocks)
         self.neck = Neck(self.trunk.widths, config.fine) if any(is_dense(task) for task in self.tasks) else None
         self.heads = nn.ModuleDict({task.name: head_of(task, self.trunk.widths, config.fine, config.hidden) for task in self.tasks})
         dimension = next((task.dimension for task in self.tasks if isinstance(task, Embedding)), 0)
-        self.people = People(people if dimension else {}, dimension)
+        self.people = People(people if dimension else {}, dimension, identity)
 
     def forward(self, crops: Tensor, rows: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         maps = self.features(crops)
@@ -59,7 +60,8 @@ class PolyFace(nn.Module):
                 inputs = (_take(maps[0], chosen), _take(fine, None if chosen is None else place[chosen]))
             else:
                 inputs = (_take(maps[-2], chosen), _take(maps[-1], chosen))
-            outputs[task.name] = self.heads[task.name](*inputs)
+            head = self.heads[task.name]
+            outputs[task.name] = head.whole(*inputs) if isinstance(head, EmbeddingHead) and rows is not None else head(*inputs)
         return outputs
 
     def features(self, crops: Tensor) -> list[Tensor]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from polyface.errors import RequestError, nearest
+from polyface.models.margins import Identity
 from polyface.models.polyface import ModelConfig
 from polyface.strict import strict
 
@@ -84,13 +85,6 @@ class Optimiser(Strict, frozen=True, kw_only=True):
     """Of SGD."""
     drops: tuple[Share, ...] = ()
     """Shares of the steps after which the rate falls to a tenth, in place of the cosine."""
-
-
-class Identity(Strict, frozen=True, kw_only=True):
-    """CosFace over the people of one set."""
-
-    scale: Positive = 32.0
-    margin: float = 0.25
 
 
 class Config(Strict, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ from polyface import tasks
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
-from polyface.models import margins
 from polyface.models.losses import LOSSES
 from polyface.models.polyface import PolyFace, build
 from polyface.tasks.kinds import Embedding, Task
@@ -46,7 +45,7 @@ class FacePlan:
         self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
 
     def model(self) -> PolyFace:
-        return build(self.config.model, {space: len(keys) for space, keys in self.spaces.items()})
+        return build(self.config.model, {space: len(keys) for space, keys in self.spaces.items()}, self.config.identity)
 
     def batches(self, steps: range) -> Iterator[Batch]:
         return batches.ahead(self.mix, steps, self.crop_size, self.config.threads, self.share)
@@ -66,7 +65,7 @@ class FacePlan:
         for task in self.tasks:
             if task.name in rows:
                 chosen = rows[task.name]
-                if not len(chosen):
+                if not len(chosen) and not isinstance(task, Embedding):
                     losses[task.name] = outputs[task.name].flatten(1).sum(1)  # no rows here, but other processes wait for the backward pass of the head
                     continue
                 labels = {name: torch.from_numpy(array).to(device)[chosen] for name, array in batch.labels[task.name].items()}
@@ -89,15 +88,18 @@ class FacePlan:
         """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set."""
         return json.dumps([_summary(source) for source in self.sources], indent=1) + "\n"
 
-    def _identity_loss(self, model: nn.Module, embeddings: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
-        """Each row against the people of its own space only."""
+    def _identity_loss(self, model: nn.Module, vectors: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
+        """Each row against the people of its own space only. A process without rows takes part: its head and its statistics are shared."""
         assert isinstance(model, PolyFace)
-        losses = torch.zeros(len(person), device=embeddings.device)
+        quality = model.people.quality(vectors)
+        losses = vectors.new_zeros(len(person)) if len(person) else vectors.sum(1)
         spaces = [self.sources[index].space for index in dataset]
-        for space in sorted(set(spaces)):
-            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], device=embeddings.device)
-            cosines = model.people(embeddings[here], space)
-            losses = losses.index_copy(0, here, margins.cosface(cosines, person[here], self.config.identity.scale, self.config.identity.margin))
+        for space in sorted(self.spaces):
+            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], dtype=torch.int64, device=vectors.device)
+            if len(here):
+                losses = losses.index_copy(0, here, model.people.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
+            if model.training:
+                model.people.follow(vectors[here], person[here], space)
         return losses
 
     def _validation_batches(self) -> Iterator[Batch]:

@@ -30,8 +30,16 @@ PROCESSES = 2
 JOINED: dict[str, dict[str, int]] = {
     "heads without rows in one process": {"pins": 3, "helen": 1, "celebamask": 1, "utkface": 3},
     "a single row of identity": {"pins": 1, "helen": 1, "celebamask": 1, "utkface": 3},
+    "statistics of identity": {"pins": 3, "utkface": 2},
+    "means of people": {"pins": 5, "utkface": 2},
 }
 """Rows of each set in a joined batch, of which every process has every second one."""
+IDENTITIES: dict[str, dict[str, object]] = {
+    "a single row of identity": {"loss": "adaface"},
+    "statistics of identity": {"loss": "adaface"},
+    "means of people": {"loss": "softmax"},
+}
+"""The loss of identity, where it is another than a recipe's default."""
 NORMS: dict[str, tuple[nn.Module, list[int]]] = {
     "unequally many rows": (nn.BatchNorm2d(3), [5, 2]),
     "no rows in one process": (nn.BatchNorm2d(3, momentum=0.3), [0, 4]),
@@ -130,7 +138,7 @@ def program(folder: Path) -> None:
             parallel.synchronise(both)
             keep(folder, name, normalised(both, x.split(rows)[rank], towards.split(rows)[rank]))
         for name, joined in JOINED.items():
-            keep(folder, name, gradients(Watched(recipe(joined), data), folder / name))
+            keep(folder, name, gradients(Watched(recipe(joined, identity=IDENTITIES.get(name, {})), data), folder / name))
         keep(folder, "whole", loop.run(Watched(LONGER, data, dropout=0.5), folder / "whole").state_dict())
         for name, dropout in (("cut", 0.5), ("cut, quiet", 0.0)):
             with contextlib.suppress(KeyboardInterrupt):
@@ -223,7 +231,7 @@ def test_batch_statistics_are_those_of_the_joined_batch(two: Path, name: str) ->
 
 @pytest.mark.parametrize("name", JOINED)
 def test_two_processes_give_the_gradients_of_one_on_the_joined_batch(two: Path, data: Path, tmp_path: Path, name: str) -> None:
-    wanted = gradients(Watched(recipe(JOINED[name]), data), tmp_path)
+    wanted = gradients(Watched(recipe(JOINED[name], identity=IDENTITIES.get(name, {})), data), tmp_path)
     for found in found_by_each(two, name):
         assert found.keys() == wanted.keys()
         assert not [key for key, tensor in wanted.items() if not closest(found[key].float(), tensor.float(), 1e-4)]
