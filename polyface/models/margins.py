@@ -26,6 +26,12 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """At a scale of 64 the papers have 0.35 (CosFace), 0.5 (ArcFace), 0.4 (AdaFace); the softmax has neither."""
     center: Annotated[float, msgspec.Meta(ge=0)] = 0.003
     """Weight of the center loss beside the softmax; 0 for none."""
+    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """Split the people among the processes, and let a step see such a share of each one's people (`models/partial.py`); 0: every process has them all."""
+
+    def __post_init__(self) -> None:
+        if self.sample and self.loss == "softmax" and self.center:
+            raise ValueError("the means of the center loss are not split among processes: identity.sample and the softmax need center = 0")
 
 
 COSFACE = Identity()

@@ -19,7 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from polyface.errors import RunError
 from polyface.files import write_atomically
-from polyface.training import checkpoint, parallel
+from polyface.models.partial import Classifier
+from polyface.training import checkpoint, parallel, shards
 from polyface.training.balance import Balance, balance_of
 from polyface.training.config import Method, Optimiser
 from polyface.training.muon import MuonWithAdamW
@@ -29,6 +30,7 @@ class Plan(Protocol):
     """What is trained. loss gives, by name, the losses of the rows that are labelled [n]; the loop takes sum / max(n, 1) over all processes and weighs them.
 
     In several processes (`parallel.py`) each has a plan, whose batches are its share of the rows; loss gives the same names in all of them, validate the same numbers.
+    A plan may have a `classifier` (`models/partial.py`) once its model is made: it takes its own steps beside the model's, and its shards lie beside the checkpoints.
     """
 
     steps: int
@@ -73,12 +75,15 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     parallel.synchronise(model)
     balance = balance_of(plan.balance, plan.weights, plan.validate_every)
     parts = _Parts(model, averaged, _optimiser(model, balance, plan.optimiser), balance)
-    state = _resume(folder, parts, plan)
+    classifier: Classifier | None = getattr(plan, "classifier", None)
+    state = _resume(folder, parts, plan, classifier)
     started, log = time.monotonic(), _Log(folder / "log.jsonl", state.step)
     best, step = state.best, state.step
     for step, batch in enumerate(plan.batches(range(state.step, plan.steps)), start=state.step + 1):
         weights = balance.weights()
         losses = _step(plan, parts, weights, batch, step - 1, device, folder)
+        if classifier is not None:
+            classifier.step(rate_factor(step - 1, plan.steps, plan.optimiser.warmup, plan.optimiser.drops))
         if step % LOG_EVERY == 0 or step == plan.steps:
             speed = (step - state.step) / (time.monotonic() - started)
             learned = {} if plan.balance == "fixed" else {"weights": {name: round(weight, 5) for name, weight in weights.items()}}
@@ -90,10 +95,14 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
             log.write(step=step, validation=numbers)
             better = "loss" not in numbers or best is None or numbers["loss"] <= best
             best = numbers.get("loss") if better else best
+            if classifier is not None:
+                shards.save(folder / "checkpoints", step, classifier)
             now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))
             for name in ("best", "last") if better else ("last",):
                 if parallel.rank() == 0:
                     checkpoint.save(folder / "checkpoints" / name, now, *parts)
+            if classifier is not None and parallel.rank() == 0:
+                shards.forget_others(folder / "checkpoints", step)
     parallel.wait()  # the best may just be on its way to the disk
     checkpoint.load(folder / "checkpoints" / "best", model, averaged)
     return averaged.module
@@ -171,18 +180,27 @@ def _optimiser(model: nn.Module, balance: Balance, config: Optimiser) -> torch.o
     return MuonWithAdamW([group for group in groups if group["params"]], lr=config.rate)
 
 
+def optimiser_of_matrix(matrix: nn.Parameter, config: Optimiser) -> torch.optim.Optimizer:
+    """What `_optimiser` would train a matrix alone with, at the full rate."""
+    if config.algorithm == "sgd":
+        return torch.optim.SGD([matrix], lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    return torch.optim.AdamW([matrix], lr=config.rate, weight_decay=config.weight_decay)
+
+
 def _is_kernel(parameter: Tensor) -> bool:
     """A convolution that looks at more than one place and channel; one of 1 x 1 is a matrix like any other, and one channel's own has no directions to make equal."""
     return parameter.ndim == 4 and parameter.shape[1] > 1 and parameter[0, 0].numel() > 1
 
 
-def _resume(folder: Path, parts: _Parts, plan: Plan) -> checkpoint.State:
+def _resume(folder: Path, parts: _Parts, plan: Plan, classifier: Classifier | None) -> checkpoint.State:
     last = folder / "checkpoints" / "last"
     if not last.exists() and not last.with_name("last.old").exists():
         return checkpoint.State(format=checkpoint.FORMAT, step=0, best=None, people=dict(plan.people))
     state = checkpoint.load(last, *parts)
     if state.people != dict(plan.people):
         raise RunError(f"{last}: trained on other people than the data at hand hold; start a new run")
+    if classifier is not None:
+        shards.load(folder / "checkpoints", state.step, classifier)
     return state
 
 

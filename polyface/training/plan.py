@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
 from polyface.models.losses import LOSSES
+from polyface.models.partial import Classifier
 from polyface.models.polyface import PolyFace, build
 from polyface.tasks.kinds import Embedding, Task
 from polyface.training import batches, loop, parallel
@@ -42,10 +44,17 @@ class FacePlan:
         self.validation = validation_sources(config, data) if sources is None else ()
         self.spaces = {source.space: source.people for source in self.sources if source.people}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
+        self.classifier: Classifier | None = None
         self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
 
     def model(self) -> PolyFace:
-        return build(self.config.model, {space: len(keys) for space, keys in self.spaces.items()}, self.config.identity)
+        """The network, and the classifier of its people where the recipe splits them among processes."""
+        people, identity = {space: len(keys) for space, keys in self.spaces.items()}, self.config.identity
+        dimension = next((task.dimension for task in self.tasks if isinstance(task, Embedding)), 0)
+        if identity.sample and dimension:
+            self.classifier = Classifier(people, dimension, identity, partial(loop.optimiser_of_matrix, config=self.optimiser), self.seed, parallel.device())
+            people = {}
+        return build(self.config.model, people, identity)
 
     def batches(self, steps: range) -> Iterator[Batch]:
         return batches.ahead(self.mix, steps, self.crop_size, self.config.threads, self.share)
@@ -91,13 +100,13 @@ class FacePlan:
     def _identity_loss(self, model: nn.Module, vectors: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
         """Each row against the people of its own space only. A process without rows takes part: its head and its statistics are shared."""
         assert isinstance(model, PolyFace)
-        quality = model.people.quality(vectors)
+        quality, who = model.people.quality(vectors), self.classifier or model.people
         losses = vectors.new_zeros(len(person)) if len(person) else vectors.sum(1)
         spaces = [self.sources[index].space for index in dataset]
         for space in sorted(self.spaces):
             here = torch.tensor([at for at, other in enumerate(spaces) if other == space], dtype=torch.int64, device=vectors.device)
-            if len(here):
-                losses = losses.index_copy(0, here, model.people.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
+            if len(here) or self.classifier is not None:
+                losses = losses.index_copy(0, here, who.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
             if model.training:
                 model.people.follow(vectors[here], person[here], space)
         return losses
