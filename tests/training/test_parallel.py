@@ -32,14 +32,14 @@ JOINED: dict[str, dict[str, int]] = {
     "a single row of identity": {"pins": 1, "helen": 1, "celebamask": 1, "utkface": 3},
     "statistics of identity": {"pins": 3, "utkface": 2},
     "means of people": {"pins": 5, "utkface": 2},
-    "people in shards": {"pins": 3, "utkface": 2},
+    "people in shards": {"pins": 5, "utkface": 2},
 }
 """Rows of each set in a joined batch, of which every process has every second one."""
 IDENTITIES: dict[str, dict[str, object]] = {
     "a single row of identity": {"loss": "adaface"},
     "statistics of identity": {"loss": "adaface"},
     "means of people": {"loss": "softmax"},
-    "people in shards": {"sample": 1.0},
+    "people in shards": {"sample": 1.0, "scale": 8.0},
 }
 """The loss of identity, where it is another than a recipe's default."""
 NORMS: dict[str, tuple[nn.Module, list[int]]] = {
