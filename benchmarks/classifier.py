@@ -48,9 +48,7 @@ def main() -> None:
             }
         )
     terminal.table(table)
-    print(
-        f"{arguments.people:,} people of {DIMENSION} numbers, {arguments.processes} processes on {processors()} processors, {arguments.batch} rows a step, {arguments.steps} steps"
-    )
+    print(f"{arguments.people:,} people of {DIMENSION} numbers, {arguments.processes} processes, {processors()} processors, {arguments.batch} rows a step")
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
