@@ -11,6 +11,7 @@ from polyface.datasets.base import Alignment, Dataset, Listing, Pairs, Record, S
 from polyface.datasets.celeba import celeba, celeba_wild
 from polyface.datasets.celebamask import celebamask
 from polyface.datasets.cfp import cfp_ff, cfp_fp
+from polyface.datasets.facescrub import facescrub
 from polyface.datasets.facesynthetics import facesynthetics
 from polyface.datasets.fairface import fairface
 from polyface.datasets.fasseg import fasseg
@@ -19,17 +20,20 @@ from polyface.datasets.ferplus import ferplus
 from polyface.datasets.folders import people_in_folders, pins
 from polyface.datasets.lapa import lapa
 from polyface.datasets.lfw import lfw
+from polyface.datasets.lfwa import lfwa
 from polyface.datasets.manifest import read_manifest
+from polyface.datasets.megaface import megaface
 from polyface.datasets.mtfl import mtfl
 from polyface.datasets.points300w import afw, helen
 from polyface.datasets.rafdb import rafdb
+from polyface.datasets.recordio import recordio
 from polyface.datasets.utkface import utkface
 from polyface.errors import RequestError, nearest, reason
 from polyface.images.read import Root, open_root
 
 DATASETS: tuple[Dataset, ...] = (
     utkface, fairface, rafdb, fer2013, ferplus, affectnet, agedb, celeba, celeba_wild, celebamask, lapa, fasseg, facesynthetics,
-    helen, afw, mtfl, lfw, cfp_ff, cfp_fp, pins,
+    helen, afw, mtfl, lfw, lfwa, cfp_ff, cfp_fp, pins, facescrub, megaface, recordio,
 )  # fmt: skip
 
 PART_OF = {celeba_wild.name: (celeba.name,), cfp_ff.name: ("cfp",), cfp_fp.name: ("cfp",)}
@@ -86,6 +90,6 @@ def _of_module(path: Path) -> Dataset:
 
 __all__ = [
     "DATASETS", "Alignment", "Dataset", "Listing", "Pairs", "Record", "Split", "affectnet", "afw", "agedb", "celeba", "celeba_wild", "celebamask", "cfp_ff",
-    "cfp_fp", "data_folder", "facesynthetics", "fairface", "fasseg", "fer2013", "ferplus", "find_root", "helen", "lapa", "lfw", "mtfl", "named",
-    "people_in_folders", "pins", "rafdb", "read_manifest", "split_of", "split_of_train", "tenth", "utkface",
+    "cfp_fp", "data_folder", "facescrub", "facesynthetics", "fairface", "fasseg", "fer2013", "ferplus", "find_root", "helen", "lapa", "lfw", "lfwa", "megaface",
+    "mtfl", "named", "people_in_folders", "pins", "rafdb", "read_manifest", "recordio", "split_of", "split_of_train", "tenth", "utkface",
 ]  # fmt: skip

@@ -24,14 +24,18 @@ PUBLIC_250 = Alignment(np.array([[106.2, 114.2], [147.3, 113.5], [126.9, 137.9],
 
 def list_records(root: Root, split: Split) -> Listing:
     rows = Rows(lfw.answers)
-    found = [(name, match) for name in root.names() if (match := PICTURE.fullmatch(name))]
-    aligned = [(name, match) for name, match in found if (match[1] or "").endswith("lfw_aligned_112")]
-    for name, match in aligned or found:
+    for name, match, alignment in pictures(root):
         with rows.row(name):
             person = match[2].replace("_", " ")
-            alignment = ALIGNED_112 if aligned else PUBLIC_250
             rows.add(Record(match[3], Source(root, name), {identity.name: person}, subject=person, alignment=alignment))
     return rows.listing()
+
+
+def pictures(root: Root) -> list[tuple[str, re.Match, Alignment]]:
+    """(full name, its match of PICTURE, alignment) of the photographs of one layout."""
+    found = [(name, match) for name in root.names() if (match := PICTURE.fullmatch(name))]
+    aligned = [(name, match) for name, match in found if (match[1] or "").endswith("lfw_aligned_112")]
+    return [(name, match, ALIGNED_112 if aligned else PUBLIC_250) for name, match in aligned or found]
 
 
 def list_pairs(root: Root) -> Pairs:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from polyface.errors import InputError
 
@@ -18,14 +19,16 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 PART = struct.Struct("<4sI")
 HEADER = struct.Struct("<IfQQ")
+LABEL = struct.Struct("<f")
 
 
 @dataclass(frozen=True)
 class Records:
-    """The pictures of a .rec by their keys. Each read opens the file anew, as `read.Archive` does."""
+    """The pictures of a .rec by their keys, and of each the first of its labels. Each read opens the file anew, as `read.Archive` does."""
 
     label: str
     offsets: dict[str, int] = field(repr=False, hash=False)
+    labels: dict[str, float] = field(repr=False, hash=False)
 
     def names(self) -> list[str]:
         return list(self.offsets)
@@ -54,26 +57,36 @@ def open_records(path: Path) -> Records:
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     index = path.with_suffix(".idx")
-    keys = _keys(index, path, {offset for offset, _, _ in found}) if index.is_file() else _numbers(path, found)
-    return Records(str(path), {str(keys[offset]): offset for offset, _, pictured in sorted(found, key=lambda each: keys.get(each[0], -1)) if pictured and offset in keys})
+    keys = _keys(index, path, {each.offset for each in found}) if index.is_file() else _numbers(path, found)
+    kept = sorted((each for each in found if each.pictured and each.offset in keys), key=lambda each: keys[each.offset])
+    names = [str(keys[each.offset]) for each in kept]
+    return Records(str(path), dict(zip(names, (each.offset for each in kept), strict=True)), dict(zip(names, (each.label for each in kept), strict=True)))
 
 
-def _records(data: mmap.mmap, path: Path) -> Iterator[tuple[int, int, bool]]:
-    """(byte offset, the number in its header, whether bytes of a picture follow) of every record."""
+class _Record(NamedTuple):
+    """Its byte offset, the number in its header, the first of its labels, whether bytes of a picture follow."""
+
+    offset: int
+    number: int
+    label: float
+    pictured: bool
+
+
+def _records(data: mmap.mmap, path: Path) -> Iterator[_Record]:
     at = row = 0
     while at < len(data):
         try:
             parts, after = _parts(data, at)
-            head = data[parts[0][0] : min(parts[0][1], parts[0][0] + HEADER.size)] if len(parts) == 1 else _joined(data, parts)
+            head = data[parts[0][0] : min(parts[0][1], parts[0][0] + HEADER.size + LABEL.size)] if len(parts) == 1 else _joined(data, parts)
             if len(head) < HEADER.size:
                 raise ValueError("too short for the header of a picture")
-            labels, _, number, _ = HEADER.unpack_from(head)
+            labels, label, number, _ = HEADER.unpack_from(head)
             size = sum(end - start for start, end in parts) + len(MAGIC) * (len(parts) - 1)
             if size < HEADER.size + 4 * labels:
                 raise ValueError(f"too short for its {labels} labels")
         except ValueError as error:
             raise InputError(f"{path}, record {row}, byte {at}: {error}") from None
-        yield at, number, size > HEADER.size + 4 * labels
+        yield _Record(at, number, LABEL.unpack_from(head, HEADER.size)[0] if labels else label, size > HEADER.size + 4 * labels)
         at, row = after, row + 1
 
 
@@ -124,10 +137,10 @@ def _keys(index: Path, path: Path, offsets: set[int]) -> dict[int, int]:
     return keys
 
 
-def _numbers(path: Path, found: list[tuple[int, int, bool]]) -> dict[int, int]:
+def _numbers(path: Path, found: list[_Record]) -> dict[int, int]:
     keys: dict[int, int] = {}
     rows: dict[int, int] = {}
-    for row, (offset, number, pictured) in enumerate(found):
+    for row, (offset, number, _, pictured) in enumerate(found):
         if pictured and number in rows:
             raise InputError(f"{path}, record {row}: has the number {number}, as record {rows[number]} has; it takes {path.with_suffix('.idx').name} to tell them apart")
         if pictured:

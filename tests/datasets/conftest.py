@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -198,11 +199,50 @@ def lapa() -> Files:
     return files
 
 
+def facescrub() -> Files:
+    """As MegaFace gives it: whole photographs, named by the number of the face."""
+    files: Files = {f"Person {i}/Person {i}_{i + k}.jpg": noise(2 * i + k) for i in range(80) for k in range(2)}
+    for part, file in enumerate(("facescrub_actors.txt", "facescrub_actresses.txt")):
+        rows = [f"Person {i}\t{i + k + 1000}\t{i + k}\thttp://a/{i}.jpg\t2,3,12,14\t{'0' * 64}\n" for i in range(80) if i % 2 == part for k in range(2)]
+        files[file] = "name\timage_id\tface_id\turl\tbbox\tsha256\n" + "".join(rows)
+    return files
+
+
+def megaface() -> Files:
+    files: Files = {}
+    for i in range(4):
+        name = f"FlickrFinal2/{901 + i % 2}/90195{i // 2}@N08/803265277{i}_0.jpg"
+        files[name] = noise(i)
+        files[f"{name}.json"] = '{"bounding_box": {"x": 2.5, "y": 3, "width": 10, "height": 11}, "landmarks": {}}'
+    return files
+
+
+def lfwa() -> Files:
+    files = {name: content for name, content in lfw("lfw").items() if name != "pairs.txt"}
+    rows = [f"{name.removeprefix('lfw/').replace('/', chr(92))}," + ",".join(str(float((i + k) % 3 == 0)) for k in range(40)) for i, name in enumerate(files)]
+    return {**files, "lfw_att_40.csv": "\n".join([",".join(["", *(word.replace("_", " ") for word in attributes.vocabulary)]), *rows, ""])}
+
+
+def recordio(people: int = 80, size: int = 16) -> Files:
+    """insightface's: pictures 1 to N, then a record about each person, key 0 last."""
+    content, offsets = b"", []
+    contents = [(0, float(i), noise(i, size, size)) for i in range(people)]
+    contents += [(2, 0.0, struct.pack("<2f", i + 1, i + 2)) for i in range(people)]
+    contents.append((2, 0.0, struct.pack("<2f", people + 1, 2 * people + 1)))
+    keys = [*range(1, 2 * people + 1), 0]
+    for key, (flag, label, body) in zip(keys, contents, strict=True):
+        offsets.append(f"{key}\t{len(content)}\n")
+        body = struct.pack("<IfQQ", flag, label, key, 0) + body
+        content += struct.pack("<II", 0xCED7230A, len(body)) + body + bytes(-len(body) % 4)
+    return {"train.rec": content, "train.idx": "".join(offsets), "property": f"{people},{size},{size}\n"}
+
+
 LAYOUTS: dict[str, Callable[[], Files]] = {
     "utkface": utkface, "fairface": fairface, "rafdb": rafdb, "celeba": celeba, "celeba_wild": celeba, "celebamask": celebamask, "helen": helen, "afw": afw, "mtfl": mtfl,
     "lfw": lfw, "pins": pins,
     "fasseg": fasseg, "facesynthetics": facesynthetics, "cfp_ff": cfp, "cfp_fp": cfp,
     "fer2013": fer2013, "ferplus": ferplus, "affectnet": affectnet, "agedb": agedb, "lapa": lapa,
+    "facescrub": facescrub, "megaface": megaface, "lfwa": lfwa, "recordio": recordio,
 }  # fmt: skip
 
 

@@ -34,6 +34,10 @@ COUNTS = {
     "affectnet": 68,
     "agedb": 120,
     "lapa": 10,
+    "facescrub": 160,
+    "megaface": 4,
+    "lfwa": 8,
+    "recordio": 80,
 }
 """celeba_wild has no validation, where two of the twelve photographs are."""
 
@@ -41,6 +45,8 @@ COUNTS = {
 @pytest.mark.parametrize("form", ["", ".zip", ".tar"])
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_every_listed_set_keeps_the_contract(dataset, form, tiny):
+    if dataset.name == "recordio" and form:
+        pytest.skip("a .rec is an archive itself, and is not read inside another")
     root = tiny.write(tiny.layouts[dataset.name](), tiny.folder / f"there{form}")
     assert contract.check(dataset, root) == []
     listings = [dataset.records(root, split) for split in dataset.splits]

@@ -60,6 +60,11 @@ def test_keys_are_those_of_the_index_in_the_order_of_numbers(tmp_path: Path) -> 
     assert [records.open(name) for name in records.names()] == [b"y", b"x", b"z"]
 
 
+def test_the_label_of_a_picture_is_the_one_in_its_header_or_the_first_of_several(tmp_path: Path) -> None:
+    records = open_records(write(tmp_path / "a.rec", [picture(1, b"x", label=3.0), picture(2, b"y", (5.0, 0.5), label=0.0), picture(3, b"a" * 8 + MAGIC, (6.0,))]))
+    assert records.labels == {"1": 3.0, "2": 5.0, "3": 6.0}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("records")
