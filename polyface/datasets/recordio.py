@@ -41,7 +41,8 @@ def list_records(root: Root, split: Split) -> Listing:
                 raise InputError(f"the label {label:g} is none of the {people} people")
             person = f"number {int(label)}"
             if split_of(person) == split:
-                rows.add(Record(key, Source(records, key), {identity.name: person}, subject=person, alignment=alignment))
+                name = f"{path.stem}-{key}"  # a bare number is what pictures of other sets are called too
+                rows.add(Record(name, Source(records, key), {identity.name: person}, subject=person, alignment=alignment))
     return rows.listing()
 
 

@@ -12,9 +12,10 @@ from polyface.tasks import identity
 def test_pictures_are_read_in_place_and_records_about_people_are_none(tiny):
     root = tiny.root(tiny.layouts["recordio"]())
     records = [record for split in recordio.splits for record in recordio.records(root, split).records]
-    assert sorted(int(record.key) for record in records) == list(range(1, 81))
-    assert all(record.source.read() == tiny.noise(int(record.key) - 1) for record in records)
-    assert all(record.labels == {identity.name: f"number {int(record.key) - 1}"} and record.alignment is None for record in records)
+    found = {int(record.key.removeprefix("train-")): record for record in records}
+    assert sorted(found) == list(range(1, 81))
+    assert all(record.source.read() == tiny.noise(number - 1) for number, record in found.items())
+    assert all(record.labels == {identity.name: f"number {number - 1}"} and record.alignment is None for number, record in found.items())
 
 
 def test_pictures_of_112_are_cut_to_the_template_if_property_says_so(tiny):
@@ -24,6 +25,22 @@ def test_pictures_of_112_are_cut_to_the_template_if_property_says_so(tiny):
     assert all(record.alignment is None for record in recordio.records(tiny.root(files), "train").records)
 
 
+def test_a_recipe_trains_on_it_in_an_order_of_its_own_and_every_picture_once_a_pass(tiny):
+    from polyface.images.align import Crop
+    from polyface.training import batches, config, examples
+
+    people = {**tiny.layouts["recordio"](80, 112), "property": "80,112,112"}
+    tiny.write(people, tiny.folder / "data/recordio")
+    recipe = config.from_table({"name": "x", "steps": 9, "data": [{"set": "recordio"}]}, "x")
+    (source,) = examples.training_sources(recipe, tiny.folder / "data")
+    count = len(source.examples.items)
+    mixed = batches.mix([source], [identity], count, Crop(32, 7.5, (16.0, 15.0)), recipe.augment, 1)
+    passes = [batches.draw_batch(mixed, step, 32) for step in range(2)]
+    listed = [f"recordio/{example.record.key}" for example in source.examples.items]
+    assert all(sorted(batch.keys) == sorted(listed) for batch in passes) and list(passes[0].keys) != listed != list(passes[1].keys) != list(passes[0].keys)
+    assert sorted(passes[0].labels[identity.name]["person"]) == list(range(count)) and passes[0].images.std() > 5
+
+
 @pytest.mark.parametrize("label", [0.5, -1.0, 80.0, 1e20])
 def test_a_label_that_is_nobody_is_refused_by_record(tiny, label):
     files = tiny.layouts["recordio"]()
@@ -31,7 +48,7 @@ def test_a_label_that_is_nobody_is_refused_by_record(tiny, label):
     root = tiny.root(files)
     listing = recordio.records(root, "train")
     assert [str(problem) for problem in listing.problems] == [f"{root.label}/train.rec/1: the label {label:g} is none of the 80 people"]
-    assert "1" not in {record.key for record in listing.records}
+    assert "train-1" not in {record.key for record in listing.records}
 
 
 @pytest.mark.parametrize(
