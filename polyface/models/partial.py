@@ -31,6 +31,12 @@ class Shard:
     centres: Tensor = field(repr=False)
     moments: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
+    def moment(self, name: str) -> Tensor:
+        """One of each person, 0 before any step."""
+        if name not in self.moments:
+            self.moments[name] = torch.zeros_like(self.centres)
+        return self.moments[name]
+
 
 class Classifier:
     """The centres of every space of people. Each process has one, and all do the same with it in the same order.
@@ -78,10 +84,10 @@ class Classifier:
             optimiser.step()
             shard.centres[index] = centres
             for name, moment in optimiser.state[centres].items():
-                if moment.ndim:
-                    shard.moments.setdefault(name, torch.zeros_like(shard.centres))[index] = moment
-                else:
+                if not moment.ndim:
                     shard.moments[name] = moment
+                else:
+                    shard.moment(name)[index] = moment
         self.taken = []
 
 

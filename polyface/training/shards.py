@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import safetensors
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -83,7 +82,7 @@ def _fill(shard: Shard, file: safetensors.safe_open, space: str, held: tuple[int
         if list(part.get_shape()) != [last - first, shard.centres.shape[1]]:
             raise RequestError(f"{path}: {space}/{name} is {list(part.get_shape())}, this run's people make it {[last - first, shard.centres.shape[1]]}")
         if start < end:
-            whole = shard.centres if name == "centres" else shard.moments.setdefault(name, torch.zeros_like(shard.centres))
+            whole = shard.centres if name == "centres" else shard.moment(name)
             whole[start - shard.first : end - shard.first] = part[start - first : end - first].to(whole.device)
 
 
