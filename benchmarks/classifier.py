@@ -9,7 +9,6 @@ line is measured in processes of its own, on processors; rates of another run or
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -85,7 +84,7 @@ def _in_processes(sample: float, arguments: argparse.Namespace) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--people", str(arguments.people), "--processes", str(arguments.processes), "--samples", str(sample)]
         command += ["--batch", str(arguments.batch), "--steps", str(arguments.steps), "--meeting", str(Path(folder, "meeting"))]
-        started = [subprocess.Popen([*command, "--rank", str(rank)], stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for rank in range(arguments.processes)]
+        started = [subprocess.Popen([*command, "--rank", str(rank)], stdout=subprocess.PIPE, text=True) for rank in range(arguments.processes)]
         said = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         raise SystemExit("a process failed; what it said is above")
