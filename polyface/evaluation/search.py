@@ -60,7 +60,7 @@ def mates_outside(probes: np.ndarray, faces: np.ndarray, probe: np.ndarray, face
 
 @dataclass(frozen=True)
 class Found:
-    """rows int64 [P, k], scores float64 [P, k]: the best first; -1 and -inf where there are fewer.
+    """rows int64 [P, k], scores float64 [P, k]: the best first, of those that reach the least score; -1 and -inf where there are fewer.
 
     above, equal int64 [M, S]: how many rows of each subset, mates of the probe left out, score above a mate, and the same. largest: the largest impostor
     scores of each subset, falling, `kept` of them or all; impostors int64 [S]: of so many. gallery: rows seen. by: the products that were used.
@@ -114,6 +114,7 @@ def search(
     gallery: Gallery,
     k: int = 10,
     mates: Mates | None = None,
+    least: float = -np.inf,
     skip: tuple[np.ndarray, np.ndarray] | None = None,
     subsets: Mapping[str, int | np.ndarray | None] | None = None,
     largest: int | Mapping[str, int] = 0,
@@ -124,6 +125,7 @@ def search(
 ) -> Found:
     """probes float32 [P, d]; gallery: rows float32 or float16 [N, d] (`open_gallery` maps a file), arrays of them one after the other, or `build_codes` of one.
 
+    least: only scores of at least this much are among the k best; what is below costs no more than the first product, and mates' ranks and impostors are as without.
     skip: (probes, rows) int [E] of pairs that are not compared, as a photograph with itself. subsets: a number of rows from row 0 on, the rows themselves
     (int), or None for all; {"all": None} by default. largest: how many of the largest impostor scores of all probes together are kept, for each subset.
     part: where the gallery is a part of a larger one, the number of its first row there, and the larger one's rows: those of mates, skip and subsets.
@@ -138,7 +140,7 @@ def search(
     parts, codes = _parts(gallery, probes.shape[1])
     product = best_product() if product is None else checked(product)
     coding = product.multiply is not None and (codes is not None or len(probes) >= ENOUGH)
-    names, plan, order, mates = _planned(probes, k, mates, skip, {"all": None} if subsets is None else subsets, largest, product, coding)
+    names, plan, order, mates = _planned(probes, k, mates, least, skip, {"all": None} if subsets is None else subsets, largest, product, coding)
     total = sum(map(len, parts)) if isinstance(parts, Sequence) else None
     first, whole = (0, total) if part is None else part
     if whole is not None:
@@ -219,6 +221,7 @@ def _planned(
     probes: np.ndarray,
     k: int,
     mates: Mates | None,
+    least: float,
     skip: tuple[np.ndarray, np.ndarray] | None,
     subsets: Mapping[str, int | np.ndarray | None],
     largest: int | Mapping[str, int],
@@ -234,6 +237,8 @@ def _planned(
     require_integers("mates", mates.probe, 0, len(probes))
     require_integers("skip", skipped, 0, len(probes))
     require_finite(scores_of_mates=mates.score)
+    if not least < np.inf:
+        raise InputError(f"no score is at least {least}")
     order = np.lexsort((mates.score, mates.probe))
     inside = mates.row >= 0
     hidden = np.concatenate([[mates.row[inside], mates.probe[inside]], [rows_skipped, skipped]], axis=1)
@@ -247,6 +252,7 @@ def _planned(
         targets=np.asarray(mates.score, np.float64)[order],
         begin=np.searchsorted(mates.probe[order], np.arange(len(probes) + 1)),
         k=k,
+        least=float(least),
         subsets=tuple(_subset(name, subset) for name, subset in subsets.items()),
         largest=tuple(largest if isinstance(largest, int) else largest.get(name, 0) for name in subsets),
         hidden=np.unique(hidden.astype(np.int64), axis=1),
@@ -290,7 +296,7 @@ def _asked(names: Sequence[str], plan: Plan, place: tuple[int, int | None], part
     digest = hashlib.sha256()
     for array in (plan.probes, plan.targets, plan.begin, plan.hidden, *(np.asarray(-1 if subset is None else subset) for subset in plan.subsets)):
         digest.update(f"{array.shape} {array.dtype} ".encode() + array.tobytes())
-    said: list[object] = [plan.k, plan.largest, tuple(names), place]
+    said: list[object] = [plan.k, plan.least, plan.largest, tuple(names), place]
     for part in parts if isinstance(parts, Sequence) else ():
         file = getattr(part, "filename", None)
         said.append((part.shape, part.dtype.name, Path(file).stat().st_mtime_ns if file else hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()))

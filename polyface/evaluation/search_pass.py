@@ -53,7 +53,7 @@ class Pass:
         rows, scores = self.rows.copy(), self.scores.copy()
         if not k:
             return rows, scores
-        better = score >= scores[probe, -1]
+        better = score >= np.maximum(scores[probe, -1], self.plan.least)
         touched, at = np.unique(probe[better], return_inverse=True)
         who = np.concatenate([np.repeat(np.arange(len(touched)), k), at])
         which = np.concatenate([rows[touched].ravel(), row[better]])
@@ -88,7 +88,7 @@ class Pass:
         self._raise_bars()
 
     def _raise_bars(self) -> None:
-        kth = self.scores[:, -1] if self.plan.k else np.full(len(self.plan.probes), np.inf)
+        kth = np.maximum(self.scores[:, -1], self.plan.least) if self.plan.k else np.full(len(self.plan.probes), np.inf)
         lines = [np.inf if not keep else scores[-1] if len(scores) == keep else -np.inf for scores, keep in zip(self.largest, self.plan.largest, strict=True)]
         self.bars = Bars(kth, np.array(lines))
 

@@ -37,8 +37,8 @@ Subset = int | np.ndarray | None
 class Plan:
     """What is asked. probes float32 [P, d], `floats` their side for float32 products; codes int8 [P, d] with `coded`, None where float32 is all there is.
 
-    targets float64 [T]: the scores of mates, ascending within each probe, from begin[p] to begin[p + 1]; k best of each probe; so many `largest` of each subset; hidden
-    int64 [2, E]: rows, ascending, and probes that are not compared.
+    targets float64 [T]: the scores of mates, ascending within each probe, from begin[p] to begin[p + 1]; k best of each probe, of those that reach `least`; so many
+    `largest` of each subset; hidden int64 [2, E]: rows, ascending, and probes that are not compared.
     """
 
     probes: np.ndarray
@@ -49,6 +49,7 @@ class Plan:
     targets: np.ndarray
     begin: np.ndarray
     k: int
+    least: float
     subsets: tuple[Subset, ...]
     largest: tuple[int, ...]
     hidden: np.ndarray
@@ -72,8 +73,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bars:
-    """kth float64 [P]: what a score must reach to be among a probe's best; lines float64 [S]: to be among a subset's largest. -inf while there are too few, inf where
-    none is wanted.
+    """kth float64 [P]: what a score must reach to be among a probe's best, the least while there are too few; lines float64 [S]: to be among a subset's largest, -inf
+    while there are too few; inf where none is wanted.
     """
 
     kth: np.ndarray
@@ -217,10 +218,11 @@ class _Tile:
 
     def _raise_bars(self, grid: Grid, probes: np.ndarray) -> None:
         """Where nothing is known yet: as many cells as are wanted have at least the lowest of their lower bounds."""
-        k, cold = self.plan.k, np.flatnonzero(np.isneginf(self.kth[probes]))
+        k, cold = self.plan.k, np.flatnonzero(self.kth[probes] == self.plan.least)
         if len(cold) and k <= self.n:
+            cold = cold[np.count_nonzero(grid.reaching(self.kth[probes[cold]], cold), axis=1) > k]
             best = np.partition(grid.values[cold], self.n - k, axis=1)[:, self.n - k]
-            self.kth[probes[cold]] = grid.at_least(best, cold)
+            self.kth[probes[cold]] = np.maximum(grid.at_least(best, cold), self.plan.least)
         for subset in np.flatnonzero(self.here & np.isneginf(self.lines)):
             wanted, columns = self.plan.largest[subset], np.flatnonzero(self.member[:, subset])
             if wanted <= len(probes) * len(columns):

@@ -110,7 +110,7 @@ def mutual(vectors: np.ndarray, cosine: float, nearest: int = NEAREST) -> tuple[
     """
     asked, k, found = np.arange(len(vectors)), nearest + 1, []
     while len(asked):
-        best = search(vectors[asked], vectors, k, skip=(np.arange(len(asked)), asked))
+        best = search(vectors[asked], vectors, k, least=cosine, skip=(np.arange(len(asked)), asked))
         least = np.maximum(best.scores[:, nearest - 1], cosine)
         more = best.scores[:, -1] >= least  # what ties with the last may not be all there
         at, place = np.nonzero((best.scores >= least[:, None]) & ~more[:, None])

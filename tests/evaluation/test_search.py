@@ -29,13 +29,13 @@ def score(one, other):
     return terms[0]
 
 
-def compare_everything(probes, gallery, k, mates, skip, subsets, largest):
+def compare_everything(probes, gallery, k, mates, least, skip, subsets, largest):
     scores = np.array([[score(probe, row) for row in gallery] for probe in probes])
     skipped = set(zip(*(each.tolist() for each in skip), strict=True))
     known = skipped | set(zip(mates.probe.tolist(), mates.row.tolist(), strict=True))
     rows, best = np.full((len(probes), k), -1), np.full((len(probes), k), -np.inf)
     for probe in range(len(probes)):
-        order = sorted((-scores[probe, row], row) for row in range(len(gallery)) if (probe, row) not in skipped)
+        order = sorted((-scores[probe, row], row) for row in range(len(gallery)) if (probe, row) not in skipped and scores[probe, row] >= least)
         for place, (negative, row) in enumerate(order[:k]):
             rows[probe, place], best[probe, place] = row, -negative
     above, equal, tops, counts = [], [], [], []
@@ -114,7 +114,9 @@ def test_search_finds_what_comparing_everything_finds(data):
     skipped = draw(st.integers(0, 1), "pairs that are not compared") * 5
     skip = tuple(random.integers(0, end, skipped) for end in (p, n))
     subsets = {"all": None, "first": int(random.integers(0, n + 1)), "some": random.permutation(n)[: random.integers(0, n + 1)]}
-    asked = (draw(st.integers(0, 6), "k"), mates, skip, subsets, draw(st.sampled_from([0, 1, 3, 50]), "largest"))
+    some = score(probes[random.integers(0, p)], gallery[random.integers(0, n)])
+    least = draw(st.sampled_from([-np.inf, some, np.nextafter(some, np.inf), np.nextafter(some, -np.inf), 0.0, 1e30]), "least")
+    asked = (draw(st.integers(0, 6), "k"), mates, least, skip, subsets, draw(st.sampled_from([0, 1, 3, 50]), "largest"))
     expected = compare_everything(probes, gallery, *asked)
     with pytest.MonkeyPatch.context() as patch:
         first, block = draw(st.sampled_from([(4, 16), (16, 64), (2048, 16384)]), "chunks")
@@ -137,11 +139,14 @@ def test_scores_that_differ_in_their_last_bits_are_told_apart(small):
     gallery = np.repeat(random.normal(size=(1, 64)), 90, axis=0).astype(np.float32)
     gallery[np.arange(90), random.integers(0, 64, 90)] *= 1 + 2.0**-23 * random.integers(-2, 3, 90).astype(np.float32)
     mates = mates_in_gallery(probes, gallery, np.arange(3), np.array([5, 40, 80]))
-    asked = (5, mates, (np.zeros(0, int), np.zeros(0, int)), {"all": None}, 7)
-    expected = compare_everything(probes, gallery, *asked)
-    assert 3 < len(np.unique([score(probes[0], row) for row in gallery])) < 90 and np.ptp([score(probes[0], row) for row in gallery]) < 1e-5
-    for product in (None, FLOAT32):
-        assert_same(search(probes, gallery, *asked, product=product), expected)
+    scores = np.unique([score(probes[0], row) for row in gallery])
+    assert 3 < len(scores) < 90 and np.ptp(scores) < 1e-5
+    for least in (-np.inf, scores[len(scores) // 2], np.nextafter(scores[len(scores) // 2], np.inf)):
+        asked = (60, mates, least, (np.zeros(0, int), np.zeros(0, int)), {"all": None}, 7)
+        expected = compare_everything(probes, gallery, *asked)
+        assert least == -np.inf or 0 < np.count_nonzero(expected[0][0] >= 0) < 60  # the line lies among them
+        for product in (None, FLOAT32):
+            assert_same(search(probes, gallery, *asked, product=product), expected)
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 64, 100, 129, 512])
@@ -199,6 +204,18 @@ def test_a_collapsed_model_hits_nobody_and_ties_go_by_row(small):
     assert found.threshold("all", 0.05) == (np.nextafter(8, 9), 0.0)
 
 
+def test_what_is_under_the_least_score_is_not_asked_about(small, monkeypatch):
+    """Of pairs that are far under it, none gets a second product, and none an exact score."""
+    probes, gallery = drawn(5, 6, 90, d=64)
+    gallery[40] = probes[2]
+    asked = []
+    monkeypatch.setattr(search_scan, "exact_scores", lambda *given: asked.extend(given[2].tolist()) or search_scores.exact_scores(*given))
+    monkeypatch.setattr(search_scan, "float_scores", lambda *given: asked.extend(given[2].tolist()) or search_scores.float_scores(*given))
+    found = search(probes, gallery, k=3, least=score(probes[2], probes[2]))
+    assert found.rows.tolist() == [[-1] * 3] * 2 + [[40, -1, -1]] + [[-1] * 3] * 3 and found.scores[2, 0] == score(probes[2], probes[2])
+    assert asked == [2, 2]  # by float32 first, then exactly
+
+
 def test_nobody_who_is_looked_for_is_found_nowhere():
     found = search(np.zeros((0, 4), np.float32), np.eye(4, dtype=np.float32), 2)
     assert found.rows.shape == found.scores.shape == (0, 2) and found.gallery == 4
@@ -250,11 +267,11 @@ def test_parts_of_a_gallery_searched_by_two_processes_are_one_search(tmp_path):
     gallery[60:70] = gallery[:10]  # ties across parts
     np.save(tmp_path / "gallery.npy", gallery)
     mates = mates_in_gallery(probes, gallery, np.arange(6), np.arange(6) * 15)
-    asked = dict(k=5, mates=mates, subsets={"all": None, "first": 50, "some": np.arange(0, 90, 7)}, largest=9)
+    asked = dict(k=5, mates=mates, least=7.0, subsets={"all": None, "first": 50, "some": np.arange(0, 90, 7)}, largest=9)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         parts = [pool.submit(search, probes, gallery[begin:end], **asked, part=(begin, 90)) for begin, end in ((0, 40), (40, 90))]
         merged = merge([part.result() for part in reversed(parts)])
-    expected = compare_everything(probes, gallery, 5, mates, (np.zeros(0, int), np.zeros(0, int)), asked["subsets"], 9)
+    expected = compare_everything(probes, gallery, 5, mates, asked["least"], (np.zeros(0, int), np.zeros(0, int)), asked["subsets"], 9)
     assert_same(merged, expected)
     assert merged.gallery == 90
     with pytest.raises(RequestError, match="different searches"):
@@ -406,6 +423,7 @@ def test_galleries_that_are_cut_short_or_of_another_kind_are_refused_by_name(tmp
         (dict(subsets={"some": np.array([3, 4, 3])}), "subset some: row 3 is named twice"),
         (dict(subsets={"some": np.array([0.5])}), "subset some: integers are needed"),
         (dict(skip=(np.array([8]), np.array([0]))), "skip: row 0 holds 8"),
+        (dict(least=np.nan), "no score is at least nan"),
         (dict(skip=(np.array([0]), np.array([50]))), "mates or skip: row 50 is named"),
         (dict(mates=Mates(np.array([0]), np.array([np.nan]), np.array([-1]))), "scores_of_mates: row 0 is not finite"),
         (dict(mates=Mates(np.array([0, 1]), np.array([0.0]), np.array([-1]))), "rows differ"),
