@@ -1,7 +1,7 @@
 """`polyface embed`, `polyface find`, `polyface people`: many faces as vectors, and who is who among them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -16,6 +16,9 @@ def embed(
     out: Annotated[Path, Parameter(help="The gallery: a new folder, or one to add to.")],
     model: Model = None,
     detector: DetectorFile = None,
+    on: Annotated[
+        Literal["ray"] | None, Parameter(help='`ray`: the processors of a Ray cluster, whose machines see the same paths, share the work (extra "ray").')
+    ] = None,
 ) -> int:
     """Write a vector for every face on many pictures into a gallery, in shards with checksums. Repeat the command to go on after an interruption, or to add pictures.
 
@@ -25,6 +28,14 @@ def embed(
     from polyface.images.sources import find_sources
     from polyface.inference.embed import embed
 
+    look = None
+    if on == "ray":
+        from functools import partial
+
+        from polyface.inference import analyze as analysis
+        from polyface.inference.embed_ray import on_ray
+
+        look = on_ray(partial(analysis.load, model and model.absolute(), detector and detector.absolute(), threads=1))
     analyzer = _loaded(model, detector)
     pictures, refused = find_sources(paths)
     for refusal in refused:
@@ -32,7 +43,7 @@ def embed(
     if not pictures:
         raise RequestError("no picture to look at")
     with terminal.progress("pictures") as report:
-        done = embed(analyzer, pictures, out, report)
+        done = embed(analyzer, pictures, out, report, look=look)
     for reason in done.refused:
         terminal.say(reason)
     refusals = len(refused) + len(done.refused)

@@ -4,7 +4,7 @@ that may be larger than memory.
 Exact: the score of two float32 vectors is the float64 sum of their products in a fixed order (`search_scores`); a tie is equality; among equal scores
 the row with the lower number comes first. The machine's fastest product of int8 codes discards what is proven to score lower than what was found already
 (`search_codes` has the proof), and only what that leaves open is computed more precisely (`search_scan`). What is found does not depend on the product,
-on threads, on the order of rows or on where a gallery is cut: parts that were searched by several machines are put together by `merge`.
+on threads, on the order of rows or on where a gallery is cut: parts that were searched by several machines are put together by `merge` (`search_ray`).
 
     gallery = build_codes(open_gallery(path), folder)
     found = search(probes, gallery, mates=mates_outside(probes, faces, who, face), subsets={"1000": 1000, "all": None}, largest=kept_for(1e-6, pairs))
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyface import runtime
 from polyface.errors import InputError, PolyfaceError, RequestError, RunError
 from polyface.evaluation.search_codes import FLOAT32, Product, best_product, checked, code_probes
 from polyface.evaluation.search_gallery import Codes, check_rows, name_of, works
@@ -120,6 +121,7 @@ def search(
     largest: int | Mapping[str, int] = 0,
     part: tuple[int, int] | None = None,
     product: Product | None = None,
+    threads: int | None = None,
     state: Path | None = None,
     report: Report | None = None,
 ) -> Found:
@@ -129,8 +131,8 @@ def search(
     skip: (probes, rows) int [E] of pairs that are not compared, as a photograph with itself. subsets: a number of rows from row 0 on, the rows themselves
     (int), or None for all; {"all": None} by default. largest: how many of the largest impostor scores of all probes together are kept, for each subset.
     part: where the gallery is a part of a larger one, the number of its first row there, and the larger one's rows: those of mates, skip and subsets.
-    product: by default the best without torch. state: a file where the pass is kept from time to time: after a broken one, the same call goes on from there;
-    it is removed at the end. report(rows, rows in all, "by ...").
+    product: by default the best without torch. threads: by default one for each processor. state: a file where the pass is kept from time to time: after a broken
+    one, the same call goes on from there; it is removed at the end. report(rows, rows in all, "by ...").
 
     Raises InputError naming file and row for what is no embedding or of another length: of arrays before anything is compared, of other iterables when
     their part comes. RequestError where `state` is of another search, or codes of another gallery; RunError where a score
@@ -152,7 +154,7 @@ def search(
     todo = works(parts, coding, first, running.done) if codes is None else codes.works(first, running.done)
     by = product.name if coding else FLOAT32.name
     saved = time.monotonic()
-    for size, more in scanned(running, todo):
+    for size, more in scanned(running, todo, threads or runtime.processors()):
         running.add(more, size)
         if report is not None:
             report(running.done, total, f"by {by}")

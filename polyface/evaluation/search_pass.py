@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from polyface import runtime
 from polyface.errors import RequestError
 from polyface.evaluation.search_gallery import Work
 from polyface.evaluation.search_scan import Bars, Partial, Plan, scan
@@ -93,9 +92,8 @@ class Pass:
         self.bars = Bars(kth, np.array(lines))
 
 
-def scanned(running: Pass, todo: Iterator[tuple[int, Work]]) -> Iterator[tuple[int, Partial]]:
+def scanned(running: Pass, todo: Iterator[tuple[int, Work]], threads: int) -> Iterator[tuple[int, Partial]]:
     """(rows, what they add) of each chunk in their order, several being scanned at a time, each with the bars as they are by then."""
-    threads = runtime.processors()
     waiting: deque[tuple[int, Future[Partial]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

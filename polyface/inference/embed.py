@@ -8,9 +8,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +41,16 @@ class Embedded:
 
 
 def embed(
-    analyzer: Analyzer, pictures: Sequence[Source], out: Path, report: Report = lambda done, total=None, more="": None, shard_pictures: int = SHARD_PICTURES
+    analyzer: Analyzer,
+    pictures: Sequence[Source],
+    out: Path,
+    report: Report = lambda done, total=None, more="": None,
+    shard_pictures: int = SHARD_PICTURES,
+    look: "Look | None" = None,
 ) -> Embedded:
     """Find every face on the pictures, and write its vector into the gallery `out`, a new one or one of this model.
 
-    report(new pictures done, of so many, how many a second in words).
+    report(new pictures done, of so many, how many a second in words). look: who looks at the pictures, by default this process (`embed_ray.on_ray`: a cluster).
 
     Raises RequestError for a gallery of another model or detector, or one that is not whole; RunError where it cannot be written, with all full shards in it.
     """
@@ -54,32 +59,43 @@ def embed(
         manifest = _started(out, analyzer)
         known, refused = _known(Gallery(out, manifest), {str(picture) for picture in pictures})
         todo = [picture for picture in pictures if str(picture) not in known]
+        batches = [todo[start : start + shard_pictures] for start in range(0, len(todo), shard_pictures)]
         began, faces, done = time.monotonic(), 0, 0
-        for start in range(0, len(todo), shard_pictures):
-            gathered = _Gathered(task.dimension)
-            for answers in analyzer.analyze_many(todo[start : start + shard_pictures], [task.name]):  # anew for each shard, so that no shard depends on the one before
-                gathered.add(answers, task.name)
-                done += 1
-                report(done, len(todo), f"{done / max(time.monotonic() - began, 1e-9):.1f} pictures/s")
-            manifest = add_shard(out, manifest, gathered.shard())
-            faces += len(gathered.names)
-            refused += gathered.reasons
+
+        def tell(more: int) -> None:
+            nonlocal done
+            done += more
+            report(done, len(todo), f"{done / max(time.monotonic() - began, 1e-9):.1f} pictures/s")
+
+        with closing((look or _look_here)(analyzer, batches, tell)) as found:
+            for gathered in found:
+                manifest = add_shard(out, manifest, gathered.shard(task.dimension))
+                faces += len(gathered.names)
+                refused += gathered.reasons
     return Embedded(len(todo), faces, tuple(refused), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
 
 
-class _Gathered:
+def gather(analyzer: Analyzer, pictures: Sequence[Source], tell: Callable[[int], None] = lambda more: None) -> "Gathered":
+    """What is on the pictures of one shard, which depends on no other. tell(1) after each. Raises RunError where the network gave a face no direction."""
+    task, gathered = embedding_task(analyzer.engine), Gathered()
+    for answers in analyzer.analyze_many(pictures, [task.name]):
+        gathered.add(answers, task.name)
+        tell(1)
+    return gathered
+
+
+@dataclass(frozen=True)
+class Gathered:
     """What is found on the pictures of a shard."""
 
-    def __init__(self, dimension: int):
-        self.dimension = dimension
-        self.pictures: list[str] = []
-        self.refused: list[str] = []
-        self.reasons: list[str] = []
-        self.names: list[str] = []
-        self.faces: list[int] = []
-        self.boxes: list[tuple[float, float, float, float]] = []
-        self.scores: list[float] = []
-        self.vectors: list[np.ndarray] = []
+    pictures: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    faces: list[int] = field(default_factory=list)
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
 
     def add(self, answers: ImageAnswers, task: str) -> None:
         """Raises RunError where the network gave a face no direction."""
@@ -97,17 +113,25 @@ class _Gathered:
             self.scores.append(face.score)
             self.vectors.append(vector)
 
-    def shard(self) -> Shard:
+    def shard(self, dimension: int) -> Shard:
         return Shard(
             names=np.array(self.names, str),
             faces=np.array(self.faces, np.int32),
             boxes=np.array(self.boxes, np.float32).reshape(-1, 4),
             scores=np.array(self.scores, np.float32),
-            embeddings=np.array(self.vectors, np.float32).reshape(-1, self.dimension),
+            embeddings=np.array(self.vectors, np.float32).reshape(-1, dimension),
             pictures=np.array(self.pictures, str),
             refused=np.array(self.refused, str),
             reasons=np.array(self.reasons, str),
         )
+
+
+Look = Callable[[Analyzer, Sequence[Sequence[Source]], Callable[[int], None]], Generator[Gathered, None, None]]
+"""look(analyzer, the pictures of each shard, tell) -> what is on them, shard by shard in this order; tell(so many more) as pictures get done."""
+
+
+def _look_here(analyzer: Analyzer, batches: Sequence[Sequence[Source]], tell: Callable[[int], None]) -> Generator[Gathered, None, None]:
+    return (gather(analyzer, batch, tell) for batch in batches)
 
 
 def _started(out: Path, analyzer: Analyzer) -> Manifest:
