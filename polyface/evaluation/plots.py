@@ -38,11 +38,12 @@ def write_plot(result: Result, file: Path) -> list[Path]:
         for name, curve in result.curves.items():
             if curve.kind == kind:
                 shown = curve.x > 0 if kind == "roc" else np.ones(len(curve.x), bool)  # FAR 0 is nowhere on a logarithmic axis
-                panel.plot(curve.x[shown], curve.y[shown], label=name, drawstyle="default" if kind == "cmc" else "steps-post")
+                alone = "o" if shown.sum() == 1 else None  # no line goes through one point
+                panel.plot(curve.x[shown], curve.y[shown], marker=alone, label=name, drawstyle="default" if kind == "cmc" else "steps-post")
                 rows += [{"curve": name, COLUMNS[kind][0]: float(x), COLUMNS[kind][1]: float(y)} for x, y in zip(curve.x, curve.y, strict=True)]
                 units = curve.unit
         across, up = AXES[kind]
-        panel.set(xlabel=f"{across}, {units}" if units else across, ylabel=up, ylim=(0, 1.01), title=result.protocol, **({"xscale": "log"} if kind == "roc" else {}))
+        panel.set(xlabel=f"{across}, {units}" if units else across, ylabel=up, ylim=(-0.01, 1.01), title=result.protocol, **({"xscale": "log"} if kind == "roc" else {}))
         panel.grid(alpha=0.3)
         panel.legend()
     write_atomically(file, png(figure))

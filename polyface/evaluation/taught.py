@@ -36,15 +36,11 @@ def strangers_only(task: Embedding, dataset: Dataset, pairs: Pairs, records: Ite
     left, right = (np.array([names.get(key, "") for key in side], str) for side in (pairs.left, pairs.right))
     kept, said = np.ones(len(pairs.left), bool), []
     for name in lessons.sets:
-        other = datasets.named(name)
-        if task.name not in other.answers or "train" not in other.splits or other.space(task.name) == dataset.space(task.name):
-            continue
         try:
-            training = other.records(datasets.find_root(folder, name), "train").records
+            people = people_taught(task, name, folder) & set(names.values())
         except (InputError, RequestError) as error:
             said.append(f"whether its people are also in {name} is not known: {error}")
             continue
-        people = {person_name(record.subject) for record in training if record.subject is not None and task.name in record.labels} & set(names.values())
         of_them = np.isin(left, list(people)) | np.isin(right, list(people))
         if of_them.any():
             said.append(f"{(of_them & kept).sum()} of {len(kept)} pairs left out, of {len(people)} people who are also in {name}")
@@ -52,3 +48,15 @@ def strangers_only(task: Embedding, dataset: Dataset, pairs: Pairs, records: Ite
     chosen = np.flatnonzero(kept)
     of_strangers = Pairs(tuple(pairs.left[at] for at in chosen), tuple(pairs.right[at] for at in chosen), pairs.same[chosen], pairs.fold[chosen])
     return of_strangers, "; ".join(said)
+
+
+def people_taught(task: Embedding, name: str, folder: Path) -> set[str]:
+    """Whom the training split of a set calls by name, as `person_name` writes them; nobody where it does not say who somebody is.
+
+    Raises InputError or RequestError where the set is not known, or not at hand.
+    """
+    dataset = datasets.named(name)
+    if task.name not in dataset.answers or "train" not in dataset.splits:
+        return set()
+    training = dataset.records(datasets.find_root(folder, name), "train").records
+    return {person_name(record.subject) for record in training if record.subject is not None and task.name in record.labels}

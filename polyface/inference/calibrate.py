@@ -107,9 +107,9 @@ def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Se
         for task_name, parts in _answers(each, chosen, folder, "test", report, notes, refused).items():
             answered, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
             assert isinstance(fitted, AnswerCalibration)
-            measured = tuple(measure_answers(answered, fitted, rows, name) for rows in parts)
-            coverage += [Coverage(task_name, rows.dataset, name, coverage_by_group(answered, fitted, rows)) for rows in parts if fitted.level is not None]
-            calibration[task_name] = msgspec.structs.replace(fitted, measured=(*fitted.measured, *measured))
+            measured = [measure_answers(answered, fitted, rows, name) for rows in parts]
+            coverage += [Coverage(task_name, each.dataset, name, groups) for each, groups in measured if groups]
+            calibration[task_name] = msgspec.structs.replace(fitted, measured=(*fitted.measured, *(each for each, _ in measured)))
     thresholds: tuple[Threshold, ...] = ()
     for embedding in (task for task in network.tasks if isinstance(task, Embedding)):
         try:
@@ -158,27 +158,25 @@ def fit_answers(task: Task, sets: Sequence[Rows]) -> AnswerCalibration:
     return AnswerCalibration(temperature=temperature, level=level, coverage=None if level is None else COVERAGE, fitted=fitted)
 
 
-def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: str) -> Measured:
-    """What a calibration is worth on rows that it was not fitted on."""
+def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: str) -> tuple[Measured, dict[str, Grouping]]:
+    """What a calibration is worth on rows that it was not fitted on; and how often its sets of answers, if any, held the truth in each group, by kind of group."""
     scores = []
     for temperature in (1.0, said.temperature):
         shares, truth = _in_words(task, rows, temperature)
         scores.append((expected_calibration_error(shares.max(1), shares.argmax(1) == truth), brier_score(shares, truth)))
     (ece, brier), (ece_after, brier_after) = scores
     sets: dict[str, object] = {}
+    groups: dict[str, Grouping] = {}
     if said.level is not None:
-        held = _held(task, said, rows)
+        held = _met(task, rows, said.temperature) <= said.level
         size = (_masses(task, rows, said.temperature) <= said.level).sum(1)
-        worst, rate, number = _worst(held, _groups(task, rows))
+        groups = mean_by_group(held, groups_of([record.subject for record in rows.records]), _groups(task, rows))
+        worst, rate, number = _worst(groups)
         sets = {"coverage": float(held.mean()), "size": float(size.mean()), "several": float((_possible(task, rows).sum(1) > 1).mean())}
         if worst:
             sets |= {"worst": worst, "worst_coverage": rate, "worst_n": number}
-    return Measured(dataset=rows.dataset, split=rows.split, network=network, n=len(rows.logits), ece=(ece, ece_after), brier=(brier, brier_after), **sets)  # type: ignore[arg-type]
-
-
-def coverage_by_group(task: Task, said: AnswerCalibration, rows: Rows) -> dict[str, Grouping]:
-    """How often the sets of answers of a calibration with a level held the truth, in each group of faces, by kind of group."""
-    return mean_by_group(_held(task, said, rows), groups_of([record.subject for record in rows.records]), _groups(task, rows))
+    measured = Measured(dataset=rows.dataset, split=rows.split, network=network, n=len(rows.logits), ece=(ece, ece_after), brier=(brier, brier_after), **sets)  # type: ignore[arg-type]
+    return measured, groups
 
 
 # Rows of labels and answers
@@ -249,11 +247,6 @@ def _met(task: Task, rows: Rows, temperature: float) -> np.ndarray:
     return to_be_met(_masses(task, rows, temperature), _possible(task, rows))
 
 
-def _held(task: Task, said: AnswerCalibration, rows: Rows) -> np.ndarray:
-    """Whether the set of answers holds the truth, bool [N]."""
-    return _met(task, rows, said.temperature) <= said.level
-
-
 def _in_words(task: Task, rows: Rows, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities [M, W] of the set's words, and which of them is true, int [M]. Traits: no or yes, a row for each that is known."""
     if isinstance(task, Traits):
@@ -292,10 +285,10 @@ def _groups(task: Task, rows: Rows) -> Groups:
     return groups_of_faces([({task.name: word} if word else {}) | dict(record.groups) for record, word in zip(rows.records, own, strict=True)])
 
 
-def _worst(held: np.ndarray, groups: Groups) -> tuple[str, float, int]:
+def _worst(groups: Mapping[str, Grouping]) -> tuple[str, float, int]:
     """The group of at least ENOUGH faces whose sets held the truth least often; no name where none is so large."""
-    numbers = groups.table.sum(0)
-    rates = [(float(held[groups.table[:, at]].mean()), f"{kind} {group}", int(numbers[at])) for at, (kind, group) in enumerate(groups.names) if numbers[at] >= ENOUGH]
+    scores = [(score, f"{kind} {group}") for kind, grouping in groups.items() for group, score in grouping.each.items()]
+    rates = [(score.value, name, score.n) for score, name in scores if score.n >= ENOUGH and not np.isnan(score.value)]
     rate, name, number = min(rates, default=(np.nan, "", 0))
     return name, rate, number
 

@@ -1,7 +1,7 @@
 """The same person? A probability for a cosine, and the cosines at which to say so, fitted on people who taught the network nothing.
 
-On the people of PEOPLE, without those who are also in a set that the model learned from, or in LFW, by name: LFW is a test. Of sets that name people alike (CelebA's) the
-training split counts, of others everybody. One photograph counts once, in however many sets it is.
+On the people of PEOPLE, without those whom a training split taught the model by name (`evaluation/taught.py`), and those in LFW, which is a test. One photograph counts
+once, in however many sets it is.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ from polyface.datasets.base import Dataset, Split
 from polyface.datasets.copies import person_name
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import Network, Progress, look
+from polyface.evaluation.taught import people_taught
 from polyface.files import sha256_of_lines
 from polyface.inference.card import FittedOn, PairCalibration, Threshold
 from polyface.metrics import thresholds
@@ -37,7 +38,7 @@ def calibrate_pairs(
     Raises InputError or RequestError where they are too few.
     """
     notes: list[str] = []
-    strangers = _Strangers(task.name, folder, trained_on, notes)
+    strangers = _Strangers(task, folder, trained_on, notes)
     faces: list[_Face] = []
     known: set[tuple[str, str]] = set()
     fitted = []
@@ -100,34 +101,33 @@ class _Face:
 class _Strangers:
     """Whom the network was not taught, and no test is about. Counts whom it turns away."""
 
-    def __init__(self, task: str, folder: Path, trained_on: Sequence[str], notes: list[str]):
+    def __init__(self, task: Embedding, folder: Path, trained_on: Sequence[str], notes: list[str]):
         self.task = task
-        self.names: dict[str, dict[tuple[str, Split], set[str]]] = {}
+        self.names: dict[str, set[str]] = {}
         self.away: dict[str, set[str]] = {}
         for name in dict.fromkeys([*trained_on, *TESTS]):
             try:
-                dataset = datasets.named(name)
-                if task not in dataset.answers:
-                    continue
-                root = datasets.find_root(folder, dataset.name)
-                self.names[name] = {
-                    (dataset.space(task), split): {person_name(record.subject) for record in dataset.records(root, split).records if record.subject is not None}
-                    for split in dataset.splits
-                }
+                self.names[name] = _everybody(name, folder) if name in TESTS else people_taught(task, name, folder)
             except (InputError, RequestError) as error:
-                notes.append(f"{task}: whether somebody is also in {name} is not known: {error}")
+                notes.append(f"{task.name}: whether somebody is also in {name} is not known: {error}")
 
     def admit(self, dataset: Dataset, person: str) -> bool:
-        space, plain = dataset.space(self.task), person_name(person)
+        plain = person_name(person)
         for name, people in self.names.items():
-            if any(plain in names for (of, split), names in people.items() if split == "train" or of != space):
-                self.away.setdefault(name, set()).add(f"{space} {plain}")
+            if plain in people:
+                self.away.setdefault(name, set()).add(f"{dataset.space(self.task.name)} {plain}")
                 return False
         return True
 
     def left_out(self) -> str:
         counts = Counter({name: len(people) for name, people in self.away.items()})
         return ", ".join(f"{number} people who are also in {name}" for name, number in counts.items())
+
+
+def _everybody(name: str, folder: Path) -> set[str]:
+    dataset = datasets.named(name)
+    root = datasets.find_root(folder, name)
+    return {person_name(record.subject) for split in dataset.splits for record in dataset.records(root, split).records if record.subject is not None}
 
 
 def _pairs(faces: Sequence[_Face]) -> AllPairs:

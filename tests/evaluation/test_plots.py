@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from polyface import cli
-from polyface.evaluation.protocols.result import curve_of_errors, curve_of_ranks, curve_of_roc
+from polyface.evaluation import plots
+from polyface.evaluation.protocols.result import Curve, Result, curve_of_errors, curve_of_ranks, curve_of_roc
 from polyface.metrics.verification import roc
 
 Files = Callable[..., Path]
@@ -52,6 +53,16 @@ def test_a_face_that_was_not_found_never_comes_under_the_curve() -> None:
 def test_a_cmc_says_who_is_found_among_the_first() -> None:
     curve = curve_of_ranks(np.array([1, 1, 2, 4, 90]), 3)
     assert (curve.x.tolist(), curve.y.tolist()) == ([1, 2, 3], [0.4, 0.6, 0.6])
+
+
+def test_a_roc_of_zeros_and_one_of_one_point_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(plots, "png", lambda figure: shown.extend(figure.axes) or b"")
+    curves = {"nobody": Curve("roc", np.array([0, 0.01, 1.0]), np.zeros(3)), "one": Curve("roc", np.array([0, 0.5]), np.array([0, 0.7]))}
+    plots.write_plot(Result("drawn", {}, {}, {}, {}, curves), tmp_path / "r.png")
+    nobody, one = shown[0].lines
+    assert nobody.get_ydata().tolist() == [0, 0] and shown[0].get_ylim()[0] < 0
+    assert one.get_xdata().tolist() == [0.5] and one.get_marker() == "o" and nobody.get_marker() == "None"
 
 
 def test_roc_and_cmc_of_templates_are_in_one_picture(npz: Files, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from polyface import cli, datasets, tasks
 from polyface.datasets.base import Dataset, Listing, Meaning, Record
 from polyface.errors import InputError, RequestError
 from polyface.images import align
-from polyface.images.read import Source, open_root
+from polyface.images.read import Root, Source, open_root
 from polyface.inference import calibrate as calibration
 from polyface.inference import calibrate_pairs as pairs
 from polyface.inference import card as cards
@@ -69,11 +69,11 @@ MEANINGS = [
 def test_the_temperature_is_found_and_sets_hold_the_truth_nine_times_in_ten(task: Task, meanings: list[Meaning]) -> None:
     said = calibration.fit_answers(task, [rows(task, meaning, 3000, seed) for seed, meaning in enumerate(meanings)])
     assert said.temperature == pytest.approx(HEAT, rel=0.06)
-    exact = calibration.measure_answers(task, said, rows(task, meanings[0], 4000, 10, "exact", "test"), "model.onnx")
+    exact = calibration.measure_answers(task, said, rows(task, meanings[0], 4000, 10, "exact", "test"), "model.onnx")[0]
     assert exact.coverage == pytest.approx(0.9, abs=0.02)
     assert exact.several == 0
     assert exact.ece[1] < exact.ece[0] / 2 and exact.brier[1] < exact.brier[0]
-    vague = calibration.measure_answers(task, said, rows(task, meanings[1], 4000, 11, "vague", "test"), "model.onnx")
+    vague = calibration.measure_answers(task, said, rows(task, meanings[1], 4000, 11, "vague", "test"), "model.onnx")[0]
     assert vague.coverage is not None and vague.coverage >= 0.89 and vague.several is not None and vague.several > 0.1
     assert vague.ece[1] < vague.ece[0] / 2
 
@@ -83,7 +83,7 @@ def test_traits_have_a_temperature_and_no_set() -> None:
     said = calibration.fit_answers(tasks.attributes, [rows(tasks.attributes, meaning, 300, 0)])
     assert said.temperature == pytest.approx(HEAT, rel=0.06)
     assert said.level is said.coverage is None
-    measured = calibration.measure_answers(tasks.attributes, said, rows(tasks.attributes, meaning, 300, 1, split="test"), "model.onnx")
+    measured = calibration.measure_answers(tasks.attributes, said, rows(tasks.attributes, meaning, 300, 1, split="test"), "model.onnx")[0]
     assert measured.ece[1] < measured.ece[0] and measured.coverage is None and not measured.worst
 
 
@@ -112,7 +112,7 @@ def test_a_word_the_set_lacks_is_still_an_answer() -> None:
     logits = np.zeros((300, 8), np.float32)
     logits[:, tasks.expression.vocabulary.index("contempt")] = 5  # what the network sees, and the set has no word for
     seen = calibration.Rows("set", "test", without, logits, np.zeros(300, np.int64), rows(tasks.gender, same_words(tasks.gender.vocabulary), 300, 0).records)
-    measured = calibration.measure_answers(tasks.expression, cards.AnswerCalibration(level=0.5), seen, "model.onnx")
+    measured = calibration.measure_answers(tasks.expression, cards.AnswerCalibration(level=0.5), seen, "model.onnx")[0]
     assert (measured.coverage, measured.size) == (0.0, 1.0)
     assert measured.ece[0] == pytest.approx(1 - 1 / 7)  # scores are within what the set can say: one seventh, and right each time, since ties go to the first
 
@@ -124,10 +124,10 @@ def test_the_worst_group_is_named_unless_it_is_too_small_to_say() -> None:
     bright = np.arange(450) % 3 == 0
     logits[bright & (np.arange(450) < 90)] *= -1  # 30 of the 150 bright ones
     found = calibration.Rows("set", "test", meaning, logits, seen.truth, seen.records)
-    measured = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")
+    measured = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")[0]
     assert (measured.worst, measured.worst_coverage, measured.worst_n) == ("light bright", pytest.approx(0.8), 150)
     few = calibration.Rows("set", "test", meaning, logits[:90], seen.truth[:90], seen.records[:90])
-    assert calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), few, "model.onnx").worst == ""
+    assert calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), few, "model.onnx")[0].worst == ""
 
 
 def test_each_group_has_its_coverage_and_a_label_is_a_group_where_the_set_states_none() -> None:
@@ -136,12 +136,13 @@ def test_each_group_has_its_coverage_and_a_label_is_a_group_where_the_set_states
     logits = np.where(np.eye(2, dtype=bool)[seen.truth], 9.0, -9.0).astype(np.float32)
     logits[:50] *= -1
     found = calibration.Rows("set", "test", meaning, logits, seen.truth, seen.records)
-    held = calibration.coverage_by_group(task, cards.AnswerCalibration(level=0.0), found)
+    _, held = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")
     bright, women = np.arange(300) % 3 == 0, seen.truth == meaning.names.index("female")
     assert (held["light"].each["bright"].value, held["light"].each["bright"].n) == (pytest.approx(np.mean(np.arange(300)[bright] >= 50)), 100)
     assert held["gender"].each["female"].value == pytest.approx(np.mean(np.arange(300)[women] >= 50))
     stating = tuple(Record(record.key, record.source, {}, groups={"gender": "not asked"}) for record in seen.records)
-    stated = calibration.coverage_by_group(task, cards.AnswerCalibration(level=0.0), calibration.Rows("set", "test", meaning, logits, seen.truth, stating))
+    of_them = calibration.Rows("set", "test", meaning, logits, seen.truth, stating)
+    _, stated = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), of_them, "model.onnx")
     assert list(stated) == ["gender"] and list(stated["gender"].each) == ["not asked"]
 
 
@@ -229,25 +230,31 @@ def test_no_set_of_strangers_is_said(drawn: Path) -> None:
         pairs.calibrate_pairs(ByColour(), tasks.identity, drawn, [], (("celeba_wild", "test"),))
 
 
-def named_people(name: str, people: Iterable[str], space: str = "") -> Dataset:
-    listing = Listing(tuple(Record(f"{person}.jpg", Source(open_root(Path(".")), "x"), {"identity": person}, subject=person) for person in people))
-    return Dataset(name, name, "", "", {"identity": People(space)}, ("train", "test"), lambda root, split: listing)
+def named_people(name: str, **people: Iterable[str]) -> Dataset:
+    """people: of each split."""
+
+    def list_records(root: Root, split: str) -> Listing:
+        return Listing(tuple(Record(f"{person}.jpg", Source(root, "x"), {"identity": person}, subject=person) for person in people[split]))
+
+    return Dataset(name, name, "", "", {"identity": People("")}, tuple(people), list_records)  # type: ignore[arg-type]
 
 
 def test_a_namesake_in_a_set_that_taught_the_model_is_left_out_however_it_is_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {each.name: each for each in (named_people("pins", ["Zoë Saldaña"]), named_people("lfw", ["George W Bush"]), named_people("cfp", []))}
+    known = {
+        each.name: each for each in (named_people("pins", train=["Zoë Saldaña"], test=["Eva Green"]), named_people("lfw", test=["George W Bush"]), named_people("cfp"))
+    }
     monkeypatch.setattr(datasets, "named", known.__getitem__)
     monkeypatch.setattr(datasets, "find_root", lambda data, name: open_root(tmp_path))
     notes: list[str] = []
-    strangers = pairs._Strangers("identity", tmp_path, ["pins"], notes)
-    admitted = [strangers.admit(known["cfp"], person) for person in ("zoe_saldana", "George_W._Bush", "Ada Lovelace")]
-    assert admitted == [False, False, True] and not notes
+    strangers = pairs._Strangers(tasks.identity, tmp_path, ["pins"], notes)
+    admitted = [strangers.admit(known["cfp"], person) for person in ("zoe_saldana", "George_W._Bush", "Ada Lovelace", "eva_green")]
+    assert admitted == [False, False, True, True] and not notes  # whom nobody taught is a stranger, in whatever set
     assert strangers.left_out() == "1 people who are also in pins, 1 people who are also in lfw"
 
 
 def test_a_set_that_cannot_be_looked_into_is_noted(tmp_path: Path) -> None:
     notes: list[str] = []
-    pairs._Strangers("identity", tmp_path, ["pins"], notes)
+    pairs._Strangers(tasks.identity, tmp_path, ["pins"], notes)
     assert [note.partition(" is not known")[0] for note in notes] == ["identity: whether somebody is also in pins", "identity: whether somebody is also in lfw"]
 
 
