@@ -9,6 +9,8 @@ import socket
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
 
 from polyface import runtime
 from polyface.cluster import arrived, connected
@@ -34,23 +36,32 @@ def on_ray(load: Callable[[], Analyzer]) -> Look:
             count = max(1, min(len(batches), int(ray.available_resources().get("CPU", 1))))
             remote = ray.remote(num_cpus=1, max_restarts=TRIES, max_task_retries=TRIES)(Worker)
             workers = [remote.remote(load, _made_by(analyzer)) for _ in range(count)]
-            idle, running, finished, asked = deque(workers), {}, dict[int, Gathered](), 0
-            for number in range(len(batches)):
-                while number not in finished:
-                    while idle and asked < min(len(batches), number + AHEAD * count):
-                        worker = idle.popleft()
-                        running[worker.look.remote([str(picture) for picture in batches[asked]])] = worker, asked
-                        asked += 1
-                    (reference,), _ = ray.wait(list(running), num_returns=1)
-                    worker, which = running.pop(reference)
-                    seen: Seen = arrived(ray, reference)
-                    _require_alike(seen, batches[which])
-                    finished[which] = seen.gathered
-                    idle.append(worker)
-                    tell(len(batches[which]))
-                yield finished.pop(number)
+            try:
+                yield from _in_order(ray, workers, batches, tell)
+            finally:
+                for worker in workers:
+                    ray.kill(worker)
 
     return look
+
+
+def _in_order(ray: ModuleType, workers: Sequence[Any], batches: Sequence[Sequence[Source]], tell: Callable[[int], None]) -> Generator[Gathered, None, None]:
+    """What is on the pictures of each shard, whichever was done first."""
+    idle, running, finished, asked = deque(workers), {}, dict[int, Gathered](), 0
+    for number in range(len(batches)):
+        while number not in finished:
+            while idle and asked < min(len(batches), number + AHEAD * len(workers)):
+                worker = idle.popleft()
+                running[worker.look.remote([str(picture) for picture in batches[asked]])] = worker, asked
+                asked += 1
+            (reference,), _ = ray.wait(list(running), num_returns=1)
+            worker, which = running.pop(reference)
+            seen: Seen = arrived(ray, reference)
+            _require_alike(seen, batches[which])
+            finished[which] = seen.gathered
+            idle.append(worker)
+            tell(len(batches[which]))
+        yield finished.pop(number)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,21 @@ def test_what_fails_on_a_worker_is_said_in_one_line(two_workers: str, tmp_path: 
     assert "\n" not in str(error.value) and not list((tmp_path / "g").glob("0*.npz"))
 
 
+def test_a_worker_that_dies_is_replaced(two_workers: str, tmp_path: Path) -> None:
+    test_embed.draw(tmp_path / "p", 20)
+    died = tmp_path / "died"
+
+    def die_once() -> object:
+        if not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return test_embed.looking()
+
+    run_on_ray(tmp_path / "p", tmp_path / "shared", die_once)
+    test_embed.run(tmp_path / "p", tmp_path / "alone")
+    assert died.exists() and test_embed.contents(tmp_path / "shared") == test_embed.contents(tmp_path / "alone")
+
+
 def test_a_worker_that_does_not_see_a_picture_refuses_none(tmp_path: Path) -> None:
     test_embed.draw(tmp_path / "p", 3)
     pictures, _ = find_sources([tmp_path / "p"])
