@@ -131,7 +131,7 @@ def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> S
     confusions = np.stack([_confusion(said, true, name, len(chosen.classes)) for name in true.names])
     people = groups_of([(true.subjects or {}).get(name) for name in true.names])
     groups = None if true.groups is None else [true.groups[name] for name in true.names]
-    found = by_group(lambda rows: score_masks(confusions[rows], chosen, people[rows]), groups, len(true.names))
+    found = _known_people(by_group(lambda rows: score_masks(confusions[rows], chosen, people[rows]), groups, len(true.names)), bool(true.subjects))
     return Scored(found, {"predictions": said.sha256, "targets": true.sha256})
 
 
@@ -229,9 +229,14 @@ def _people_and_groups(said: Arrays, true: Arrays) -> tuple[np.ndarray, list[str
 
 def _by_group(result: Callable[[np.ndarray], Result], groups: list[str] | None, said: Arrays, true: Arrays) -> Result:
     try:
-        return by_group(result, groups, len(true.names))
+        return _known_people(by_group(result, groups, len(true.names)), said.has(SUBJECTS) or true.has(SUBJECTS))
     except InputError as error:
         raise InputError(f"{said.path} and {true.path}, rows in the order of their names: {error}") from error
+
+
+def _known_people(result: Result, known: bool) -> Result:
+    """Where nobody says whose rows they are, people are not counted."""
+    return result if known else replace(result, counts={name: count for name, count in result.counts.items() if name.partition("|")[0] != "people"})
 
 
 def _known(name: str, known: Sequence[str], what: str) -> str:

@@ -50,6 +50,12 @@ def test_the_report_is_exactly_what_was_promised(ages: tuple[Path, Path], tmp_pa
     assert "cs@5|women" in table and "no `sigmas`" in table and "20 faces; 10 people" in table
 
 
+def test_people_are_not_counted_where_nobody_says_who_they_are(npz: Files) -> None:
+    names, groups = ["a", "b", "c"], ["x", "y", "x"]
+    found = score.age(npz("P", names=names, values=[1, 2, 3]), npz("T", names=names, values=[1, 2, 4], groups=groups))
+    assert found.result.counts == {"faces": 3, "faces|x": 2, "faces|y": 1}
+
+
 def test_every_protocol_runs_from_the_command_line(npz: Files, tmp_path: Path) -> None:
     """Chance stands beside what has one, and every score is {value, low, high, n}, with a reason where it has no value."""
     names = [f"Some_Body_{at:04}" for at in range(1, 7)]
