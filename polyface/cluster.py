@@ -13,17 +13,23 @@ from typing import Any
 from polyface.errors import PolyfaceError, RequestError, RunError, reason
 
 
+def require_ray() -> ModuleType:
+    """Raises RequestError where Ray is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise RequestError("a cluster needs Ray: pip install 'polyface[ray]'") from error
+    return ray
+
+
 @contextmanager
 def connected() -> Iterator[ModuleType]:
     """Ray, connected: to the cluster that this process has already, that $RAY_ADDRESS names, or that was started on this machine (`ray start`), else to one of
     this machine's processors, which ends with the block.
 
-    Raises RequestError where Ray is not installed, or no cluster answers.
+    Raises RequestError where Ray is not installed, RunError where no cluster answers.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise RequestError("a cluster needs Ray: pip install 'polyface[ray]'") from error
+    ray = require_ray()
     if ray.is_initialized():
         yield ray
         return
@@ -31,7 +37,7 @@ def connected() -> Iterator[ModuleType]:
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises what has no class of its own, too
-        raise RequestError(f"no Ray cluster can be reached or started ({reason(error)})") from error
+        raise RunError(f"no Ray cluster can be reached or started ({reason(error)})") from error
     try:
         yield ray
     finally:

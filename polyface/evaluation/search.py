@@ -127,7 +127,7 @@ def search(
 ) -> Found:
     """probes float32 [P, d]; gallery: rows float32 or float16 [N, d] (`open_gallery` maps a file), arrays of them one after the other, or `build_codes` of one.
 
-    least: only scores of at least this much are among the k best; what is below costs no more than the first product, and mates' ranks and impostors are as without.
+    least: only scores of at least this much are among the k best; what the first product puts below costs no other; mates' ranks and impostors are as without.
     skip: (probes, rows) int [E] of pairs that are not compared, as a photograph with itself. subsets: a number of rows from row 0 on, the rows themselves
     (int), or None for all; {"all": None} by default. largest: how many of the largest impostor scores of all probes together are kept, for each subset.
     part: where the gallery is a part of a larger one, the number of its first row there, and the larger one's rows: those of mates, skip and subsets.

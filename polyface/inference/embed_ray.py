@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from polyface import runtime
-from polyface.cluster import arrived, connected
+from polyface.cluster import arrived, connected, require_ray
 from polyface.errors import RunError
 from polyface.images.read import Source
 from polyface.images.sources import source_of
@@ -27,7 +27,11 @@ TRIES = 3
 
 
 def on_ray(load: Callable[[], Analyzer]) -> Look:
-    """What `embed` asks to look at pictures. load: picklable, gives each worker the analyzer that `embed` has, which is checked."""
+    """What `embed` asks to look at pictures. load: picklable, gives each worker the analyzer that `embed` has, which is checked.
+
+    Raises RequestError where Ray is not installed.
+    """
+    require_ray()
 
     def look(analyzer: Analyzer, batches: Sequence[Sequence[Source]], tell: Callable[[int], None]) -> Generator[Gathered, None, None]:
         if not batches:

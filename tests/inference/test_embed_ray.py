@@ -146,5 +146,5 @@ def test_without_ray_the_command_says_how_to_get_it(model: Path, tmp_path: Path,
     monkeypatch.setitem(sys.modules, "ray", None)
     test_embed.draw(tmp_path / "p", 1)
     assert cli.run(["embed", str(tmp_path / "p"), "--out", str(tmp_path / "g"), "--model", str(model), "--on", "ray"]) == 2
-    assert "pip install 'polyface[ray]'" in capsys.readouterr().err
+    assert "pip install 'polyface[ray]'" in capsys.readouterr().err and not (tmp_path / "g").exists()
     assert cli.run(["embed", str(tmp_path / "p"), "--out", str(tmp_path / "g"), "--model", str(model), "--on", "spark"]) == 2
