@@ -80,3 +80,27 @@ def reproduce_ifan(
         print(f"{verdict}: {claim}", *lines, sep="\n  ")
     print(ifan_claims.counted(found))
     print(folder / ifan_page.PAGE)
+
+
+@app.command(name="joint", sort_key=4)
+def reproduce_joint(
+    *,
+    scale: Annotated[
+        Literal["smoke", "small", "paper"],
+        Parameter(help="smoke: drawn people, a minute; small: 64 pixels, Pins and CelebA, a hundred minutes; paper: 112 pixels, for a GPU.", show_default=True),
+    ] = "smoke",
+    only: Annotated[str | None, Parameter(help="Only a row by its name (joint-late), votes (the labels of people, and no row), or page.")] = None,
+    data: Data = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
+    out: Annotated[Path | None, Parameter(help="Where rows and the page go; what is done there stays done. runs/joint-<scale> where nothing is said.")] = None,
+) -> None:
+    """Wang et al. 2017: who it is and what they look like, learned together; against each alone, by branch level, and against attributes shuffled between people."""
+    from polyface import terminal
+    from polyface.papers import joint, joint_page
+
+    folder = out or Path("runs") / f"joint-{scale}"
+    with terminal.progress("steps") as report:
+        judged = joint.reproduce(scale, folder, data, only, settings, terminal.say, report)
+    for each in judged:
+        print(each.in_words())
+    print(folder / (joint_page.PAGE if judged else "votes"))

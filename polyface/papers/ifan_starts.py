@@ -13,7 +13,6 @@ from polyface.errors import RequestError
 from polyface.files import write_atomically
 from polyface.models.ifan import SHARED, Ifan, IfanConfig, PointsHead
 from polyface.papers.fusion_networks import save
-from polyface.papers.ifan_plan import IfanPlan
 from polyface.tasks.kinds import Task
 from polyface.training import loop
 
@@ -23,7 +22,7 @@ Progress = Callable[[int, int, str], None]
 """progress(steps done, steps of this stage, which stage of which row)."""
 
 
-def train(plan: IfanPlan, folder: Path, words: str, progress: Progress | None) -> None:
+def train(plan: loop.Plan, folder: Path, words: str, progress: Progress | None) -> None:
     """Train into FOLDER/weights.safetensors. How long it took, what was cut off before included, is in FOLDER/seconds.json."""
     began, before = time.monotonic(), seconds_of(folder)
 

@@ -1,0 +1,130 @@
+"""The plan of paper C's networks: identity alone, attributes alone, or both, on any sources. The one loop runs it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polyface.errors import RequestError
+from polyface.files import sha256_of_lines
+from polyface.images.align import Crop
+from polyface.models import margins
+from polyface.models.joint import Joint, JointConfig, domain_weights, moon
+from polyface.papers.joint_config import Stage
+from polyface.tasks.kinds import Embedding, Task, Traits
+from polyface.training import batches
+from polyface.training.batches import Batch
+from polyface.training.config import Augment, Identity, Method, Optimiser
+from polyface.training.examples import Source
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is trained, on what, and how. target: T+ of every attribute, None for the rates as they are; weight: of the attribute loss beside identity's; shares
+    {space: float32 [people, A]}: votes as shares of yes, below 0 unknown, in place of the sets' own answers."""
+
+    network: JointConfig
+    tasks: tuple[Task, ...]
+    sources: tuple[Source, ...] = field(repr=False)
+    stage: Stage
+    optimiser: Optimiser
+    augment: Augment
+    crop: Crop
+    seed: int
+    identity: Identity
+    weight: float = 1.0
+    squared: bool = True
+    target: float | None = 0.5
+    shares: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    saves: int = 3
+    threads: int = 1
+
+    @property
+    def people(self) -> dict[str, int]:
+        """{space: how many}."""
+        return {source.space: len(source.people) for source in self.sources if source.people}
+
+    @cached_property
+    def rates(self) -> np.ndarray:
+        """S+ [A]: the rate of yes among the labels of all pictures, NaN where there is none."""
+        traits = next(task for task in self.tasks if isinstance(task, Traits))
+        told = []
+        for source in self.sources:
+            labels = [example.record.labels.get(traits.name) for example in source.examples.items]
+            known = [traits.encode(source.dataset.answers[traits.name], label)["values"] for label in labels if label is not None]
+            told += known
+        values = np.stack(told) if told else np.zeros((0, len(traits.vocabulary)), np.int8)
+        yes, all_known = (values == 1).sum(0), (values >= 0).sum(0)
+        return np.divide(yes, all_known, out=np.full(len(yes), np.nan), where=all_known > 0)
+
+
+class JointPlan:
+    """No validation loss chooses a checkpoint: the last mean of the weights counts, as in all rows."""
+
+    balance: Method = "fixed"
+
+    def __init__(self, lesson: Lesson):
+        self.lesson = lesson
+        self.steps, self.seed, self.optimiser = lesson.stage.steps, lesson.seed, lesson.optimiser
+        self.weights: Mapping[str, float] = {task.name: lesson.weight if isinstance(task, Traits) and len(lesson.tasks) > 1 else 1.0 for task in lesson.tasks}
+        self.validate_every = max(1, -(-lesson.stage.steps // lesson.saves))
+        self.mix = batches.mix(lesson.sources, lesson.tasks, lesson.stage.batch, lesson.crop, lesson.augment, lesson.seed)
+        keys = [f"{source.dataset.name}/{example.record.key}" for source in lesson.sources for example in source.examples.items]
+        if not keys:
+            raise RequestError("no picture to train on is left")
+        self.people: Mapping[str, str] = {"pictures": sha256_of_lines(keys)}  # the loop goes on with a checkpoint only where these are the same
+        if any(isinstance(task, Traits) for task in lesson.tasks):
+            rates = lesson.rates
+            positive, negative, _ = domain_weights(rates, rates if lesson.target is None else np.full(len(rates), lesson.target))
+            self._positive, self._negative = (torch.from_numpy(each.astype(np.float32)) for each in (positive, negative))
+
+    def model(self) -> Joint:
+        return Joint(self.lesson.network, self.lesson.tasks, self.lesson.people)
+
+    def batches(self, steps: range) -> Iterator[Batch]:
+        return batches.ahead(self.mix, steps, lambda step: self.lesson.crop.size, self.lesson.threads)
+
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
+        """{task: a loss for each row that is labelled for it [n]}."""
+        assert isinstance(model, Joint)
+        outputs = model(torch.from_numpy(batch.images).to(device))
+        losses = {}
+        for task in self.lesson.tasks:
+            rows = np.flatnonzero(task.labelled(batch.labels[task.name]))
+            chosen = torch.from_numpy(rows).to(device)
+            if isinstance(task, Embedding):
+                people = torch.from_numpy(batch.labels[task.name]["person"]).to(device)[chosen]
+                losses[task.name] = self._identity(model, outputs[task.name][chosen], people, [self.lesson.sources[at].space for at in batch.dataset[rows]])
+            else:
+                shares = torch.from_numpy(self._shares(batch, task, rows)).to(device)
+                losses[task.name] = moon(outputs[task.name][chosen], shares, self._positive.to(device), self._negative.to(device), self.lesson.squared)
+        return losses
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        return {}
+
+    def blame(self, batch: Batch, name: str, row: int) -> dict[str, object]:
+        task = next(task for task in self.lesson.tasks if task.name == name)
+        return {"key": batch.keys[int(task.labelled(batch.labels[name]).nonzero()[0][row])], "batch": list(batch.keys)}
+
+    def _identity(self, model: Joint, embeddings: Tensor, person: Tensor, spaces: Sequence[str]) -> Tensor:
+        """Each row against the people of its own space only."""
+        losses = torch.zeros(len(person), device=embeddings.device)
+        for space in sorted(set(spaces)):
+            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], device=embeddings.device)
+            each = margins.cosface(model.people(embeddings[here], space), person[here], self.lesson.identity.scale, self.lesson.identity.margin)
+            losses = losses.index_copy(0, here, each)
+        return losses
+
+    def _shares(self, batch: Batch, task: Task, rows: np.ndarray) -> np.ndarray:
+        """float32 [n, A]: the labels of the rows, or the votes about the people on them."""
+        shares = batch.labels[task.name]["values"][rows].astype(np.float32)
+        embedding = next((other for other in self.lesson.tasks if isinstance(other, Embedding)), None)
+        for at, row in enumerate(rows if self.lesson.shares and embedding is not None else ()):
+            space, person = self.lesson.sources[batch.dataset[row]].space, int(batch.labels[embedding.name]["person"][row])  # type: ignore[union-attr]
+            if space in self.lesson.shares and person >= 0:
+                shares[at] = self.lesson.shares[space][person]
+        return shares

@@ -1,0 +1,136 @@
+"""Training people who may be probe people under no name: of two sets without common names only faces can tell. OUT/screen/screen.json says who left training, and why.
+
+A network that knows who it is alone is trained on everybody; of each person the centre of some embeddings is compared with the centre of every probe person. The line
+is that network's own threshold: the cosine that at most a share `far` of pairs of people reaches who are known to be different, by their names or because one set knows
+both.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from polyface import tasks
+from polyface.models.joint import Joint
+from polyface.models.weights import read_tensors
+from polyface.papers.fusion_networks import in_pieces
+from polyface.papers.ifan_starts import WEIGHTS, Progress, train
+from polyface.papers.joint_config import JointRecipe
+from polyface.papers.joint_faces import Faces, evenly
+from polyface.papers.joint_plan import JointPlan, Lesson
+from polyface.papers.joint_worlds import has_name
+from polyface.papers.results import read_done, write_done
+from polyface.tasks.kinds import Embedding
+from polyface.training import batches, parallel
+from polyface.training.config import Strict
+from polyface.training.examples import Source
+
+FILE = "screen.json"
+
+
+class Removed(Strict, frozen=True, kw_only=True):
+    """A training person, and the probe person whom it resembles most."""
+
+    space: str
+    person: str
+    probe: str
+    cosine: float
+
+
+class Screened(Strict, frozen=True, kw_only=True):
+    """threshold: None where too few pairs of known-different people could tell one. known, unknown: pairs of people."""
+
+    far: float
+    threshold: float | None
+    known: int
+    unknown: int
+    removed: tuple[Removed, ...] = ()
+
+    def in_words(self) -> str:
+        if not self.unknown:
+            return "every training person is known to be no probe person, by name or because one set knows both"
+        if self.threshold is None:
+            return f"whether a training person is a probe person cannot be told: {self.known} pairs of known-different people are too few for FAR {self.far:g}"
+        return (
+            f"{len(self.removed)} training people left out who may be probe people: their centres reach a cosine of {self.threshold:.3f} with one, as at most "
+            f"{self.far:g} of {self.known:,} pairs of known-different people do ({self.unknown:,} pairs are of people who cannot be compared by name)"
+        )
+
+
+def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, out: Path, progress: Progress | None = None) -> Screened:
+    """Made once; nothing is trained where names tell everybody apart."""
+    file = out / "screen" / FILE
+    if (done := read_done(file, Screened, "screening")) is not None:
+        return done
+    training = sorted({(source.space, str(example.record.labels[tasks.identity.name])) for source in sources for example in source.examples.items})
+    looking = sorted(set(probes.people.tolist()))
+    different = known_different(training, looking)
+    if different.all():
+        found = Screened(far=recipe.screen.far, threshold=None, known=int(different.sum()), unknown=0)
+    else:
+        model = _network(recipe, sources, out, progress)
+        centres = _centres(recipe, model, sources, training)
+        whose = np.searchsorted(looking, probes.people)
+        embedded = in_pieces(lambda crops: {"": model(crops)[tasks.identity.name]}, probes.crops, np.arange(len(probes.crops)))[""]
+        found = compare(centres, _means(embedded, whose, len(looking)), training, looking, different, recipe.screen.far)
+    write_done(file, found)
+    return found
+
+
+def known_different(training: Sequence[tuple[str, str]], probes: Sequence[str]) -> np.ndarray:
+    """bool [T, P]: whether a training person (space, key) and a probe person ("space/key") are known to be two, none of them being named alike."""
+    spaces = [each.partition("/")[0] for each in probes]
+    named = np.array([has_name(each.partition("/")[2]) for each in probes])
+    one_space = np.array([[space == other for other in spaces] for space, _ in training], bool).reshape(len(training), len(probes))
+    return one_space | (np.array([has_name(who) for _, who in training])[:, None] & named[None])
+
+
+def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[str, str]], probes: Sequence[str], different: np.ndarray, far: float) -> Screened:
+    """centres [T, D] and others [P, D] of unit length."""
+    cosines = centres @ others.T
+    known = np.sort(cosines[different])[::-1]
+    allowed = int(np.floor(far * len(known) + 1e-9))
+    said = {"far": far, "known": len(known), "unknown": int((~different).sum())}
+    if allowed < 1:
+        return Screened(threshold=None, **said)  # type: ignore[arg-type]
+    threshold = float(np.nextafter(known[allowed], np.inf, dtype=known.dtype))
+    alike = np.where(different, -np.inf, cosines)
+    over = np.flatnonzero(alike.max(1) >= threshold)
+    removed = tuple(Removed(space=training[at][0], person=training[at][1], probe=probes[int(alike[at].argmax())], cosine=round(float(alike[at].max()), 4)) for at in over)
+    return Screened(threshold=threshold, removed=removed, **said)  # type: ignore[arg-type]
+
+
+def _network(recipe: JointRecipe, sources: Sequence[Source], out: Path, progress: Progress | None) -> Joint:
+    task = Embedding(tasks.identity.name, tasks.identity.question, recipe.dimension)
+    lesson = Lesson(
+        network=recipe.network, tasks=(task,), sources=tuple(sources), stage=recipe.screen.stage, optimiser=recipe.optimiser, augment=recipe.augment, crop=recipe.view,
+        seed=200, identity=recipe.identity, saves=recipe.saves, threads=recipe.threads,
+    )  # fmt: skip
+    folder = out / "screen"
+    if not (folder / WEIGHTS).exists():
+        train(JointPlan(lesson), folder, "screen", progress)
+    model = Joint(recipe.network, (task,), lesson.people)
+    model.load_state_dict(read_tensors(folder / WEIGHTS))
+    return model.to(parallel.device()).eval()
+
+
+def _centres(recipe: JointRecipe, model: Joint, sources: Sequence[Source], training: Sequence[tuple[str, str]]) -> np.ndarray:
+    """float32 [T, D] of unit length, of some photographs of each person; one without a picture that opens is nobody's like."""
+    place = {who: at for at, who in enumerate(training)}
+    sums = np.zeros((len(training), recipe.dimension), np.float32)
+    for source in sources:
+        by_person: dict[str, list] = {}
+        for example in source.examples.items:
+            by_person.setdefault(str(example.record.labels[tasks.identity.name]), []).append(example)
+        chosen = [example for own in by_person.values() for example in evenly(own, recipe.screen.photos)]
+        who_of = {example.record.key: place[source.space, str(example.record.labels[tasks.identity.name])] for example in chosen}
+        for batch in batches.plain_batches(source, chosen, (), recipe.view, 256):
+            vectors = in_pieces(lambda crops: {"": model(crops)[tasks.identity.name]}, batch.images, np.arange(len(batch.images)))[""]
+            np.add.at(sums, [who_of[key] for key in batch.keys], vectors)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+
+def _means(vectors: np.ndarray, whose: np.ndarray, count: int) -> np.ndarray:
+    sums = np.zeros((count, vectors.shape[1]), np.float32)
+    np.add.at(sums, whose, vectors)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
