@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import msgspec
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -23,9 +24,13 @@ from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.inference import card as cards
 from polyface.inference.engine import FLOATS, INT8
+from polyface.models.joint import Joint, JointConfig
 from polyface.models.polyface import ModelConfig, build
 from polyface.models.weights import read_tensors
 from polyface.tasks.kinds import Task
+
+JOINT = "joint.json"
+"""What a joint network is made of, beside its weights; the flagship's is told by the weights' own shapes."""
 
 LARGEST_DRIFT = 2e-3
 """The largest difference between torch and onnxruntime that is rounding, relative to the largest output."""
@@ -61,6 +66,8 @@ def write_model(model: Network, card: cards.Card, folder: Path) -> Path:
     compare(model, content, card.crop.size)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(exported_weights(model), folder / "model.safetensors", metadata={"polyface": card.name})
+    if isinstance(model, Joint):
+        write_atomically(folder / JOINT, msgspec.json.encode(model.config) + b"\n")
     (folder / INT8).unlink(missing_ok=True)  # it was made of another network
     write_atomically(folder / FLOATS, content)
     cards.write_card(folder / "card.json", card)
@@ -86,7 +93,7 @@ def export(folder: Path, out: Path | None = None) -> Path:
     """The model directory of a model directory or run folder, its ONNX file written anew from its weights."""
     source = model_directory(folder)
     card = cards.read_card(source / "card.json")
-    model = build(model_config(card, source), {})
+    model = _untrained(card, source)
     weights = read_tensors(source / "model.safetensors")
     for name, wanted in exported_weights(model).items():
         if name not in weights:
@@ -95,6 +102,18 @@ def export(folder: Path, out: Path | None = None) -> Path:
             raise RequestError(f"{source / 'model.safetensors'}: {name} is of shape {list(weights[name].shape)}, the network of its card wants {list(wanted.shape)}")
     model.load_state_dict(weights, strict=False)
     return write_model(model, card, out or source)
+
+
+def _untrained(card: cards.Card, folder: Path) -> Network:
+    """The network of a model directory, before its weights."""
+    path = folder / JOINT
+    if not path.exists():
+        return build(model_config(card, folder), {})
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=JointConfig)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RequestError(f"{path}: no config of a joint network ({error})") from error
+    return Joint(config, cards.tasks_of_card(card), {})
 
 
 def model_directory(folder: Path) -> Path:

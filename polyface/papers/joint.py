@@ -30,7 +30,7 @@ from polyface.papers.joint_claims import Judged
 from polyface.papers.joint_config import JointRecipe, load
 from polyface.papers.joint_page import write_page
 from polyface.papers.joint_runs import Bench, Row, Say, chosen, rows_of
-from polyface.papers.joint_scores import RowResult, read_rows
+from polyface.papers.joint_scores import REAL, SYNTHETIC, RowResult, read_rows
 from polyface.papers.joint_worlds import drawn_sets
 
 PAGE, VOTES = "page", "votes"
@@ -83,9 +83,11 @@ def _do(bench: Bench, rows: tuple[Row, ...], wanted: Sequence[Row]) -> None:
 
 
 def _in_words(result: RowResult) -> str:
-    shown = [each for each in result.numbers if each.value is not None and (each.metric in ("rank1", "accuracy") or (each.about == "pairs" and "flip" in each.metric))]
-    said = ", ".join(f"{each.about} {each.metric} {each.value:.3f}" for each in shown)
-    return f"{result.name}: {said}; {result.images_per_second or 0:,.0f} images/s, trained {result.seconds:.0f} s"
+    wanted = [("pairs", "10-fold accuracy, flip"), ("attributes", "accuracy")]
+    wanted += [(about, "rank1") for kind in (REAL, SYNTHETIC) for about in [each.about for each in result.numbers if each.about.startswith(f"{kind} ")][-1:]]
+    shown = [each for each in (result.number(*names) for names in wanted) if each is not None and each.value is not None]
+    said = ", ".join(f"{each.about} {each.metric} {100 * (each.value or 0):.1f} %" for each in shown)
+    return f"{result.name}{f' ({result.level})' if result.level else ''}: {said}; {result.images_per_second or 0:,.0f} images/s, trained {result.seconds:.0f} s"
 
 
 def _refuse_other_recipe(recipe: JointRecipe, out: Path) -> None:

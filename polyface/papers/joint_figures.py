@@ -10,7 +10,7 @@ from polyface.papers.fusion_statistics import Estimate
 from polyface.papers.ifan_figures import COLOURS, Picture, written
 from polyface.papers.joint_scores import HALF, REAL, SYNTHETIC
 
-STYLES = {REAL: "-", SYNTHETIC: "--", HALF: ":"}
+STYLES = {REAL: "-", SYNTHETIC: "--", HALF: "none"}
 MARKS = {REAL: "o", SYNTHETIC: "s", HALF: "x"}
 
 
@@ -23,8 +23,8 @@ def against_distractors(curves: Mapping[str, Mapping[str, Sequence[tuple[int, fl
         for at, (row, kinds) in enumerate(curves.items()):
             for kind, points in kinds.items():
                 sizes, values = zip(*points, strict=True) if points else ((), ())
-                line = "" if kind == HALF else STYLES[kind]
-                axis.plot(sizes, [100 * value for value in values], line, marker=MARKS[kind], ms=5, color=COLOURS[at % len(COLOURS)], label=f"{row}, {kind}", mfc="none")
+                look = {"ls": STYLES[kind], "marker": MARKS[kind], "ms": 5, "mfc": "none", "color": COLOURS[at % len(COLOURS)]}
+                axis.plot(sizes, [100 * value for value in values], label=f"{row}, {kind}", **look)
         axis.set_xscale("log")
         axis.set_xlabel("distractors")
         axis.set_ylabel(f"{words}, %")

@@ -198,7 +198,12 @@ class Bench:
         for name, votes in self.voted.votes.items():
             undecided = int((votes.label < 0).sum())
             notes.append(f"{name}: {undecided:,} of {votes.label.size:,} labels of a person have no majority and are masked (OUT/votes/{name}.parquet names them)")
-        notes.append(f"attributes kept: {', '.join(self.voted.task.vocabulary)}")
+        for each in self.voted.attributes:
+            if each.kept:
+                within = ", ".join(f"{name} {rate:.3f}" for name, rate in each.agreement.items())
+                notes.append(f"{each.name}: agreement within a person {within}; with human labels {each.human:.3f} of pictures, {each.person_human:.3f} of people")
+        dropped = [f"{each.name} ({min(each.agreement.values()):.2f})" for each in self.voted.attributes if not each.kept and "agreement" in each.why]
+        notes.append(f"{len(self.voted.task.vocabulary)} attributes are learned; dropped for too little agreement: {', '.join(dropped) or 'none'}")
         for note in notes:
             self.say(note)
         write_atomically(self.out / "notes.json", json.dumps(notes, indent=1) + "\n")
