@@ -1,0 +1,125 @@
+"""Paper C from end to end on drawn people: every row, found again, on a page, and the best of them a model like any other."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from polyface import cli, tasks
+from polyface.errors import RequestError
+from polyface.inference import engine
+from polyface.models.export import export
+from polyface.papers import joint
+from polyface.papers.joint_attributes import ALL, Attribute, PersonVotes, Voted
+from polyface.papers.joint_config import SCALES, STABLE, load
+from polyface.papers.joint_plan import JointPlan
+from polyface.papers.joint_runs import Bench, Row, rows_of
+from polyface.papers.joint_scores import RowResult, read_rows
+from polyface.papers.joint_worlds import counted
+from polyface.training import loop
+
+pytestmark = pytest.mark.timeout(900)  # all of `smoke`, on a machine that has other things to do
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("joint") / "out"
+    assert cli.run(["reproduce", "joint", "--scale", "smoke", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(out: Path) -> dict[str, RowResult]:
+    return read_rows(out)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_recipe_is_complete(scale: str) -> None:
+    recipe = load(scale)
+    assert recipe.view.size == {"smoke": 32, "small": 64, "paper": 112}[scale] and rows_of(recipe)
+    assert recipe.strangers == ("lfw",), "nobody of LFW is known by name"
+
+
+def test_every_row_is_done_and_on_the_page(out: Path, rows: dict[str, RowResult]) -> None:
+    assert set(rows) == {row.name for row in rows_of(load("smoke"))}
+    page = (out / "joint.html").read_text()
+    assert "77.74" in page and "undecidable" in page and all(name in page for name in rows)
+    assert {file.name for file in (out / "figures").glob("*.png")} >= {"rank1.png", "cmc.png", "levels-0.png", "agreement.png"}
+    assert "synthetic" in (out / "figures" / "rank1.csv").read_text() and len(list(csv.DictReader((out / "scores.csv").open()))) > 100
+
+
+def test_all_rows_are_scored_on_the_same_trials_and_say_what_they_could_not_tell(rows: dict[str, RowResult], out: Path) -> None:
+    for name, row in rows.items():
+        with np.load(out / "rows" / name / "arrays.npz") as arrays:
+            assert ("attributes" in arrays) == (row.kind != "identity") and ("genuine" in arrays) == (row.kind != "attributes")
+        if row.kind != "attributes":
+            assert row.number("synthetic 2000", "rank1") is not None and row.number("other half 50", "rank1") is not None
+            refused = row.number("real 10", "tar@1e-6")
+            assert refused is not None and refused.value is None and "FAR 1e-06 needs" in refused.note
+    trials = {(np.load(out / "rows" / name / "arrays.npz")["trials people"]).tobytes() for name, row in rows.items() if row.kind != "attributes"}
+    assert len(trials) == 1
+
+
+def test_rows_of_one_seed_differ_only_in_what_is_asked(rows: dict[str, RowResult]) -> None:
+    assert rows["joint-late"].number("real 50", "rank1") != rows["identity"].number("real 50", "rank1") or rows["joint-late"].validation != rows["identity"].validation
+    assert rows["fast"].parameters < rows["joint-embedding"].parameters and len({row.images for row in rows.values()}) == 1
+    assert rows["joint-late"].parameters > rows["identity"].parameters
+
+
+def test_what_is_done_is_found_and_what_was_cut_off_goes_on(out: Path, rows: dict[str, RowResult]) -> None:
+    again = out / "rows" / "identity-seed2"
+    shutil.rmtree(again)
+    done = {name: (out / "rows" / name / "result.json").stat().st_mtime_ns for name in rows if name != "identity-seed2"}
+    votes = (out / "votes" / "attributes.parquet").read_bytes()
+    joint.reproduce("smoke", out)
+    assert {name: (out / "rows" / name / "result.json").stat().st_mtime_ns for name in done} == done
+    made = read_rows(out)["identity-seed2"]
+    assert made.numbers == rows["identity-seed2"].numbers, "the same seed, the same weights"
+    assert (out / "votes" / "attributes.parquet").read_bytes() == votes
+
+
+def test_another_recipe_in_the_same_folder_is_refused(out: Path) -> None:
+    with pytest.raises(RequestError, match="another recipe"):
+        joint.reproduce("smoke", out, settings=["weight=0.5"])
+    with pytest.raises(RequestError, match=r"no row of this scale.*did you mean 'joint-late'"):
+        joint.reproduce("smoke", out, only="joint-lat")
+
+
+def test_the_best_level_is_a_model_like_any_other(out: Path, tmp_path: Path) -> None:
+    network = engine.load(out / "model")
+    vocabulary = network.card.tasks[tasks.attributes.name]["vocabulary"]
+    found = network.run(np.zeros((2, 32, 32, 3), np.uint8))
+    assert found[tasks.identity.name].shape == (2, 32) and found[tasks.attributes.name].shape == (2, len(vocabulary)) and set(vocabulary) <= set(STABLE)
+    assert network.card.trained_on_drawings and network.card.strangers == ("lfw",) and {entry.name for entry in network.card.data} == {"pins", "celeba"}
+    assert {score.task for score in network.card.scores} == {tasks.attributes.name, tasks.identity.name}
+    (tmp_path / "copy").mkdir()
+    for file in ("card.json", "model.safetensors", "joint.json"):
+        shutil.copy(out / "model" / file, tmp_path / "copy" / file)
+    export(tmp_path / "copy")
+    anew = engine.load(tmp_path / "copy").run(np.zeros((2, 32, 32, 3), np.uint8))
+    assert np.allclose(anew[tasks.attributes.name], found[tasks.attributes.name], atol=1e-5)
+
+
+def test_who_was_left_out_is_written_down(out: Path) -> None:
+    notes = json.loads((out / "notes.json").read_text())
+    assert any("probe people" in note for note in notes) and any("no majority" in note for note in notes) and any("held-out people" in note for note in notes)
+    assert (out / "refused.csv").exists() and json.loads((out / "screen" / "screen.json").read_text())["far"] == 0.05
+
+
+def test_the_paper_s_network_takes_a_step(out: Path, tmp_path: Path) -> None:
+    smoke, recipe = load("smoke"), load("paper", ["joint.steps=1", "joint.batch=4"])
+    bench = Bench(msgspec.structs.replace(recipe, probes=smoke.probes, validation=smoke.validation), tmp_path, out / "data", print)
+    bench.sources = counted(bench.worlds.recognition)  # type: ignore[misc]
+    votes = {}
+    for source in bench.sources:
+        people = tuple(sorted({str(example.record.labels[tasks.identity.name]) for example in source.examples.items}))
+        votes[source.dataset.name] = PersonVotes(people, np.ones(len(people), int), np.ones((len(people), 40), int), np.ones((len(people), 40), np.int8))
+    bench.voted = Voted(votes, tuple(Attribute(name, {}, 1, 1, 0, name in STABLE, "") for name in ALL.vocabulary))  # type: ignore[misc]
+    plan = JointPlan(bench.lesson(Row("joint-late", "joint", "late", 1)))
+    assert (plan.lesson.network.trunk, plan.lesson.crop.size) == ("face-resnet", 112)
+    loop.run(plan, tmp_path / "run")
+    assert (tmp_path / "run" / "log.jsonl").exists()
