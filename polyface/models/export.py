@@ -25,7 +25,7 @@ from polyface.files import write_atomically
 from polyface.inference import card as cards
 from polyface.inference.engine import FLOATS, INT8
 from polyface.models.joint import Joint, JointConfig
-from polyface.models.polyface import ModelConfig, build
+from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.weights import read_tensors
 from polyface.tasks.kinds import Task
 
@@ -104,7 +104,7 @@ def export(folder: Path, out: Path | None = None) -> Path:
     return write_model(model, card, out or source)
 
 
-def _untrained(card: cards.Card, folder: Path) -> Network:
+def _untrained(card: cards.Card, folder: Path) -> PolyFace | Joint:
     """The network of a model directory, before its weights."""
     path = folder / JOINT
     if not path.exists():

@@ -274,7 +274,7 @@ def _fold(record: Record, recipe: JointRecipe) -> int:
 def _human(record: Record, source: Source) -> np.ndarray:
     """int8 [40], -1 where nobody said."""
     label = record.labels.get(ALL.name)
-    return ALL.unknown(0)["values"] if label is None else ALL.encode(source.dataset.answers[ALL.name], label)["values"]
+    return ALL.unknown(0)["values"] if label is None else ALL.encode(source.dataset.answers[ALL.name], label)["values"]  # type: ignore[arg-type]
 
 
 def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:

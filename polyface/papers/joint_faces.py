@@ -90,8 +90,8 @@ def _distractors(asked: Sequence[Distractors], probes: Faces, recipe: JointRecip
     """Faces of all splits of sets, in an order of their own, without probe people: by name where both have names, and near-copies of their photographs."""
     names = {copies.person_name(who.partition("/")[2]) for who in probes.people if has_name(who.partition("/")[2])}
     looks = []
-    for each in recipe.probes:
-        thumbnails = read_faces(data, datasets.named(each.set).name).thumbnails
+    for name in dict.fromkeys(each.set for each in recipe.probes):
+        thumbnails = read_faces(data, datasets.named(name).name).thumbnails
         looks += [thumbnails[key] for key in probes.keys if key in thumbnails]
     chosen, removed = [], []
     for each in asked:
@@ -154,4 +154,4 @@ def _labels(dataset: Dataset, record: Record) -> np.ndarray:
     label = record.labels.get(tasks.attributes.name)
     if label is None:
         return tasks.attributes.unknown(0)["values"]
-    return tasks.attributes.encode(dataset.answers[tasks.attributes.name], label)["values"]
+    return tasks.attributes.encode(dataset.answers[tasks.attributes.name], label)["values"]  # type: ignore[arg-type]

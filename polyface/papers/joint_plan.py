@@ -54,11 +54,10 @@ class Lesson:
         told = []
         for source in self.sources:
             labels = [example.record.labels.get(traits.name) for example in source.examples.items]
-            known = [traits.encode(source.dataset.answers[traits.name], label)["values"] for label in labels if label is not None]
-            told += known
+            told += [traits.encode(source.dataset.answers[traits.name], label)["values"] for label in labels if label is not None]  # type: ignore[arg-type]
         values = np.stack(told) if told else np.zeros((0, len(traits.vocabulary)), np.int8)
-        yes, all_known = (values == 1).sum(0), (values >= 0).sum(0)
-        return np.divide(yes, all_known, out=np.full(len(yes), np.nan), where=all_known > 0)
+        yes, known = (values == 1).sum(0), (values >= 0).sum(0)
+        return np.divide(yes, known, out=np.full(len(yes), np.nan), where=known > 0)
 
 
 class JointPlan:

@@ -95,7 +95,7 @@ def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[st
         return Screened(threshold=None, **said)  # type: ignore[arg-type]
     threshold = float(np.nextafter(known[allowed], np.inf, dtype=known.dtype))
     alike = np.where(different, -np.inf, cosines)
-    over = np.flatnonzero(alike.max(1) >= threshold)
+    over = np.flatnonzero(alike.max(1) >= threshold).tolist()
     removed = tuple(Removed(space=training[at][0], person=training[at][1], probe=probes[int(alike[at].argmax())], cosine=round(float(alike[at].max()), 4)) for at in over)
     return Screened(threshold=threshold, removed=removed, **said)  # type: ignore[arg-type]
 
