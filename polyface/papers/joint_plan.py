@@ -70,10 +70,10 @@ class JointPlan:
         self.steps, self.seed, self.optimiser = lesson.stage.steps, lesson.seed, lesson.optimiser
         self.weights: Mapping[str, float] = {task.name: lesson.weight if isinstance(task, Traits) and len(lesson.tasks) > 1 else 1.0 for task in lesson.tasks}
         self.validate_every = max(1, -(-lesson.stage.steps // lesson.saves))
-        self.mix = batches.mix(lesson.sources, lesson.tasks, lesson.stage.batch, lesson.crop, lesson.augment, lesson.seed)
         keys = [f"{source.dataset.name}/{example.record.key}" for source in lesson.sources for example in source.examples.items]
         if not keys:
             raise RequestError("no picture to train on is left")
+        self.mix = batches.mix(lesson.sources, lesson.tasks, lesson.stage.batch, lesson.crop, lesson.augment, lesson.seed)
         self.people: Mapping[str, str] = {"pictures": sha256_of_lines(keys)}  # the loop goes on with a checkpoint only where these are the same
         if any(isinstance(task, Traits) for task in lesson.tasks):
             rates = lesson.rates

@@ -47,6 +47,8 @@ def test_every_recipe_is_complete(scale: str) -> None:
 def test_every_row_is_done_and_on_the_page(out: Path, rows: dict[str, RowResult]) -> None:
     assert set(rows) == {row.name for row in rows_of(load("smoke"))}
     page = (out / "joint.html").read_text()
+    (out / "joint.html").unlink()
+    assert [each.verdict for each in joint.reproduce("smoke", out, only=joint.PAGE)] and (out / "joint.html").read_text() == page
     assert "77.74" in page and "undecidable" in page and all(name in page for name in rows)
     assert {file.name for file in (out / "figures").glob("*.png")} >= {"rank1.png", "cmc.png", "levels-0.png", "agreement.png"}
     assert "synthetic" in (out / "figures" / "rank1.csv").read_text() and len(list(csv.DictReader((out / "scores.csv").open()))) > 100
