@@ -63,7 +63,7 @@ class Attributes(Strict, frozen=True, kw_only=True):
     least_agreement: Share = 0.8
     """An attribute is dropped whose predictions agree less within a person, on average over the people of any recognition set."""
     vote: Literal["hard", "soft"] = "hard"
-    """A person's label is what most of its pictures say, or the share of them that says yes."""
+    """A person's label is what most of its pictures say, or the share of them that says yes; attributes alone, which knows nobody, always learns the hard ones."""
 
 
 class Screen(Strict, frozen=True, kw_only=True):
