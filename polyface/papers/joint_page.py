@@ -158,7 +158,7 @@ SHOWN = (
 def _rows(rows: Mapping[str, RowResult]) -> list[dict[str, object]]:
     made = []
     for name, row in rows.items():
-        cells: dict[str, object] = {"row": name, "level": row.level, "seed": row.seed, "validation": f"{row.validation:.4f}"}
+        cells: dict[str, object] = {"row": name, "level": row.level, "seed": row.seed, "validation": "" if row.validation is None else f"{row.validation:.4f}"}
         for column, about, metric in SHOWN:
             cells[column] = next((_told(each) for each in row.numbers if each.about == about and each.metric.endswith(metric)), None)
         for each in row.numbers:

@@ -79,7 +79,7 @@ def best_level(rows: Sequence[Row], results: Mapping[str, RowResult]) -> Level |
     tried = [row for row in rows if row.kind == "joint" and row.level != BEST]
     if not tried or any(row.name not in results for row in tried):
         return None
-    return max(tried, key=lambda row: results[row.name].validation).level  # type: ignore[return-value]
+    return max(tried, key=lambda row: results[row.name].validation or 0.0).level  # type: ignore[return-value]
 
 
 @dataclass

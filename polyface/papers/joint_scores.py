@@ -47,7 +47,8 @@ class Number(Strict, frozen=True, kw_only=True):
 
 
 class RowResult(Strict, frozen=True, kw_only=True):
-    """What is kept of a row. validation: AUC over all pairs of validation people, or of attributes alone their balanced accuracy; images: pictures seen in training."""
+    """What is kept of a row. validation: AUC over all pairs of validation people, or of attributes alone their balanced accuracy, None where it is not known; images:
+    pictures seen in training."""
 
     name: str
     kind: str
@@ -58,7 +59,7 @@ class RowResult(Strict, frozen=True, kw_only=True):
     people: int
     seconds: float
     images_per_second: float | None
-    validation: float
+    validation: float | None
     numbers: tuple[Number, ...]
 
     def number(self, about: str, metric: str) -> Number | None:
@@ -82,7 +83,7 @@ def read_rows(out: Path) -> dict[str, RowResult]:
 class Scored:
     """numbers: those of a row; arrays: {name: a number for each trial ("trials <kind> <size>" ranks, "genuine"), pair ("pairs") or picture ("attributes")}."""
 
-    validation: float
+    validation: float | None
     numbers: tuple[Number, ...]
     arrays: Mapping[str, np.ndarray] = field(repr=False)
 
@@ -102,13 +103,7 @@ def score(model: Joint, tests: Tests, recipe: JointRecipe) -> Scored:
         validation = _auc(_run(model, tests.validation, model.embedding.name), tests.validation)
         numbers += _pairs(model, model.embedding, tests, arrays)
         numbers += _identification(model, model.embedding, tests, recipe, arrays)
-    return Scored(float(validation), tuple(numbers), arrays)
-
-
-def embeddings(model: Joint, faces: Faces) -> np.ndarray:
-    """float32 [N, D] of unit length."""
-    assert model.embedding is not None
-    return _run(model, faces, model.embedding.name)
+    return Scored(float(validation) if np.isfinite(validation) else None, tuple(numbers), arrays)
 
 
 def _run(model: Joint, faces: Faces, name: str, mirrored: bool = False) -> np.ndarray:

@@ -57,8 +57,7 @@ class Worlds:
         """{set: its training split}, of the recognition sets and the attribute network's: near-copies of test pictures and photographs of strangers left out, people of
         sets that are kept for tests without a name."""
         names = list(dict.fromkeys([*(pool.set for pool in self.recipe.data), self.recipe.attributes.set]))
-        strangers = tuple(dict.fromkeys([*self.recipe.strangers, *(each.set for each in self.recipe.probes if each.set not in names)]))
-        config = Config(name="joint", data=tuple(Data(set=name) for name in names), steps=1, batch=max(96, len(names)), strangers=strangers)
+        config = Config(name="joint", data=tuple(Data(set=name) for name in names), steps=1, batch=max(96, len(names)), strangers=self.strangers)
         try:
             found = training_sources(config, self.data)
         except InputError as error:
@@ -66,6 +65,12 @@ class Worlds:
         for source in found:
             self.notes += [f"{source.dataset.name}: {count} pictures left out, {why}" for why, count in source.left_out.items() if count]
         return dict(zip(names, found, strict=True))
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Sets whose people are known by no name: those of the recipe, and probes that are not of a set that is trained on."""
+        trained = {pool.set for pool in self.recipe.data}
+        return tuple(dict.fromkeys([*self.recipe.strangers, *(each.set for each in self.recipe.probes if each.set not in trained)]))
 
     @cached_property
     def recognition(self) -> tuple[Source, ...]:
