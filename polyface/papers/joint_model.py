@@ -36,9 +36,8 @@ def write(bench: Bench, row: Row) -> Path:
     if (folder / "card.json").exists() and cards.read_card(folder / "card.json").name == name:
         return folder
     lesson, result = bench.lesson(row), bench.results[row.name]
-    notes = {
-        tasks.attributes.name: f"{len(bench.voted.task.vocabulary)} attributes that belong to a person, learned from votes; above one half is yes, `polyface calibrate` makes it a probability"
-    }
+    count = len(bench.voted.task.vocabulary)
+    notes = {tasks.attributes.name: f"{count} attributes, learned from votes about people; above one half is yes, and no calibrated probability"}
     card = new_card(
         name, bench.network(row, lesson), entry_of_crop(bench.recipe.view), [data_entry(source) for source in lesson.sources], bench.recipe.drawings,
         scores=_scores(result, bench), detector=detector_entry(lesson.sources, bench.data), limits=LIMITS, task_notes=notes, strangers=bench.worlds.strangers,
