@@ -66,6 +66,7 @@ def write_model(model: Network, card: cards.Card, folder: Path) -> Path:
     compare(model, content, card.crop.size)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(exported_weights(model), folder / "model.safetensors", metadata={"polyface": card.name})
+    (folder / JOINT).unlink(missing_ok=True)  # it may be of another network too
     if isinstance(model, Joint):
         write_atomically(folder / JOINT, msgspec.json.encode(model.config) + b"\n")
     (folder / INT8).unlink(missing_ok=True)  # it was made of another network
