@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from polyface.models.backbones import ResidualTrunk, convolution
 from polyface.models.heads import EmbeddingHead, TokenPool
-from polyface.models.margins import People
+from polyface.models.margins import COSFACE, Identity, People
 from polyface.tasks.kinds import Embedding, Task, Traits
 
 Level = Literal["early", "mid", "late", "embedding"]
@@ -54,16 +54,19 @@ def fast(config: JointConfig) -> JointConfig:
 
 
 class Joint(nn.Module):
-    """model(crops uint8 [B, S, S, 3]) -> {task name: output}, of an embedding, of traits, or of both; people: {space: how many}, whose centres are not exported."""
+    """model(crops uint8 [B, S, S, 3]) -> {task name: output}, of an embedding, of traits, or of both; people: {space: how many}, whose centres are not exported.
 
-    def __init__(self, config: JointConfig, tasks: Sequence[Task], people: Mapping[str, int]):
+    While it learns, the embedding still has its length, which some losses look at.
+    """
+
+    def __init__(self, config: JointConfig, tasks: Sequence[Task], people: Mapping[str, int], identity: Identity = COSFACE):
         super().__init__()
         self.config, self.tasks = config, tuple(tasks)
         self.trunk = ResidualTrunk(config.stem, config.widths, config.blocks) if config.trunk == "residual" else FaceResNet(config.widths, config.blocks)
         self.heads = nn.ModuleDict({task.name: self._head(task) for task in self.tasks})
         self.embedding = next((task for task in self.tasks if isinstance(task, Embedding)), None)
         dimension = self.embedding.dimension if self.embedding else 0
-        self.people = People(dict(people) if dimension else {}, dimension)
+        self.people = People(dict(people) if dimension else {}, dimension, identity if dimension else COSFACE)
         if config.level == "embedding" and self.embedding is None:
             raise ValueError("a branch at the embedding needs an embedding")
 
@@ -72,10 +75,12 @@ class Joint(nn.Module):
         maps = self.trunk(pixels.contiguous(memory_format=torch.channels_last) if self.training else pixels)
         found = {}
         if self.embedding is not None:
-            found[self.embedding.name] = self.heads[self.embedding.name](maps[-2], maps[-1])
+            head = self.heads[self.embedding.name]
+            found[self.embedding.name] = head.whole(maps[-2], maps[-1]) if self.training else head(maps[-2], maps[-1])
         for task in self.tasks:
             if not isinstance(task, Embedding):
-                found[task.name] = self.heads[task.name](found[self.embedding.name] if self.config.level == "embedding" and self.embedding else maps[self._map])
+                at_embedding = self.config.level == "embedding" and self.embedding is not None
+                found[task.name] = self.heads[task.name](F.normalize(found[self.embedding.name], dim=-1) if at_embedding else maps[self._map])
         return {task.name: found[task.name] for task in self.tasks}
 
     @property

@@ -12,8 +12,9 @@ from polyface.datasets.base import Split
 from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
 from polyface.models.joint import LEVELS, JointConfig, Level
+from polyface.models.margins import Identity
 from polyface.strict import strict
-from polyface.training.config import Augment, Count, CropConfig, Identity, Optimiser, Positive, Share, Strict, with_settings
+from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Share, Strict, with_settings
 
 SCALES = ("smoke", "small", "paper")
 STABLE = (
@@ -155,6 +156,8 @@ class JointRecipe(Strict, frozen=True, kw_only=True):
         for name in ("data", "levels", "seeds", "probes", "validation", "distractors"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
+        if self.identity.sample:
+            raise ValueError("identity.sample: these networks know few people, and are trained in one process")
         if len(self.data) > self.joint.batch or len(self.data) > self.screen.stage.batch:
             raise ValueError(f"{len(self.data)} recognition sets do not fit into a batch of {min(self.joint.batch, self.screen.stage.batch)}")
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
-from polyface.models import margins
 from polyface.models.joint import Joint, JointConfig, domain_weights, moon
+from polyface.models.margins import Identity
 from polyface.papers.joint_config import Stage
 from polyface.tasks.kinds import Embedding, Task, Traits
 from polyface.training import batches
 from polyface.training.batches import Batch
-from polyface.training.config import Augment, Identity, Method, Optimiser
+from polyface.training.config import Augment, Method, Optimiser
 from polyface.training.examples import Source
 
 
@@ -81,7 +81,7 @@ class JointPlan:
             self._positive, self._negative = (torch.from_numpy(each.astype(np.float32)) for each in (positive, negative))
 
     def model(self) -> Joint:
-        return Joint(self.lesson.network, self.lesson.tasks, self.lesson.people)
+        return Joint(self.lesson.network, self.lesson.tasks, self.lesson.people, self.lesson.identity)
 
     def batches(self, steps: range) -> Iterator[Batch]:
         return batches.ahead(self.mix, steps, lambda step: self.lesson.crop.size, self.lesson.threads)
@@ -109,13 +109,14 @@ class JointPlan:
         task = next(task for task in self.lesson.tasks if task.name == name)
         return {"key": batch.keys[int(task.labelled(batch.labels[name]).nonzero()[0][row])], "batch": list(batch.keys)}
 
-    def _identity(self, model: Joint, embeddings: Tensor, person: Tensor, spaces: Sequence[str]) -> Tensor:
+    def _identity(self, model: Joint, vectors: Tensor, person: Tensor, spaces: Sequence[str]) -> Tensor:
         """Each row against the people of its own space only."""
-        losses = torch.zeros(len(person), device=embeddings.device)
+        losses, quality = vectors.new_zeros(len(person)), model.people.quality(vectors)
         for space in sorted(set(spaces)):
-            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], device=embeddings.device)
-            each = margins.cosface(model.people(embeddings[here], space), person[here], self.lesson.identity.scale, self.lesson.identity.margin)
-            losses = losses.index_copy(0, here, each)
+            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], device=vectors.device)
+            losses = losses.index_copy(0, here, model.people.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
+            if model.training:
+                model.people.follow(vectors[here], person[here], space)
         return losses
 
     def _shares(self, batch: Batch, task: Task, rows: np.ndarray) -> np.ndarray:

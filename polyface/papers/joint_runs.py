@@ -139,7 +139,7 @@ class Bench:
 
     def network(self, row: Row, lesson: Lesson) -> Joint:
         """The trained network of a row."""
-        model = Joint(lesson.network, lesson.tasks, lesson.people)
+        model = Joint(lesson.network, lesson.tasks, lesson.people, lesson.identity)
         model.load_state_dict(read_tensors(self.folder(row) / WEIGHTS))
         return model.eval()
 

@@ -87,3 +87,14 @@ def test_the_row_that_is_to_blame_is_named_and_nothing_to_train_on_is_refused() 
     assert plan_of(WHO, LOOKS).blame(batch(), LOOKS.name, 2)["key"] == "b/0"
     with pytest.raises(RequestError, match="no picture"):
         JointPlan(replace(plan_of(LOOKS).lesson, sources=()))
+
+
+@pytest.mark.parametrize("loss", ["cosface", "arcface", "adaface", "softmax"])
+def test_the_recipe_s_loss_of_identity_trains_the_network(loss: str) -> None:
+    plan = plan_of(WHO, LOOKS, identity=margins.Identity(loss=loss))
+    model = plan.model().train()
+    found = plan.loss(model, batch(), torch.device("cpu"))
+    found[WHO.name].sum().backward()
+    assert torch.isfinite(found[WHO.name]).all() and all(parameter.grad is not None for parameter in model.people.parameters())
+    unit = model.eval()(torch.from_numpy(batch().images))[WHO.name]
+    assert unit.norm(dim=1).tolist() == pytest.approx([1.0] * 4, abs=1e-4)
