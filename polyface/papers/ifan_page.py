@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from polyface import page
+from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
 from polyface.evaluation.figures import write_csv
 from polyface.evaluation.report import commit
@@ -25,7 +26,6 @@ from polyface.papers.ifan_figures import Picture
 from polyface.papers.ifan_rows import FEEDBACK
 from polyface.papers.ifan_runs import PICTURES, RowResult
 from polyface.papers.ifan_statistics import DRAWS, Board, judged
-from polyface.papers.ifan_tasks import coarse_tasks
 from polyface.tasks.kinds import Category, Points, Regions, Task
 
 PAGE = "ifan.html"

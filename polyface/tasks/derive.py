@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from polyface import labels
@@ -22,6 +23,18 @@ Grouping = Mapping[str, Any]
 """{answer of the coarser task: what it holds of the finer}: classes or regions by name, (first, last) numbers, (trait, yes or no), indices of points."""
 Retold = tuple[Any, Callable[[Any], Label | None]]
 """A data set's meaning for the coarser task, and its labels there; None for a label that says nothing, or nothing certain, about it."""
+
+
+class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a recipe or a card says what a task is made of: {its answer: what it holds of the finer task}; without words it is the finer task by another name.
+
+    nothing: answers of the finer task whose pixels say nothing here, whatever word holds them; question: as the card puts it, the finer task's where nothing is said.
+    """
+
+    of: str
+    question: str = ""
+    words: dict[str, str | tuple[int | str, ...]] = msgspec.field(default_factory=dict)
+    nothing: tuple[str, ...] = ()
 
 
 def derive(task: Task, name: str, words: Grouping) -> Task:

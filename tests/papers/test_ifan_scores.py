@@ -8,21 +8,22 @@ import pytest
 import torch
 
 from polyface import datasets
+from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images import geometry
 from polyface.images.align import Crop
 from polyface.labels import PointMap, same_words, words
 from polyface.models.ifan import Ifan, IfanConfig
+from polyface.papers.ifan_cards import score_entry
 from polyface.papers.ifan_compute import matched_growth, multiplications
 from polyface.papers.ifan_config import EMOTION, OVERALL, POINTS, REGIONS, Test
 from polyface.papers.ifan_faces import TRUE_BOXES, Faces, faces_of
-from polyface.papers.ifan_model import mean_ranks, score_entry
+from polyface.papers.ifan_model import mean_ranks
 from polyface.papers.ifan_plan import streams_of, told_by
 from polyface.papers.ifan_runs import Compute, MeasureResult, RowResult, read_row, read_rows, write_row
 from polyface.papers.ifan_scores import Kept, confusion_in_picture, exact, hits_and_either, scores
 from polyface.papers.ifan_starts import load_start
-from polyface.papers.ifan_tasks import coarse_tasks, retelling
 from polyface.synth.write import write
 
 SIZE = 32

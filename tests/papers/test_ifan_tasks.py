@@ -7,11 +7,12 @@ import pytest
 
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Record
+from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.errors import RequestError
 from polyface.images import geometry
-from polyface.papers.ifan_config import EMOTION, POINTS, REGIONS, Derived, load
-from polyface.papers.ifan_tasks import coarse_tasks, retelling
+from polyface.papers.ifan_config import EMOTION, POINTS, REGIONS, load
 from polyface.papers.ifan_worlds import Worlds, drawn_sets
+from polyface.tasks.derive import Derived
 
 COARSE = coarse_tasks({"regions": REGIONS, "points": POINTS, "emotion": EMOTION})
 
