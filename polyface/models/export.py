@@ -25,6 +25,7 @@ from polyface.files import write_atomically
 from polyface.inference import card as cards
 from polyface.inference.engine import FLOATS, INT8
 from polyface.models.ifan import Ifan, IfanConfig
+from polyface.models.interaction import Interaction
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.weights import read_metadata, read_tensors
 from polyface.strict import strict
@@ -121,17 +122,28 @@ IFAN = "ifan"
 """The key of `_OfIfan`, as JSON, in the metadata of a file of weights."""
 
 
+INTERACTING = "config"
+"""The key of the configuration, as JSON, of a network whose tasks interact; of any other the shapes say all."""
+
+
 def _beside_weights(model: Network) -> dict[str, str]:
-    return {IFAN: msgspec.json.encode(_OfIfan(model.config, model.streams)).decode()} if isinstance(model, Ifan) else {}
+    match model:
+        case Ifan():
+            return {IFAN: msgspec.json.encode(_OfIfan(model.config, model.streams)).decode()}
+        case PolyFace(interaction=Interaction()):
+            return {INTERACTING: msgspec.json.encode(model.config).decode()}
+    return {}
 
 
 def _untrained(card: cards.Card, folder: Path) -> PolyFace | Ifan:
     """The network of a card and of the weights beside it, without them."""
     said = read_metadata(folder / WEIGHTS)
-    if IFAN not in said:
+    if IFAN not in said and INTERACTING not in said:
         return build(model_config(card, folder), {})
     where = f"{folder / WEIGHTS}: its network"
     try:
+        if INTERACTING in said:
+            return build(strict(msgspec.json.decode(said[INTERACTING]), ModelConfig, where), {})
         told = strict(msgspec.json.decode(said[IFAN]), _OfIfan, where)
         return Ifan(told.config, cards.tasks_of_card(card), told.streams)
     except (ValueError, TypeError) as error:  # no JSON, or streams and tasks that do not fit
