@@ -139,7 +139,7 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
     rows: tuple[str, ...] = ()
     """Rows of the ablation to do; all where nothing is said."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """The first does all rows, the others those of part `seeds`."""
+    """The first does all rows, the others those of part `seeds`; the second two of drawn people too."""
     drawn: Drawn = Drawn()
     plug: Plug | None = None
     two_labels: tuple[Pool, ...] = ()

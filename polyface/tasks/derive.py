@@ -104,19 +104,19 @@ def _retold_words(words: Grouping, vocabulary: tuple[str, ...], meaning: Words) 
     outside = ~groups.any(0)
     rows = zip(meaning.names, meaning.table, strict=True)
     certain: dict[str, set[int]] = {name: set(np.flatnonzero((groups & row).any(1)).tolist()) for name, row in rows if not (row & outside).any()}
-    told = _unions(tuple(words))
-    by_set = {frozenset(held): word for word, held in told.items()}
-    table = _words_of_unions(tuple(words), told, set().union(*certain.values()) if certain else set())
+    said = {word: held for word, held in _unions(tuple(words)).items() if held in certain.values()}  # no others, since scores are given by words, the likeliest of them
+    by_set = {frozenset(held): word for word, held in said.items()}
+    table = _words_of_unions(tuple(words), said, set().union(*certain.values()) if certain else set())
 
-    def label(said: Any) -> Label | None:
-        if isinstance(said, Mapping):
+    def label(word: Any) -> Label | None:
+        if isinstance(word, Mapping):
             votes: dict[str, float] = {}
-            for word, count in said.items():
-                if meaning.names[meaning.index(word)] in certain:
-                    held = by_set[frozenset(certain[word])]
+            for each, count in word.items():
+                if meaning.names[meaning.index(each)] in certain:
+                    held = by_set[frozenset(certain[each])]
                     votes[held] = votes.get(held, 0.0) + float(count)
             return votes if sum(votes.values()) > 0 else None
-        only = certain.get(meaning.names[meaning.index(said)])
+        only = certain.get(meaning.names[meaning.index(word)])
         return by_set[frozenset(only)] if only else None
 
     return table, label

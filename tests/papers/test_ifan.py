@@ -48,7 +48,7 @@ def test_the_ablation_has_what_the_issue_asks_for() -> None:
         assert {f"{name}-seed2", f"{name}-seed3"} <= set(rows)
     assert {name for name, row in rows.items() if row.seed != 1} == {
         f"{name}-seed{seed}" for seed in (2, 3) for name in ("alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, FEEDBACK)
-    }
+    } | {f"{name}-seed2" for name in ("drawn-joint", "drawn-feedback-3")}
     small = recipe.network
     assert (small.size, small.stem, small.growth, small.feedback, small.radius) == (64, 24, 6, (16, 8, 4), 2.5)
     there = {"celebamask": 790, "fasseg": 163, "facesynthetics": 100, "helen": 782}  # pictures of sets that are taken whole

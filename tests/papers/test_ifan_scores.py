@@ -250,13 +250,13 @@ def test_multiplications_are_those_of_the_table() -> None:
     for unit in model.trunk.units():
         side = unit.side // 2 if unit.name.startswith("TU") else unit.side
         expected += unit.kernels * side**2
-    assert multiplications(model) == expected
+    assert multiplications(model, model.config.size) == expected
 
 
 def test_the_widened_network_multiplies_about_as_often() -> None:
     three, one = NETWORK, IfanConfig(**{**{name: getattr(NETWORK, name) for name in NETWORK.__struct_fields__}, "passes": 1, "feedback": ()})
     wide = matched_growth(one, TASKS, three)
-    wanted, found, before = (multiplications(Ifan(config, TASKS, streams_of(config, TASKS, ()))) for config in (three, wide, one))
+    wanted, found, before = (multiplications(Ifan(config, TASKS, streams_of(config, TASKS, ())), config.size) for config in (three, wide, one))
     assert before < 0.8 * wanted and abs(found - wanted) < 0.25 * wanted and wide.growth > one.growth and wide.passes == 1
 
 
