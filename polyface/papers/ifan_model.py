@@ -44,10 +44,8 @@ def mean_ranks(results: Sequence[RowResult]) -> np.ndarray:
 
 def write_best(bench: Bench, best: Row) -> Path:
     """Score the best row on whole test splits, as the row BEST, and write it as a model directory, OUT/model."""
-    whole, folder = bench.row(BEST), bench.out / MODEL
-    before = read_row(bench.folder(whole))
-    result = bench.do_best(whole, best)
-    if before == result and (folder / "card.json").exists():
+    result, folder = bench.do_best(bench.row(BEST), best), bench.out / MODEL
+    card = msgspec.structs.replace(read_card(bench.folder(best) / CARD), scores=score_entries(result.scores))
+    if (folder / "card.json").exists() and read_card(folder / "card.json") == card:  # written last: all of it is there, and of this row
         return folder
-    card = read_card(bench.folder(best) / CARD)
-    return write_model(bench.network(best), msgspec.structs.replace(card, scores=score_entries(result.scores)), folder)
+    return write_model(bench.network(best), card, folder)
