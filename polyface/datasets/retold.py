@@ -97,7 +97,32 @@ def told_to(dataset: Dataset, asked: Sequence[Task], made: Mapping[str, Derived]
     coarse = coarse_tasks({task.name: made[task.name] for task in asked if task.name in made})
     ours = tuple(Coarse(task, task, Derived(of=task.name)) for task in asked if task.name not in made)
     known = [each for each in (*coarse, *ours) if each.fine.name in dataset.answers]
-    return retelling(dataset, known).dataset if known else replace(dataset, answers={})
+    told = retelling(dataset, known).dataset if known else replace(dataset, answers={})
+    for each in known:
+        if isinstance(each.task, Regions):
+            told = _merged(told, each.task)
+    return told
+
+
+def _merged(dataset: Dataset, task: Regions) -> Dataset:
+    """Words that mean the same regions are one, since scores are given word by word: a network that knows brows cannot tell a left one."""
+    meaning = dataset.answers[task.name]
+    assert isinstance(meaning, Words)
+    rows = [tuple(row) for row in meaning.table.tolist()]
+    kept = list(dict.fromkeys(rows))
+    names = tuple(" or ".join(name for name, other in zip(meaning.names, rows, strict=True) if other == row) for row in kept)
+    lookup = np.arange(256, dtype=np.uint8)  # what is no word stays, and is refused where it is read
+    lookup[: len(rows)] = [kept.index(row) for row in rows]
+
+    def relabelled(record: Record) -> Record:
+        mask = record.labels.get(task.name)
+        return record if mask is None else replace(record, labels={**record.labels, task.name: lambda: lookup[np.asarray(mask() if callable(mask) else mask)]})
+
+    def list_records(root: Root, split: Split) -> Listing:
+        listing = dataset.list_records(root, split)
+        return replace(listing, records=tuple(map(relabelled, listing.records)))
+
+    return replace(dataset, answers={**dataset.answers, task.name: Words(names, np.array(kept, bool))}, list_records=list_records)
 
 
 def is_made_so(task: Task, made: Derived) -> bool:
