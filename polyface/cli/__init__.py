@@ -230,7 +230,8 @@ def evaluate(
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), network.sha256, _lessons(network.card))
+        said = network.sha256, _lessons(network.card), network.card.made_of
+        found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), *said)
     terminal.table(found.rows())
     terminal.table(found.group_rows(), title="The worst group of each kind")
     for part in found.sets:
@@ -284,7 +285,8 @@ def export(
     int8: Annotated[bool, Parameter(help="Make model.int8.onnx of the model.onnx that is there, and compare them, on pictures of the sets it learned from.")] = False,
     data: Data = None,
 ) -> None:
-    """Write a run's best network as ONNX with its card inside, compared with torch; or that network in eight bits. Of a detector's run, detector.onnx."""
+    """Write a run's best network as ONNX with its card inside, compared with torch; or that network in eight bits. Of a detector's run, detector.onnx.
+    A row of `polyface reproduce ifan` is a run too: OUT/rows/NAME."""
     if not int8:
         from polyface.training import run as runs
 

@@ -31,6 +31,25 @@ def reproduce_transfer(
     print(folder / transfer.PAGE)
 
 
+@app.command(name="interaction", sort_key=1)
+def reproduce_interaction(
+    *,
+    scale: Annotated[Literal["smoke", "small"], Parameter(help="smoke: drawn people; small: real sets, twelve runs of minutes each.", show_default=True)] = "smoke",
+    only: Annotated[str | None, Parameter(help="Only this arm (none, fusion, feedback, wider), or this run by its name (feedback-seed1).")] = None,
+    data: Data = None,
+    out: Annotated[Path | None, Parameter(help="Where runs and the page go; runs that are done there stay done. runs/interaction-<scale> where nothing is said.")] = None,
+) -> None:
+    """What a network of all tasks gains when these see each other's answers, beside one of as many multiplications, and what that costs."""
+    from polyface import terminal
+    from polyface.papers import interaction, transfer_page
+
+    folder = out or Path("runs") / f"interaction-{scale}"
+    with terminal.progress("runs") as report:
+        found = interaction.reproduce(scale, data, folder, only, report)
+    terminal.table(transfer_page.verdict_rows(found))
+    print(folder / interaction.PAGE)
+
+
 @app.command(name="fusion", sort_key=2)
 def reproduce_fusion(
     *,

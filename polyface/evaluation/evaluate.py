@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy as np
 from polyface import datasets, runtime, tasks
 from polyface.datasets.base import Dataset, Listing, Pairs, Record, Split
 from polyface.datasets.crops import Example, Found, align_record, open_crop, read_faces, true_box
+from polyface.datasets.retold import is_made_so, told_to
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
 from polyface.evaluation.report import Report, SetReport, commit
@@ -33,6 +35,7 @@ from polyface.files import sha256_of_lines
 from polyface.images import align
 from polyface.images.read import Root
 from polyface.tasks import scoring
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Angles, Embedding, Points, Row, Task
 from polyface.tasks.scoring import Score
 
@@ -45,6 +48,8 @@ TAUGHT = 2000
 
 TRUE_BOXES = ", true boxes"
 """What is behind the name of a score of faces that were cropped by their labelled points."""
+OURS: Mapping[str, Derived] = MappingProxyType({})
+"""Of a network all of whose tasks are the project's own."""
 Progress = Callable[[str, int, int], None]
 """(data set, faces done, faces in all)"""
 
@@ -62,20 +67,27 @@ class Network(Protocol):
 
 
 def evaluate(
-    network: Network, data: Path | None, sets: Sequence[str] | None = None, report: Progress | None = None, sha256: str = "", lessons: Lessons = NOBODY
+    network: Network,
+    data: Path | None,
+    sets: Sequence[str] | None = None,
+    report: Progress | None = None,
+    sha256: str = "",
+    lessons: Lessons = NOBODY,
+    made: Mapping[str, Derived] = OURS,
 ) -> Report:
     """Score a network on the test split of the named sets, or of all at hand that answer any of its tasks; sha256 is that of its ONNX file, and goes into the report.
 
-    lessons: who taught it, so that pairs of people whom it was taught by name are left out.
+    lessons: who taught it, so that pairs of people whom it was taught by name are left out. made: what its tasks are made of that are none of the project's, as its card
+    says; sets are retold in them.
 
     Raises RequestError before anything is scored where a named set is not there or answers nothing that is asked, and where no set could be scored.
     """
     runtime.threads_for_opencv(1)  # the network has the processors, the thread that cuts pictures one of them
     folder = datasets.data_folder(data)
-    asked = tuple(task for task in network.tasks if speaks_ours(task))
+    asked = tuple(task for task in network.tasks if (is_made_so(task, made[task.name]) if task.name in made else speaks_ours(task)))
     skipped = {f"task {task.name}": "no data set answers it in this vocabulary" for task in network.tasks if task not in asked}
     tested = []
-    for dataset, root in sets_at_hand(asked, folder, sets):
+    for dataset, root in sets_at_hand(asked, folder, sets, made):
         try:
             tested.append(_evaluate_set(network, asked, dataset, root, folder, lessons, report))
         except (InputError, RequestError) as error:  # nothing of that split is here, or no face of it is aligned; the others are scored
@@ -86,23 +98,27 @@ def evaluate(
     return Report(network.label, sha256, commit(), datetime.now(UTC).isoformat(timespec="seconds"), tuple(tested), skipped)
 
 
-def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None) -> list[tuple[Dataset, Root]]:
-    """The sets to score on, with their roots. Raises RequestError for a named one that is not there, has no test split, or answers nothing that is asked."""
+def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None, made: Mapping[str, Derived] = OURS) -> list[tuple[Dataset, Root]]:
+    """The sets to score on, in the tasks that are asked, with their roots.
+
+    Raises RequestError for a named one that is not there, has no test split, or answers nothing that is asked.
+    """
     if sets is not None:
         chosen = [datasets.named(name) for name in sets]
         for dataset in chosen:
             if "test" not in dataset.splits:
                 raise RequestError(f"{dataset.name} has no test split")
-            if not _answered(asked, dataset):
+            if not _answered(asked, told_to(dataset, asked, made)):
                 raise RequestError(f"{dataset.name} scores none of the model's tasks; it answers {', '.join(dataset.answers)}")
-        return [(dataset, datasets.find_root(folder, dataset.name)) for dataset in chosen]
+        return [(told_to(dataset, asked, made), datasets.find_root(folder, dataset.name)) for dataset in chosen]
     there = []
-    for dataset in datasets.DATASETS:
-        if "test" in dataset.splits and _answered(asked, dataset):
-            try:
+    for original in datasets.DATASETS:
+        try:
+            dataset = told_to(original, asked, made)
+            if "test" in dataset.splits and _answered(asked, dataset):
                 there.append((dataset, datasets.find_root(folder, dataset.name)))
-            except RequestError:
-                continue  # not at hand
+        except RequestError:
+            continue  # not at hand, or its words say nothing in these tasks
     return there
 
 

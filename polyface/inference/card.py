@@ -15,6 +15,7 @@ from polyface import files
 from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
 from polyface.strict import strict
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
 CARD_IN_ONNX = "polyface.card"
@@ -153,7 +154,8 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
 
 
 class Card(_Entry, frozen=True, kw_only=True):
-    """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers; strangers: data sets whose people it was taught by no name."""
+    """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers; made_of: what those are made of
+    that are none of the project's, so that data sets can be retold in them; strangers: data sets whose people it was taught by no name."""
 
     polyface: int = VERSION
     name: str
@@ -162,6 +164,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     crop: CropEntry
     tasks: dict[str, dict[str, Any]]
     task_notes: dict[str, str] = {}
+    made_of: dict[str, Derived] = {}
     detector: Detector | None = None
     data: tuple[Data, ...] = ()
     strangers: tuple[str, ...] = ()
@@ -209,7 +212,7 @@ def card_of_json(content: bytes, name: str) -> Card:
     card = strict(tree, Card, name)
     for task_name in card.tasks:
         task_of_card(task_name, card.tasks[task_name], name, card.crop.size)
-    for what, names in (("a note on", card.task_notes), ("a calibration of", card.calibration)):
+    for what, names in (("a note on", card.task_notes), ("an origin of", card.made_of), ("a calibration of", card.calibration)):
         for task_name in names:
             if task_name not in card.tasks:
                 raise RequestError(f"{name}: {what} {task_name!r}, which is no task of this model{nearest(task_name, card.tasks)}")

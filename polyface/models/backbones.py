@@ -1,6 +1,6 @@
 """Trunks: crops in, maps of several scales out. Plain 3x3 convolutions, which are what two cores train and run fastest (libraries.md, section 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,13 @@ class ResidualTrunk(nn.Module):
             self.stages.append(nn.Sequential(Residual(width_in, width, stride=2), *(Residual(width, width) for _ in range(depth - 1))))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = [self.stem(x)]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
+        return self.after([self.stem(x)], lambda place, x: x)
+
+    def after(self, maps: Sequence[Tensor], enter: Callable[[int, Tensor], Tensor]) -> list[Tensor]:
+        """The maps given, and those of the further stages, each as `enter` gives it on: enter(place in the list, map)."""
+        maps = list(maps)
+        for stage in self.stages[len(maps) - 1 :]:
+            maps.append(enter(len(maps), stage(maps[-1])))
         return maps
 
 

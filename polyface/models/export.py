@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import msgspec
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from polyface import runtime
@@ -24,14 +24,15 @@ from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.inference import card as cards
 from polyface.inference.engine import FLOATS, INT8
+from polyface.models.ifan import Ifan, IfanConfig
+from polyface.models.interaction import Interaction
 from polyface.models.joint import Joint, JointConfig
 from polyface.models.polyface import ModelConfig, PolyFace, build
-from polyface.models.weights import read_tensors
+from polyface.models.weights import read_metadata, read_tensors
+from polyface.strict import strict
 from polyface.tasks.kinds import Task
 
-JOINT = "joint.json"
-"""What a joint network is made of, beside its weights; the flagship's is told by the weights' own shapes."""
-
+WEIGHTS = "model.safetensors"
 LARGEST_DRIFT = 2e-3
 """The largest difference between torch and onnxruntime that is rounding, relative to the largest output."""
 
@@ -64,15 +65,16 @@ def write_model(model: Network, card: cards.Card, folder: Path) -> Path:
     model = model.cpu().eval()
     content = cards.put_into_onnx(to_onnx(model, card.crop.size), card)
     compare(model, content, card.crop.size)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(exported_weights(model), folder / "model.safetensors", metadata={"polyface": card.name})
-    (folder / JOINT).unlink(missing_ok=True)  # it may be of another network too
-    if isinstance(model, Joint):
-        write_atomically(folder / JOINT, msgspec.json.encode(model.config) + b"\n")
+    write_weights(model, card.name, folder)
     (folder / INT8).unlink(missing_ok=True)  # it was made of another network
     write_atomically(folder / FLOATS, content)
     cards.write_card(folder / "card.json", card)
     return folder
+
+
+def write_weights(model: Network, name: str, folder: Path) -> None:
+    """FOLDER/model.safetensors: with the card beside it, all that `export` needs."""
+    write_atomically(folder / WEIGHTS, save(exported_weights(model), {"polyface": name, **_beside_weights(model)}))
 
 
 def new_card(name: str, model: Network, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool, **said: Any) -> cards.Card:
@@ -95,26 +97,14 @@ def export(folder: Path, out: Path | None = None) -> Path:
     source = model_directory(folder)
     card = cards.read_card(source / "card.json")
     model = _untrained(card, source)
-    weights = read_tensors(source / "model.safetensors")
+    weights = read_tensors(source / WEIGHTS)
     for name, wanted in exported_weights(model).items():
         if name not in weights:
-            raise RequestError(f"{source / 'model.safetensors'}: {name} is missing")
+            raise RequestError(f"{source / WEIGHTS}: {name} is missing")
         if weights[name].shape != wanted.shape:
-            raise RequestError(f"{source / 'model.safetensors'}: {name} is of shape {list(weights[name].shape)}, the network of its card wants {list(wanted.shape)}")
+            raise RequestError(f"{source / WEIGHTS}: {name} is of shape {list(weights[name].shape)}, the network of its card wants {list(wanted.shape)}")
     model.load_state_dict(weights, strict=False)
     return write_model(model, card, out or source)
-
-
-def _untrained(card: cards.Card, folder: Path) -> PolyFace | Joint:
-    """The network of a model directory, before its weights."""
-    path = folder / JOINT
-    if not path.exists():
-        return build(model_config(card, folder), {})
-    try:
-        config = msgspec.json.decode(path.read_bytes(), type=JointConfig)
-    except (OSError, msgspec.DecodeError) as error:
-        raise RequestError(f"{path}: no config of a joint network ({error})") from error
-    return Joint(config, cards.tasks_of_card(card), {})
 
 
 def model_directory(folder: Path) -> Path:
@@ -122,13 +112,58 @@ def model_directory(folder: Path) -> Path:
     return folder / "model" if (folder / "model" / "card.json").exists() else folder
 
 
+class _OfIfan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What neither the shapes of weights nor a card say of an integrated network."""
+
+    config: IfanConfig
+    streams: dict[str, str]
+
+
+IFAN = "ifan"
+"""The key of `_OfIfan`, as JSON, in the metadata of a file of weights."""
+
+JOINT = "joint"
+"""The key of the configuration, as JSON, of a joint network."""
+
+INTERACTING = "config"
+"""The key of the configuration, as JSON, of a network whose tasks interact; of any other the shapes say all."""
+
+
+def _beside_weights(model: Network) -> dict[str, str]:
+    match model:
+        case Ifan():
+            return {IFAN: msgspec.json.encode(_OfIfan(model.config, model.streams)).decode()}
+        case Joint():
+            return {JOINT: msgspec.json.encode(model.config).decode()}
+        case PolyFace(interaction=Interaction()):
+            return {INTERACTING: msgspec.json.encode(model.config).decode()}
+    return {}
+
+
+def _untrained(card: cards.Card, folder: Path) -> PolyFace | Ifan | Joint:
+    """The network of a card and of the weights beside it, without them."""
+    said = read_metadata(folder / WEIGHTS)
+    if not said.keys() & {IFAN, JOINT, INTERACTING}:
+        return build(model_config(card, folder), {})
+    where = f"{folder / WEIGHTS}: its network"
+    try:
+        if INTERACTING in said:
+            return build(strict(msgspec.json.decode(said[INTERACTING]), ModelConfig, where), {})
+        if JOINT in said:
+            return Joint(strict(msgspec.json.decode(said[JOINT]), JointConfig, where), cards.tasks_of_card(card), {})
+        told = strict(msgspec.json.decode(said[IFAN]), _OfIfan, where)
+        return Ifan(told.config, cards.tasks_of_card(card), told.streams)
+    except (ValueError, TypeError) as error:  # no JSON, or streams and tasks that do not fit
+        raise RequestError(f"{where}: {error}") from error
+
+
 def model_config(card: cards.Card, folder: Path) -> ModelConfig:
     """The widths of the network of a card, from its weights' own shapes."""
-    weights = read_tensors(folder / "model.safetensors")
+    weights = read_tensors(folder / WEIGHTS)
 
     def channels(name: str) -> int:
         if name not in weights:
-            raise RequestError(f"{folder / 'model.safetensors'}: {name} is missing")
+            raise RequestError(f"{folder / WEIGHTS}: {name} is missing")
         return weights[name].shape[0]
 
     stages: dict[int, int] = {}

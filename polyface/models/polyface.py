@@ -1,4 +1,4 @@
-"""The network: one trunk, one crop, one pass, a head for each task."""
+"""The network: one trunk, one crop, one pass, a head for each task; or several passes, in which tasks see each other's answers (`interaction.py`)."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,16 @@ from torch import Tensor, nn
 from polyface import tasks
 from polyface.models.backbones import ResidualTrunk
 from polyface.models.heads import EmbeddingHead, Neck, head_of, is_dense
+from polyface.models.interaction import Interaction, Kind, is_drawn
 from polyface.models.margins import COSFACE, Identity, People
 from polyface.tasks.kinds import Embedding, Task
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Widths of the network. stem and widths: channels of the maps at 1/2, 1/4, 1/8 ... of the crop's side; blocks: residual blocks of each stage."""
+    """Widths of the network. stem and widths: channels of the maps at 1/2, 1/4, 1/8 ... of the crop's side; blocks: residual blocks of each stage.
+
+    passes: where tasks interact, the first counted, which knows of no answers.
+    """
 
     tasks: tuple[str, ...] = tuple(task.name for task in tasks.TASKS)
     stem: int = 24
@@ -22,10 +26,14 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     blocks: tuple[int, ...] = (1, 2, 2, 1)
     fine: int = 64
     hidden: int = 128
+    interaction: Kind = "none"
+    passes: int = 2
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or len(self.widths) < 2:
             raise ValueError(f"widths and blocks name each stage, two at least: found {len(self.widths)} and {len(self.blocks)}")
+        if self.passes < 2:
+            raise ValueError(f"passes = {self.passes}: tasks that interact need two at least; those that do not are interaction = 'none'")
 
 
 def build(config: ModelConfig, people: Mapping[str, int], identity: Identity = COSFACE) -> "PolyFace":
@@ -42,15 +50,33 @@ class PolyFace(nn.Module):
 
     def __init__(self, config: ModelConfig, people: dict[str, int], identity: Identity = COSFACE):
         super().__init__()
+        self.config = config
         self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.tasks)
         self.trunk = ResidualTrunk(config.stem, config.widths, config.blocks)
         self.neck = Neck(self.trunk.widths, config.fine) if any(is_dense(task) for task in self.tasks) else None
         self.heads = nn.ModuleDict({task.name: head_of(task, self.trunk.widths, config.fine, config.hidden) for task in self.tasks})
         dimension = next((task.dimension for task in self.tasks if isinstance(task, Embedding)), 0)
         self.people = People(people if dimension else {}, dimension, identity)
+        self.interaction = None if config.interaction == "none" else Interaction(self.tasks, self.trunk.widths, config.interaction == "feedback")
 
     def forward(self, crops: Tensor, rows: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        maps = self.features(crops)
+        return self.passes(crops, rows)[-1]
+
+    def passes(self, crops: Tensor, rows: Mapping[str, Tensor] | None = None) -> list[dict[str, Tensor]]:
+        """What forward answers, after every pass; one where tasks do not interact. In all passes but the last the heads whose answers are drawn run on all rows."""
+        maps = first = self.features(crops)
+        if self.interaction is None:
+            return [self._answers(maps, rows)]
+        drawn = [task.name for task in self.tasks if is_drawn(task)]
+        whole = None if rows is None else {**rows, **dict.fromkeys(drawn, torch.arange(len(crops), device=crops.device))}
+        found = []
+        for _ in range(self.config.passes - 1):
+            answers = self._answers(maps, whole)
+            found.append(answers if rows is None else {name: answers[name][at] if name in drawn else answers[name] for name, at in rows.items()})
+            maps = self.interaction(self.trunk, first, answers, crops.shape[1])
+        return [*found, self._answers(maps, rows)]
+
+    def _answers(self, maps: list[Tensor], rows: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         asked = [task for task in self.tasks if rows is None or task.name in rows]
         fine, place = self._fine(maps, asked, rows)
         outputs = {}

@@ -9,15 +9,16 @@
     model     ifan_model         the best row by validation, a model like any other
     page      ifan_page          one file with forest plots, curves and pictures (ifan_statistics, ifan_claims)
 
-Everything is found again: a run that was cut off goes on where it was. `--only` takes a part (ablation, controls, levels, hybrid, drawn, seeds, plug, whole), a row, or
-`page`, which makes the page anew of the rows that are done.
+Everything is found again: a run that was cut off goes on where it was; page and findings.json are written after every row. `--only` takes a part (ablation, controls,
+levels, hybrid, drawn, seeds, plug, whole), a row, or `page`, which makes the page anew of the rows that are done.
 
 The paper's 91.15 on Helen and 45.73 on BNU-LSVED cannot be tested, because these labels are not public; who has them adds them to `data` and `tests` as manifests
 (`datasets/manifest.py`).
 """
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -30,12 +31,17 @@ from polyface.papers.ifan_config import IfanRecipe, load
 from polyface.papers.ifan_model import best_of, write_best
 from polyface.papers.ifan_page import write_page
 from polyface.papers.ifan_rows import BEST, Row, chosen, rows_of
-from polyface.papers.ifan_runs import RowResult, read_rows
+from polyface.papers.ifan_runs import RowResult, read_row, read_rows
 from polyface.papers.ifan_starts import Progress
+from polyface.papers.ifan_statistics import DRAWS
 from polyface.papers.ifan_worlds import Worlds, drawn_sets
 
 PAGE = "page"
 LEFT_OUT = "left_out.json"
+PAUSE = 30.0
+"""Seconds: rows that come sooner after one another, as those of `smoke` do, wait for the next to be on the page."""
+FEW_DRAWS = 1000
+"""For the page after every row, which is to take seconds: intervals are rough, and p by Holm decides nothing yet."""
 
 
 def reproduce(
@@ -60,7 +66,7 @@ def reproduce(
         runtime.threads_for_opencv(1)
         _check(bench, wanted)
         try:
-            _do(bench, rows, wanted)
+            _do(bench, rows, wanted, lambda: _page(out, recipe, scale, FEW_DRAWS))
         except BaseException:  # interrupted, out of disk: the page has what is done
             if read_rows(out):
                 _page(out, recipe, scale)
@@ -68,10 +74,15 @@ def reproduce(
     return _page(out, recipe, scale)
 
 
-def _do(bench: Bench, rows: Sequence[Row], wanted: Sequence[Row]) -> None:
+def _do(bench: Bench, rows: Sequence[Row], wanted: Sequence[Row], write: Callable[[], object]) -> None:
+    written = time.monotonic()
     for at, row in enumerate(wanted, start=1):
         if row.name != BEST:
+            new = read_row(bench.folder(row)) is None
             bench.say(f"{at}/{len(wanted)} {_in_words(bench.do(row))}")
+            if new and time.monotonic() - written > PAUSE:
+                write()
+                written = time.monotonic()
             continue
         best = best_of(bench, rows)
         if best is None:
@@ -103,7 +114,7 @@ def _check(bench: Bench, rows: Sequence[Row]) -> None:
     write_atomically(bench.out / LEFT_OUT, json.dumps(bench.worlds.notes, indent=1) + "\n")
 
 
-def _page(out: Path, recipe: IfanRecipe, scale: str) -> list[Judged]:
+def _page(out: Path, recipe: IfanRecipe, scale: str, draws: int = DRAWS) -> list[Judged]:
     """Raises RequestError where no row is done."""
     notes = tuple(json.loads((out / LEFT_OUT).read_text())) if (out / LEFT_OUT).exists() else ()
-    return write_page(out, recipe, read_rows(out), f"polyface reproduce ifan --scale {scale}", notes)
+    return write_page(out, recipe, read_rows(out), f"polyface reproduce ifan --scale {scale}", notes, draws)

@@ -1,6 +1,6 @@
 """Doing the rows of paper B's ablation: pre-train once for each seed, train row by row with the one loop, score, keep. What is done stays done; what was cut off goes on.
 
-OUT/start-seed1/{regions,points,emotion}/    task-wise pre-training, where the rows of a seed start: weights.safetensors
+OUT/start-seed1/{regions,points,emotion}/    task-wise pre-training, where the rows of a seed start
 OUT/rows/<name>/                             a row (`ifan_runs.py`)
 OUT/model/                                   the best row by validation, a model like any other (`ifan_model.py`)
 """
@@ -16,20 +16,22 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from polyface.datasets.retold import Coarse, coarse_tasks
 from polyface.errors import RequestError
 from polyface.files import write_atomically
+from polyface.inference.card import Card, write_card
 from polyface.models.ifan import Ifan, IfanConfig
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_networks import save_arrays
+from polyface.papers.ifan_cards import CARD, card_of
 from polyface.papers.ifan_compute import compute_of, matched_growth, peak_memory, reset_peak_memory
-from polyface.papers.ifan_config import IfanRecipe, Stage, Test
+from polyface.papers.ifan_config import DRAWN, IfanRecipe, Stage, Test
 from polyface.papers.ifan_faces import Faces, faces_of
 from polyface.papers.ifan_plan import IfanPlan, Lesson, streams_of, told_by
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, write_row
 from polyface.papers.ifan_scores import Kept, scores
 from polyface.papers.ifan_starts import WEIGHTS, Progress, fresh, load_start, seconds_of, train
-from polyface.papers.ifan_tasks import Coarse, coarse_tasks
 from polyface.papers.ifan_worlds import Worlds, drawn_people
 from polyface.tasks.kinds import Task
 from polyface.training import parallel
@@ -76,6 +78,8 @@ class Bench:
         reset_peak_memory()
         lesson = self._train(row) if row.trains else None
         result = self._scored(row, lesson, peak_memory() if row.trains else None)
+        if lesson is not None:
+            write_card(folder / CARD, self._card(row, lesson, result))
         write_row(folder, result)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return result
@@ -146,6 +150,13 @@ class Bench:
             validation=validation,
             curves=curves_of(self.folder(row) / "log.jsonl"),
         )
+
+    def _card(self, row: Row, lesson: Lesson, result: RowResult) -> Card:
+        drawn = row.world.startswith(DRAWN)
+        coarse = (*self.worlds.coarse, self.plugged) if row.plug in PLUGGED else self.worlds.coarse
+        known = [each for each in coarse if each.task.name in result.tasks]
+        folder = self.worlds.own if drawn else self.worlds.data
+        return card_of(row.name, self.network(row), self.recipe, known, lesson.mix.sources, folder, drawn or self.recipe.drawings, result.scores)
 
     # Networks
 
@@ -288,7 +299,7 @@ class Bench:
         return found
 
     def _tests(self, row: Row) -> list[tuple[Test, tuple[Coarse, ...], Path]]:
-        if row.world.startswith("drawn"):
+        if row.world.startswith(DRAWN):
             return [(Test(set=str(drawn_people(self.recipe.drawn, self.worlds.own))), self.worlds.coarse, self.worlds.own)]
         tests = [(test, self.worlds.coarse, self.worlds.data) for test in self.recipe.tests]
         if row.plug and self.recipe.plug is not None:

@@ -18,7 +18,7 @@ AT_ONCE = 16
 
 def compute_of(model: Ifan, peak: float | None) -> Compute:
     return Compute(
-        multiplications=multiplications(model),
+        multiplications=multiplications(model, model.config.size),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds_per_face=round(seconds_per_face(model), 6),
         threads=torch.get_num_threads(),
@@ -27,8 +27,8 @@ def compute_of(model: Ifan, peak: float | None) -> Compute:
     )
 
 
-def multiplications(model: Ifan) -> int:
-    """Of convolutions and matrices, for one face, all its tasks answered."""
+def multiplications(model: nn.Module, size: int) -> int:
+    """Of convolutions and matrices, for one crop of size x size, all tasks answered."""
     counted = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -43,7 +43,7 @@ def multiplications(model: Ifan) -> int:
     hooks = [module.register_forward_hook(count) for module in model.modules()]
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, model.config.size, model.config.size, 3, dtype=torch.uint8, device=next(model.parameters()).device))
+            model.eval()(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(model.parameters()).device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -65,11 +65,11 @@ def seconds_per_face(model: Ifan, times: int = 3) -> float:
 def matched_growth(config: IfanConfig, tasks: tuple[Task, ...], other: IfanConfig) -> IfanConfig:
     """The network widened, growth and stem alike, until it multiplies as often as another: the nearest width."""
     streams = {task.name: task.name for task in tasks}
-    wanted = multiplications(Ifan(other, tasks, streams))
-    best, least = config, abs(multiplications(Ifan(config, tasks, streams)) - wanted)
+    wanted = multiplications(Ifan(other, tasks, streams), other.size)
+    best, least = config, abs(multiplications(Ifan(config, tasks, streams), config.size) - wanted)
     for growth in range(config.growth + 1, 8 * config.growth):
         wider = msgspec.structs.replace(config, growth=growth, stem=round(config.stem * growth / config.growth))
-        distance = abs(multiplications(Ifan(wider, tasks, streams)) - wanted)
+        distance = abs(multiplications(Ifan(wider, tasks, streams), config.size) - wanted)
         if distance > least:
             break
         best, least = wider, distance

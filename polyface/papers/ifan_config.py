@@ -12,24 +12,13 @@ from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
 from polyface.models.ifan import IfanConfig
 from polyface.strict import strict
+from polyface.tasks.derive import Derived
 from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Strict, with_settings
 
 SCALES = ("smoke", "small", "paper")
 PARTS = ("ablation", "controls", "levels", "hybrid", "drawn", "seeds", "plug", "whole")
 DRAWN = "drawn"
 """The set of drawn people whose every label is known (`ifan_drawn.py`)."""
-
-
-class Derived(Strict, frozen=True, kw_only=True):
-    """A task of the network, coarser than one of the project's: {its answer: what it holds of the finer task}; without words the finer task as it is.
-
-    nothing: answers of the finer task whose pixels say nothing here, whatever word holds them; question: as the card puts it, the finer task's where nothing is said.
-    """
-
-    of: str
-    question: str = ""
-    words: dict[str, str | tuple[int | str, ...]] = msgspec.field(default_factory=dict)
-    nothing: tuple[str, ...] = ()
 
 
 REGIONS = Derived(
@@ -150,7 +139,7 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
     rows: tuple[str, ...] = ()
     """Rows of the ablation to do; all where nothing is said."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """The first does all rows, the others those of part `seeds`."""
+    """The first does all rows, the others those of part `seeds`; the second two of drawn people too."""
     drawn: Drawn = Drawn()
     plug: Plug | None = None
     two_labels: tuple[Pool, ...] = ()

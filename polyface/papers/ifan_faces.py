@@ -13,12 +13,12 @@ import numpy as np
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Split, thinned
 from polyface.datasets.crops import Example, align_record, open_crop, read_faces, rows_of, true_box
+from polyface.datasets.retold import Coarse, retelling
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import TRUE_BOXES
 from polyface.images import align
 from polyface.metrics.intervals import groups_of
 from polyface.papers.ifan_config import Test
-from polyface.papers.ifan_tasks import Coarse, retelling
 from polyface.tasks import scoring
 from polyface.tasks.kinds import Points, Row, Task
 

@@ -2,26 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from polyface.errors import RequestError
-from polyface.inference.card import Score, entry_of_crop
-from polyface.metrics import intervals
-from polyface.models.export import new_card, write_model
+from polyface.inference.card import read_card
+from polyface.models.export import write_model
 from polyface.papers.ifan_bench import Bench
+from polyface.papers.ifan_cards import CARD, score_entries
 from polyface.papers.ifan_rows import BEST, Row, is_candidate
-from polyface.papers.ifan_runs import MeasureResult, RowResult, read_row
-from polyface.papers.ifan_tasks import Coarse
-from polyface.tasks.kinds import Regions
-from polyface.training.run import data_entry, detector_entry
+from polyface.papers.ifan_runs import RowResult, read_row
 
 MODEL = "model"
-LIMITS = (
-    "Trained to compare rows of an experiment: no network to rely on.",
-    "Nobody has looked at how it does on groups of people.",
-)
 
 
 def best_of(bench: Bench, rows: Sequence[Row]) -> Row | None:
@@ -51,49 +44,8 @@ def mean_ranks(results: Sequence[RowResult]) -> np.ndarray:
 
 def write_best(bench: Bench, best: Row) -> Path:
     """Score the best row on whole test splits, as the row BEST, and write it as a model directory, OUT/model."""
-    whole, folder = bench.row(BEST), bench.out / MODEL
-    before = read_row(bench.folder(whole))
-    result = bench.do_best(whole, best)
-    if before == result and (folder / "card.json").exists():
+    result, folder = bench.do_best(bench.row(BEST), best), bench.out / MODEL
+    card = msgspec.structs.replace(read_card(bench.folder(best) / CARD), scores=score_entries(result.scores))
+    if (folder / "card.json").exists() and read_card(folder / "card.json") == card:  # written last: all of it is there, and of this row
         return folder
-    model = bench.network(best)
-    sources = bench.worlds.sources(best.world)
-    card = new_card(
-        f"ifan-{bench.recipe.name}-{best.name}",
-        model,
-        entry_of_crop(bench.recipe.view),
-        [data_entry(source) for source in sources],
-        bench.recipe.drawings,
-        scores=tuple(score_entry(measure) for measure in result.scores.values() if measure.people),
-        detector=detector_entry(sources, bench.worlds.data),
-        limits=LIMITS,
-        task_notes={each.task.name: _note(each) for each in bench.worlds.coarse},
-    )
-    return write_model(model, card, folder)
-
-
-def _note(coarse: Coarse) -> str:
-    scored = "; scored at the crop's own side, answered at half of it" if isinstance(coarse.task, Regions) else ""
-    return f"made of {coarse.fine.name}: {', '.join(coarse.made.words) or 'as it is'}{scored}"
-
-
-def score_entry(measure: MeasureResult) -> Score:
-    """A line of the card, its interval over people."""
-    people = np.array(measure.people)
-    if measure.of:
-        parts = np.stack([measure.values[-1], measure.of[-1]], 1)
-        interval = intervals.bootstrap_of_sums(parts, lambda sums: 100 * sums[0] / sums[1] if sums[1] else np.nan, people)
-    else:
-        interval = intervals.interval_of_mean(np.array(measure.values[-1]), people)
-    known: dict[str, Any] = {"low": interval.low, "high": interval.high} if np.isfinite(interval.low) else {}
-    missed = f", {sum(measure.missed.values())} faces not found left out" if measure.missed else ""
-    return Score(
-        task=measure.task,
-        dataset=measure.dataset,
-        split=measure.split,
-        metric=f"{measure.metric}, {measure.unit}{missed}",
-        value=measure.score(),
-        n=len(people),
-        sha256=measure.sha256,
-        **known,
-    )
+    return write_model(bench.network(best), card, folder)

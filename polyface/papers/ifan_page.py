@@ -1,16 +1,18 @@
 """The page of paper B: what was asked and found, a verdict for every claim, the ablation with its costs, controls, MTFL's curve, faces pass by pass, in one file.
 
-Whatever rows are done are shown, the others are named. Every number is also in a CSV beside the page.
+Whatever rows are done are shown, the others are named. Every number is also in findings.json and in a CSV beside the page.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 from markupsafe import Markup
 
 from polyface import page
+from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
 from polyface.evaluation.figures import write_csv
 from polyface.evaluation.report import commit
@@ -25,16 +27,17 @@ from polyface.papers.ifan_figures import Picture
 from polyface.papers.ifan_rows import FEEDBACK
 from polyface.papers.ifan_runs import PICTURES, RowResult
 from polyface.papers.ifan_statistics import DRAWS, Board, judged
-from polyface.papers.ifan_tasks import coarse_tasks
 from polyface.tasks.kinds import Category, Points, Regions, Task
 
 PAGE = "ifan.html"
+FINDINGS = "findings.json"
 EACH = 3
 """Gains and losses that are shown of each measure."""
 
 
 def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], command: str = "", notes: tuple[str, ...] = (), draws: int = DRAWS) -> list[Judged]:
-    """OUT/ifan.html of the rows that are done, by name; OUT/figures/*.png and .csv; OUT/scores.csv and comparisons.csv. Pictures of faces are taken from OUT/rows.
+    """OUT/ifan.html of the rows that are done, by name; OUT/findings.json, scores.csv and comparisons.csv; OUT/figures/*.png and .csv. Pictures of faces are taken from
+    OUT/rows.
 
     notes: what was left out of training, and why. Returns what came out of every claim. Raises RequestError where no row is done.
     """
@@ -63,10 +66,19 @@ def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], com
         command=command,
         commit=commit() or "outside a checkout",
     )
-    write_csv(out / "scores.csv", tables.every_score(board))
-    write_csv(out / "comparisons.csv", tables.every_comparison_rows(board, every))
+    scored, compared = tables.every_score(board), tables.every_comparison_rows(board, every)
+    write_csv(out / "scores.csv", scored)
+    write_csv(out / "comparisons.csv", compared)
+    write_atomically(out / FINDINGS, _findings(board, verdicts, {"command": command, "scores": scored, "comparisons": compared, "compute": tables.compute_rows(board)}))
     write_atomically(out / PAGE, page.page(f"Tasks that see each other's predictions, rebuilt ({config.name})", body, STYLE))
     return verdicts
+
+
+def _findings(board: Board, verdicts: list[Judged], more: Mapping[str, object]) -> bytes:
+    """The page's numbers as JSON; what is not finite is null."""
+    how = {"scale": board.config.name, "commit": commit(), "draws": board.draws, "done": list(board.results), "missing": [row.name for row in board.missing]}
+    found = {**how, "verdicts": {each.claim.words: each.verdict for each in verdicts}, "claims": tables.claim_rows(verdicts), **more}
+    return msgspec.json.format(msgspec.json.encode(found, enc_hook=float), indent=1) + b"\n"
 
 
 def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
@@ -224,9 +236,10 @@ Here {{ mtfl }}</p>{% endif %}
 {{ forest }}
 <p class="quiet">A claim holds where every one of its comparisons does, and fails where one does. A comparison holds, or fails, where the interval over faces and seeds
 leaves out what was claimed (0 where nothing else is said), all seeds agree, and p by Holm over this table is below 5 %; else it is undecidable.
-Seeds {{ seeds | join(", ") }} were run for the rows that are compared most, one for the others: how far a row is off by its seed alone is estimated, by measure, from the
-rows that were repeated, and is in every interval; for drawn people, where none was, the largest of that metric on other sets stands in; two readings
-of the same weights have none. Where nothing was repeated nothing is decided. Which comparisons decide was written down before any row was done.</p>
+Seeds {{ seeds | join(", ") }} were run for the rows that are compared most, the first two of them for drawn people with one pass and with three, one for the others: how
+far a row is off by its seed alone is estimated, by measure, from the rows that were repeated, and is in every interval; for a measure of which none was, the largest of
+that metric on other sets stands in; two readings of the same weights have none. Where nothing was repeated nothing is decided. Which comparisons decide was written down
+before any row was done.</p>
 <details><summary>Every comparison that decides, with its numbers</summary>{{ verdicts }}</details>
 """
 

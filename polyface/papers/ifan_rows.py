@@ -202,8 +202,10 @@ def _answered(recipe: IfanRecipe) -> tuple[str, ...]:
 
 def _drawn(recipe: IfanRecipe) -> Iterator[Row]:
     third, three, two = 1 / len(recipe.tasks), {"passes": 3}, _answered(recipe)
-    yield Row("drawn-joint", "drawn people, every label, one pass", "drawn", "", (), {"passes": 1}, world="drawn", share=third)
-    yield Row("drawn-feedback-3", "drawn people, 3 passes", "drawn", "three passes against one", ("drawn-joint",), three, world="drawn", share=third)
+    for seed in recipe.seeds[:2]:  # no other rows are scored on drawn people, so that how far seeds scatter there is known from these
+        joint, fed = (name if seed == recipe.seeds[0] else f"{name}-seed{seed}" for name in ("drawn-joint", "drawn-feedback-3"))
+        yield Row(joint, "drawn people, every label, one pass", "drawn", "", (), {"passes": 1}, world="drawn", share=third, seed=seed)
+        yield Row(fed, "drawn people, 3 passes", "drawn", "three passes against one", (joint,), three, world="drawn", share=third, seed=seed)
     yield Row(
         "drawn-truth", "drawn people, the other tasks' ground truth fed back", "drawn", "ground truth of the others: the upper bound",
         ("drawn-feedback-3", "drawn-joint"), three, world="drawn", told="truth", share=third,

@@ -1,6 +1,7 @@
 """Rows of paper B's ablation: what each is, and what is kept of it once it is done.
 
-OUT/rows/<name>/result.json is a `RowResult` and says that the row is done; beside it lie made_with.json, log.jsonl (the loop's), weights.safetensors and pictures.npz.
+OUT/rows/<name>/result.json is a `RowResult` and says that the row is done; beside it lie made_with.json, log.jsonl (the loop's), pictures.npz
+and model/, of which `polyface export` makes a model: card.json and model.safetensors.
 Rows are compared face by face: `MeasureResult`s of one name, dataset and sha256 are of the same faces in the same order in all rows.
 """
 

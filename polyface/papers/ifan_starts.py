@@ -11,19 +11,21 @@ from torch import Tensor, nn
 
 from polyface.errors import RequestError
 from polyface.files import write_atomically
+from polyface.models import export
 from polyface.models.ifan import SHARED, Ifan, IfanConfig, PointsHead
-from polyface.papers.fusion_networks import save
+from polyface.models.joint import Joint
 from polyface.tasks.kinds import Task
 from polyface.training import loop
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS = f"model/{export.WEIGHTS}"
+"""Where `polyface export` looks for them."""
 SECONDS = "seconds.json"
 Progress = Callable[[int, int, str], None]
 """progress(steps done, steps of this stage, which stage of which row)."""
 
 
 def train(plan: loop.Plan, folder: Path, words: str, progress: Progress | None) -> None:
-    """Train into FOLDER/weights.safetensors. How long it took, what was cut off before included, is in FOLDER/seconds.json."""
+    """Train into FOLDER/model/model.safetensors. How long it took, what was cut off before included, is in FOLDER/seconds.json."""
     began, before = time.monotonic(), seconds_of(folder)
 
     def report(step: int, steps: int, more: str) -> None:
@@ -32,7 +34,9 @@ def train(plan: loop.Plan, folder: Path, words: str, progress: Progress | None) 
         if step % loop.LOG_EVERY == 0:
             _write_seconds(folder, before + time.monotonic() - began)
 
-    save(loop.run(plan, folder, report), folder / WEIGHTS)
+    model = loop.run(plan, folder, report)
+    assert isinstance(model, Ifan | Joint)
+    export.write_weights(model, folder.name, (folder / WEIGHTS).parent)
     _write_seconds(folder, before + time.monotonic() - began)
 
 

@@ -209,7 +209,7 @@ class Board:
         return sample.score(columns) if sample is not None and columns else None
 
     def scatter(self, measure: str) -> Scatter | None:
-        """How far a row's score is off by its seed alone, pooled over all rows that were repeated. Where none was, as on drawn people, the largest of the same metric on
+        """How far a row's score is off by its seed alone, pooled over all rows that were repeated. Where none was, the largest of the same metric on
         other sets stands in; None where there is none either."""
         own = self._repeated(measure)
         if own is not None:

@@ -30,7 +30,7 @@ FEWER_DRAWS = 2000
 def score_rows(board: Board, part: str) -> list[dict[str, object]]:
     """Every planned row of a part, seeds together: the score of each task on its first set, and what it costs."""
     rows = [_score_row(board, name) for name in board.names if board.planned(name).part == part]
-    columns = dict.fromkeys(column for row in rows for column in row if column != "seeds" or part == "ablation")
+    columns = dict.fromkeys(column for row in rows for column in row if column != "seeds" or part in ("ablation", "drawn"))
     return [{column: row.get(column) for column in columns} for row in rows]
 
 

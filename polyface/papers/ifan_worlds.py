@@ -18,10 +18,11 @@ import numpy as np
 
 from polyface import datasets, tasks
 from polyface.datasets.crops import Example
+from polyface.datasets.retold import Coarse, coarse_tasks, retelling
 from polyface.errors import InputError, RequestError, nearest
 from polyface.files import write_atomically
 from polyface.papers.ifan_config import Drawn, IfanRecipe, Pool
-from polyface.papers.ifan_tasks import Coarse, coarse_tasks, left_out, retelling, retold_source
+from polyface.papers.ifan_tasks import left_out, retold_source
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
 from polyface.synth.write import write_once

@@ -1,6 +1,6 @@
 """The rows of paper C's experiment, and doing them: train with the one loop, score on people nobody saw, keep. What is done stays done; what was cut off goes on.
 
-OUT/rows/<name>/     a row: made of one seed, one level and one kind of labels (`joint_scores.py`); weights.safetensors, log.jsonl
+OUT/rows/<name>/     a row: made of one seed, one level and one kind of labels (`joint_scores.py`); model/model.safetensors, log.jsonl
 """
 
 import json
@@ -139,7 +139,7 @@ class Bench:
 
     def network(self, row: Row, lesson: Lesson) -> Joint:
         """The trained network of a row."""
-        model = Joint(lesson.network, lesson.tasks, lesson.people, lesson.identity)
+        model = Joint(lesson.network, lesson.tasks, {})
         model.load_state_dict(read_tensors(self.folder(row) / WEIGHTS))
         return model.eval()
 

@@ -109,7 +109,7 @@ def _network(recipe: JointRecipe, sources: Sequence[Source], out: Path, progress
     folder = out / "screen"
     if not (folder / WEIGHTS).exists():
         train(JointPlan(lesson), folder, "screen", progress)
-    model = Joint(recipe.network, (task,), lesson.people, recipe.identity)
+    model = Joint(recipe.network, (task,), {})
     model.load_state_dict(read_tensors(folder / WEIGHTS))
     return model.to(parallel.device()).eval()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from polyface import labels
@@ -22,6 +23,18 @@ Grouping = Mapping[str, Any]
 """{answer of the coarser task: what it holds of the finer}: classes or regions by name, (first, last) numbers, (trait, yes or no), indices of points."""
 Retold = tuple[Any, Callable[[Any], Label | None]]
 """A data set's meaning for the coarser task, and its labels there; None for a label that says nothing, or nothing certain, about it."""
+
+
+class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a recipe or a card says what a task is made of: {its answer: what it holds of the finer task}; without words it is the finer task by another name.
+
+    nothing: answers of the finer task whose pixels say nothing here, whatever word holds them; question: as the card puts it, the finer task's where nothing is said.
+    """
+
+    of: str
+    question: str = ""
+    words: dict[str, str | tuple[int | str, ...]] = msgspec.field(default_factory=dict)
+    nothing: tuple[str, ...] = ()
 
 
 def derive(task: Task, name: str, words: Grouping) -> Task:
@@ -91,19 +104,19 @@ def _retold_words(words: Grouping, vocabulary: tuple[str, ...], meaning: Words) 
     outside = ~groups.any(0)
     rows = zip(meaning.names, meaning.table, strict=True)
     certain: dict[str, set[int]] = {name: set(np.flatnonzero((groups & row).any(1)).tolist()) for name, row in rows if not (row & outside).any()}
-    told = _unions(tuple(words))
-    by_set = {frozenset(held): word for word, held in told.items()}
-    table = _words_of_unions(tuple(words), told, set().union(*certain.values()) if certain else set())
+    said = {word: held for word, held in _unions(tuple(words)).items() if held in certain.values()}  # no others, since scores are given by words, the likeliest of them
+    by_set = {frozenset(held): word for word, held in said.items()}
+    table = _words_of_unions(tuple(words), said, set().union(*certain.values()) if certain else set())
 
-    def label(said: Any) -> Label | None:
-        if isinstance(said, Mapping):
+    def label(word: Any) -> Label | None:
+        if isinstance(word, Mapping):
             votes: dict[str, float] = {}
-            for word, count in said.items():
-                if meaning.names[meaning.index(word)] in certain:
-                    held = by_set[frozenset(certain[word])]
+            for each, count in word.items():
+                if meaning.names[meaning.index(each)] in certain:
+                    held = by_set[frozenset(certain[each])]
                     votes[held] = votes.get(held, 0.0) + float(count)
             return votes if sum(votes.values()) > 0 else None
-        only = certain.get(meaning.names[meaning.index(said)])
+        only = certain.get(meaning.names[meaning.index(word)])
         return by_set[frozenset(only)] if only else None
 
     return table, label

@@ -69,7 +69,13 @@ class FacePlan:
         if model.training:  # a head that any process has rows for runs in all of them, since they share its batch statistics
             counts = parallel.summed(counts)
         rows = {name: index for (name, index), count in zip(rows.items(), counts, strict=True) if count}
-        outputs = model(torch.from_numpy(batch.images).to(device), rows)
+        assert isinstance(model, PolyFace)
+        passes = model.passes(torch.from_numpy(batch.images).to(device), rows)
+        each = [self._losses(model, outputs, batch, rows) for outputs in (passes if model.training else passes[-1:])]
+        return {name: torch.stack([losses[name] for losses in each]).mean(0) for name in each[0]}
+
+    def _losses(self, model: PolyFace, outputs: Mapping[str, Tensor], batch: Batch, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of one pass."""
         losses = {}
         for task in self.tasks:
             if task.name in rows:
@@ -77,7 +83,7 @@ class FacePlan:
                 if not len(chosen) and not isinstance(task, Embedding):
                     losses[task.name] = outputs[task.name].flatten(1).sum(1)  # no rows here, but other processes wait for the backward pass of the head
                     continue
-                labels = {name: torch.from_numpy(array).to(device)[chosen] for name, array in batch.labels[task.name].items()}
+                labels = {name: torch.from_numpy(array).to(chosen.device)[chosen] for name, array in batch.labels[task.name].items()}
                 if isinstance(task, Embedding):
                     losses[task.name] = self._identity_loss(model, outputs[task.name], labels["person"], batch.dataset[chosen.cpu().numpy()])
                 else:
@@ -97,9 +103,8 @@ class FacePlan:
         """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set."""
         return json.dumps([_summary(source) for source in self.sources], indent=1) + "\n"
 
-    def _identity_loss(self, model: nn.Module, vectors: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
+    def _identity_loss(self, model: PolyFace, vectors: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
         """Each row against the people of its own space only. A process without rows takes part: its head and its statistics are shared."""
-        assert isinstance(model, PolyFace)
         quality, who = model.people.quality(vectors), self.classifier or model.people
         losses = vectors.new_zeros(len(person)) if len(person) else vectors.sum(1)
         spaces = [self.sources[index].space for index in dataset]

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from polyface.errors import RequestError
 from polyface.images.align import Crop
 from polyface.inference import card as cards
 from polyface.inference import engine
 from polyface.models import export
 from polyface.models.densenet import Integrator
 from polyface.models.ifan import Ifan, IfanConfig, Maps, channels_of, discs, pooled, rendered, tiled
+from polyface.models.weights import read_tensors
 from polyface.tasks import Category, Embedding, Points, Regions, Traits
 from polyface.tasks.kinds import Angles, Scale, Task
 from polyface.training import parallel
@@ -685,9 +687,28 @@ def test_the_whole_loop_is_exported_and_answers_as_torch_does(tmp_path: Path) ->
     assert found.tasks[1].decode(answers[POINTS.name][0]).shape == (5, 2)
 
 
-def test_soft_discs_one_set_for_all_and_depth_to_space_export_too() -> None:
-    model = network(msgspec.structs.replace(TINIEST, through=True, normalisation="shared", upsample="depth_to_space", passes=2)).eval()
-    export.compare(model, export.to_onnx(model, 32), 32)
+def test_a_run_of_weights_and_a_card_is_exported_whatever_its_network(tmp_path: Path) -> None:
+    """Soft discs, one set for all and depth to space, too."""
+    model = network(msgspec.structs.replace(TINIEST, through=True, normalisation="shared", upsample="depth_to_space", passes=2))
+    card = export.new_card("tiny", model, cards.entry_of_crop(Crop().scaled(32)), [cards.Data(name="drawn", images=3)], drawings=True)
+    export.write_weights(model, "tiny", tmp_path / "run" / "model")
+    cards.write_card(tmp_path / "run" / "model" / "card.json", card)
+    found = engine.load(export.export(tmp_path / "run"), threads=1)
+    with torch.inference_mode():
+        wanted = model.eval()(crops(2))
+    assert all(np.allclose(answer, wanted[name].numpy(), atol=2e-3) for name, answer in found.run(crops(2).numpy()).items())
+
+
+def test_a_network_is_built_again_from_what_its_weights_say(tmp_path: Path) -> None:
+    model = network(msgspec.structs.replace(TINIEST, normalisation="per_dataset"), (REGIONS, POINTS), STREAMS)
+    model.add_task(HATS, "hats@wild.py")
+    card = export.new_card("tiny", model, cards.entry_of_crop(Crop().scaled(32)), [], drawings=True)
+    export.write_weights(model, "tiny", tmp_path)
+    again = export._untrained(card, tmp_path)
+    again.load_state_dict(read_tensors(tmp_path / "model.safetensors"))
+    assert isinstance(again, Ifan) and again.streams == model.streams and same(model.eval()(crops()), again.eval()(crops()), 0)
+    with pytest.raises(RequestError, match=r"model\.safetensors: its network: a stream is labelled for 'hats', which is no task"):
+        export._untrained(msgspec.structs.replace(card, tasks={name: entry for name, entry in card.tasks.items() if name != "hats"}), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from polyface.papers import ifan, ifan_rows
 from polyface.papers.ifan_config import SCALES, load
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, chosen, is_candidate, planned_minutes, rows_of
 from polyface.papers.ifan_runs import PICTURES, RowResult, read_rows
+from polyface.papers.ifan_starts import WEIGHTS
 
 pytestmark = pytest.mark.timeout(900)  # all of `smoke`, on a machine that has other things to do
 
@@ -47,7 +48,7 @@ def test_the_ablation_has_what_the_issue_asks_for() -> None:
         assert {f"{name}-seed2", f"{name}-seed3"} <= set(rows)
     assert {name for name, row in rows.items() if row.seed != 1} == {
         f"{name}-seed{seed}" for seed in (2, 3) for name in ("alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, FEEDBACK)
-    }
+    } | {f"{name}-seed2" for name in ("drawn-joint", "drawn-feedback-3")}
     small = recipe.network
     assert (small.size, small.stem, small.growth, small.feedback, small.radius) == (64, 24, 6, (16, 8, 4), 2.5)
     there = {"celebamask": 790, "fasseg": 163, "facesynthetics": 100, "helen": 782}  # pictures of sets that are taken whole
@@ -127,7 +128,7 @@ def test_convolutions_frozen_the_old_tasks_lose_nothing_at_all(rows: dict[str, R
 def test_what_is_done_stays_done_and_one_row_is_done_again_alone(out: Path) -> None:
     again, kept = out / "rows" / "another", out / "rows" / FEEDBACK / "result.json"
     before, stamp = json.loads((again / "result.json").read_text()), kept.stat().st_mtime_ns
-    for file in ("result.json", "weights.safetensors", "log.jsonl"):
+    for file in ("result.json", WEIGHTS, "log.jsonl"):
         (again / file).unlink()
     assert ifan.reproduce("smoke", out, only="another") and (out / "ifan.html").is_file()
     assert json.loads((again / "result.json").read_text())["scores"] == before["scores"], "the same seed, the same answers"
@@ -136,10 +137,10 @@ def test_what_is_done_stays_done_and_one_row_is_done_again_alone(out: Path) -> N
 
 def test_a_row_that_was_trained_but_not_scored_is_not_trained_again(out: Path) -> None:
     folder = out / "rows" / "constant"
-    stamp = (folder / "weights.safetensors").stat().st_mtime_ns
+    stamp = (folder / WEIGHTS).stat().st_mtime_ns
     (folder / "result.json").unlink()
     ifan.reproduce("smoke", out, only="constant")
-    assert (folder / "result.json").is_file() and (folder / "weights.safetensors").stat().st_mtime_ns == stamp
+    assert (folder / "result.json").is_file() and (folder / WEIGHTS).stat().st_mtime_ns == stamp
 
 
 def test_a_row_that_another_recipe_made_is_refused(out: Path) -> None:
@@ -165,6 +166,21 @@ def test_the_best_row_is_a_model_like_any_other(out: Path, rows: dict[str, RowRe
     assert cli.run(["analyze", str(picture), "--model", str(out / "model"), "--out", str(tmp_path / "answers"), "--pictures"]) == 0
     assert (tmp_path / "answers" / "answers.jsonl").is_file()
     capsys.readouterr()
+
+
+def test_the_best_row_is_scored_as_any_other_model_by_sets_retold_in_its_tasks(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["evaluate", str(out / "model"), "--data", str(out / "data"), "--json", str(tmp_path / "scores.json")]) == 0
+    found = json.loads((tmp_path / "scores.json").read_text())
+    scored = {(part["name"], score["task"]) for part in found["sets"] for score in part["scores"]}
+    assert scored >= {("celebamask", "regions"), ("mtfl", "points"), ("helen", "points"), ("rafdb", "emotion")} and "celeba" not in {name for name, _ in scored}
+    capsys.readouterr()
+
+
+def test_a_row_is_a_run_of_which_a_model_is_made(out: Path, rows: dict[str, RowResult], tmp_path: Path) -> None:
+    assert cli.run(["export", str(out / "rows" / JOINT), "--out", str(tmp_path / "joint")]) == 0
+    card = engine.load(tmp_path / "joint").card
+    assert card.name == f"ifan-smoke-{JOINT}" and card.made_of["points"].of == "landmarks" and {entry.name for entry in card.data} == set(rows[JOINT].samples)
+    assert {(score.dataset, score.task) for score in card.scores} == {(measure.dataset, measure.task) for measure in rows[JOINT].scores.values() if measure.people}
 
 
 @pytest.mark.parametrize(

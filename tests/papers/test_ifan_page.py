@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 
 from polyface.datasets.mtfl import YAWS
+from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.models.ifan import IfanConfig
 from polyface.papers import ifan_claims, ifan_figures, ifan_mtfl, ifan_tables
-from polyface.papers.ifan_config import Derived, Drawn, IfanRecipe, Plug, Pool, Stage, Test
+from polyface.papers.ifan_config import Drawn, IfanRecipe, Plug, Pool, Stage, Test
 from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_page import PAGE, write_page
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Compute, Curve, MeasureResult, RowResult
 from polyface.papers.ifan_statistics import Board, base
-from polyface.papers.ifan_tasks import coarse_tasks
+from polyface.tasks.derive import Derived
 from polyface.training.config import CropConfig
 
 FACES, DRAWS = 150, 5000

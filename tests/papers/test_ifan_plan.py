@@ -8,13 +8,13 @@ from torch import Tensor
 from polyface import datasets
 from polyface.datasets.base import Record
 from polyface.datasets.crops import Example, Examples
+from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.errors import RequestError
 from polyface.images import align
 from polyface.models.ifan import Ifan, IfanConfig, rendered
 from polyface.models.losses import LOSSES
 from polyface.papers.ifan_config import EMOTION, POINTS, REGIONS, Stage, load
 from polyface.papers.ifan_plan import IfanPlan, Lesson, labelled_maps, loss_of, squared_error, stream_for, streams_of, told_by
-from polyface.papers.ifan_tasks import coarse_tasks, retelling
 from polyface.tasks.kinds import Row, Task
 from polyface.training.batches import Batch
 from polyface.training.config import Augment, Optimiser

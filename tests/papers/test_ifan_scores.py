@@ -8,21 +8,22 @@ import pytest
 import torch
 
 from polyface import datasets
+from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images import geometry
 from polyface.images.align import Crop
 from polyface.labels import PointMap, same_words, words
 from polyface.models.ifan import Ifan, IfanConfig
+from polyface.papers.ifan_cards import score_entry
 from polyface.papers.ifan_compute import matched_growth, multiplications
 from polyface.papers.ifan_config import EMOTION, OVERALL, POINTS, REGIONS, Test
 from polyface.papers.ifan_faces import TRUE_BOXES, Faces, faces_of
-from polyface.papers.ifan_model import mean_ranks, score_entry
+from polyface.papers.ifan_model import mean_ranks
 from polyface.papers.ifan_plan import streams_of, told_by
 from polyface.papers.ifan_runs import Compute, MeasureResult, RowResult, read_row, read_rows, write_row
 from polyface.papers.ifan_scores import Kept, confusion_in_picture, exact, hits_and_either, scores
 from polyface.papers.ifan_starts import load_start
-from polyface.papers.ifan_tasks import coarse_tasks, retelling
 from polyface.synth.write import write
 
 SIZE = 32
@@ -249,13 +250,13 @@ def test_multiplications_are_those_of_the_table() -> None:
     for unit in model.trunk.units():
         side = unit.side // 2 if unit.name.startswith("TU") else unit.side
         expected += unit.kernels * side**2
-    assert multiplications(model) == expected
+    assert multiplications(model, model.config.size) == expected
 
 
 def test_the_widened_network_multiplies_about_as_often() -> None:
     three, one = NETWORK, IfanConfig(**{**{name: getattr(NETWORK, name) for name in NETWORK.__struct_fields__}, "passes": 1, "feedback": ()})
     wide = matched_growth(one, TASKS, three)
-    wanted, found, before = (multiplications(Ifan(config, TASKS, streams_of(config, TASKS, ()))) for config in (three, wide, one))
+    wanted, found, before = (multiplications(Ifan(config, TASKS, streams_of(config, TASKS, ())), config.size) for config in (three, wide, one))
     assert before < 0.8 * wanted and abs(found - wanted) < 0.25 * wanted and wide.growth > one.growth and wide.passes == 1
 
 

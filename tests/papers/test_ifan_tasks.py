@@ -1,17 +1,20 @@
 """The coarser tasks of paper B: what sets say in them, and what is refused before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from polyface import datasets, tasks
-from polyface.datasets.base import Dataset, Record
+from polyface.datasets.base import Dataset, Listing, Record
+from polyface.datasets.celebamask import celebamask
+from polyface.datasets.retold import coarse_tasks, retelling, told_to
 from polyface.errors import RequestError
 from polyface.images import geometry
-from polyface.papers.ifan_config import EMOTION, POINTS, REGIONS, Derived, load
-from polyface.papers.ifan_tasks import coarse_tasks, retelling
+from polyface.papers.ifan_config import EMOTION, POINTS, REGIONS, load
 from polyface.papers.ifan_worlds import Worlds, drawn_sets
+from polyface.tasks.derive import Derived
 
 COARSE = coarse_tasks({"regions": REGIONS, "points": POINTS, "emotion": EMOTION})
 
@@ -176,3 +179,17 @@ def test_a_pool_is_capped_evenly_and_the_same_each_time(drawn: Path, tmp_path: P
 def test_a_set_that_is_not_at_hand_is_refused_by_name(drawn: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no rafdb"):
         Worlds(load("smoke", ['data=[{set = "rafdb"}]']), drawn, tmp_path).sources("real")
+
+
+def test_for_scores_words_that_mean_the_same_regions_are_one() -> None:
+    """Both brows of a set that has two are brows; masks say so too."""
+    found = celebamask.answers["parsing"].names.index
+    mask = np.array([[found("l_brow"), found("r_brow"), found("nose"), 255]], np.uint8)
+    dataset = replace(celebamask, list_records=lambda root, split: Listing((record_of({"parsing": lambda: mask}),)))
+    task = coarse_tasks({"regions": REGIONS})[0].task
+    told = told_to(dataset, [task], {"regions": REGIONS})
+    words = told.answers["regions"]
+    (said,) = told.list_records(None, "test").records  # type: ignore[arg-type]
+    left, right, nose, nothing = said.labels["regions"]()[0].tolist()
+    assert len({tuple(row) for row in words.table.tolist()}) == len(words.names) and words.names[left] == "l_brow or r_brow"
+    assert left == right and words.names[nose] == "nose" and nothing == 255

@@ -99,7 +99,7 @@ def test_the_best_level_is_a_model_like_any_other(out: Path, tmp_path: Path) -> 
     assert network.card.trained_on_drawings and network.card.strangers == ("lfw",) and {entry.name for entry in network.card.data} == {"pins", "celeba"}
     assert {score.task for score in network.card.scores} == {tasks.attributes.name, tasks.identity.name}
     (tmp_path / "copy").mkdir()
-    for file in ("card.json", "model.safetensors", "joint.json"):
+    for file in ("card.json", "model.safetensors"):
         shutil.copy(out / "model" / file, tmp_path / "copy" / file)
     export(tmp_path / "copy")
     anew = engine.load(tmp_path / "copy").run(np.zeros((2, 32, 32, 3), np.uint8))

@@ -48,6 +48,16 @@ def test_votes_for_finer_words_add_up() -> None:
     assert label({"Indian": 5}) is None
 
 
+def test_a_set_is_given_no_word_that_it_cannot_say_since_the_likeliest_word_is_its_answer() -> None:
+    moods = {"glad": "happy", "not glad": ("anger", "sad"), "plain": "neutral"}
+    task = derive(tasks.expression, "mood", moods)
+    said = words(tasks.expression.vocabulary, {"happy": "happy", "cross": "anger", "down": "sad", "moved": ("happy", "sad")})
+    meaning, label = retell(task, tasks.expression, moods, said)
+    assert meaning.names == ("glad", "not glad", "glad or not glad") and label("moved") == "glad or not glad" and label("down") == "not glad"
+    meaning, _ = retell(task, tasks.expression, moods, words(tasks.expression.vocabulary, {"happy": "happy", "cross": "anger", "none": "neutral"}))
+    assert meaning.names == ("glad", "not glad", "plain"), "not all of them together, which would always be the likeliest"
+
+
 def test_a_trait_becomes_a_question_with_two_answers() -> None:
     smiling = {"not smiling": ("Smiling", False), "smiling": ("Smiling", True)}
     task = derive(tasks.attributes, "smiling", smiling)
