@@ -73,14 +73,16 @@ class Joint(nn.Module):
     def forward(self, crops: Tensor) -> dict[str, Tensor]:
         pixels = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
         maps = self.trunk(pixels.contiguous(memory_format=torch.channels_last) if self.training else pixels)
-        found = {}
+        found, vector = {}, None
         if self.embedding is not None:
             head = self.heads[self.embedding.name]
-            found[self.embedding.name] = head.whole(maps[-2], maps[-1]) if self.training else head(maps[-2], maps[-1])
+            assert isinstance(head, EmbeddingHead)
+            vector = head.whole(maps[-2], maps[-1])
+            found[self.embedding.name] = vector if self.training else F.normalize(vector, dim=-1)
         for task in self.tasks:
             if not isinstance(task, Embedding):
-                at_embedding = self.config.level == "embedding" and self.embedding is not None
-                found[task.name] = self.heads[task.name](F.normalize(found[self.embedding.name], dim=-1) if at_embedding else maps[self._map])
+                at_embedding = self.config.level == "embedding" and vector is not None
+                found[task.name] = self.heads[task.name](F.normalize(vector, dim=-1) if at_embedding else maps[self._map])  # type: ignore[arg-type]
         return {task.name: found[task.name] for task in self.tasks}
 
     @property
