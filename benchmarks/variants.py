@@ -205,12 +205,7 @@ def seconds_of_a_step(plan: FacePlan, trunk: str, factor: float) -> float:
 
 def milliseconds(model: PolyFace, size: int) -> float:
     """The median time of one crop in onnxruntime on one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(to_onnx(model.eval(), size), options, providers=["CPUExecutionProvider"])
-    crops, times = np.zeros((1, size, size, 3), np.uint8), []
+    session, crops, times = runtime.session(to_onnx(model.eval(), size), 1), np.zeros((1, size, size, 3), np.uint8), []
     for _ in range(60):
         started = time.perf_counter()
         session.run(None, {"crops": crops})

@@ -21,6 +21,7 @@ from polyface.metrics.intervals import groups_of
 from polyface.papers.ifan_config import Test
 from polyface.tasks import scoring
 from polyface.tasks.kinds import Points, Row, Task
+from polyface.training.batches import stacked
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def cut(
         crops=np.stack([row[1] for row in rows]),
         matrices=np.stack([row[2] for row in rows]),
         truths={task.name: tuple(row[3].get(task.name) for row in rows) for task in asked},
-        labels={task.name: task.stack([row[4].get(task.name, task.unknown(crop.size)) for row in rows]) for task in asked},
+        labels=stacked([row[4] for row in rows], asked, crop.size),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from polyface.papers import results
 from polyface.papers.results import read_done, write_done
 from polyface.training.config import Strict
 
@@ -114,6 +115,4 @@ def write_row(folder: Path, result: RowResult) -> None:
 
 
 def read_rows(out: Path) -> dict[str, RowResult]:
-    """The rows that are done in OUT, by name, in the order of their names."""
-    found = ((path.parent.name, read_row(path.parent)) for path in sorted((out / "rows").glob(f"*/{RESULT}")))
-    return {name: row for name, row in found if row is not None}
+    return results.read_rows(out, RESULT, RowResult)

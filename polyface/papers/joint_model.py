@@ -36,13 +36,14 @@ def write(bench: Bench, row: Row) -> Path:
     if (folder / "card.json").exists() and cards.read_card(folder / "card.json").name == name:
         return folder
     lesson, result = bench.lesson(row), bench.results[row.name]
+    model = bench.network(row, lesson)
     count = len(bench.voted.task.vocabulary)
     notes = {tasks.attributes.name: f"{count} attributes, learned from votes about people; above one half is yes, and no calibrated probability"}
     card = new_card(
-        name, bench.network(row, lesson), entry_of_crop(bench.recipe.view), [data_entry(source) for source in lesson.sources], bench.recipe.drawings,
+        name, model, entry_of_crop(bench.recipe.view), [data_entry(source) for source in lesson.sources], bench.recipe.drawings,
         scores=_scores(result, bench), detector=detector_entry(lesson.sources, bench.data), limits=LIMITS, task_notes=notes, strangers=bench.worlds.strangers,
     )  # fmt: skip
-    write_model(bench.network(row, lesson), card, folder)
+    write_model(model, card, folder)
     lines(bench, folder)
     return folder
 

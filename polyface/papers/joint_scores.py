@@ -21,6 +21,7 @@ from polyface.metrics.thresholds import all_pairs
 from polyface.metrics.traits import accuracy_of_counts, balanced_accuracy_of_counts, trait_counts
 from polyface.metrics.verification import auc, roc
 from polyface.models.joint import Joint
+from polyface.papers import results
 from polyface.papers.fusion_networks import in_pieces
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Faces, Tests
@@ -75,8 +76,7 @@ def write_row(folder: Path, result: RowResult) -> None:
 
 
 def read_rows(out: Path) -> dict[str, RowResult]:
-    found = ((path.parent.name, read_row(path.parent)) for path in sorted((out / "rows").glob(f"*/{RESULT}")))
-    return {name: row for name, row in found if row is not None}
+    return results.read_rows(out, RESULT, RowResult)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
 from polyface.synth.write import write_once
 from polyface.training.config import Config, Data
-from polyface.training.examples import Source, training_sources
+from polyface.training.examples import Source, numbered, people_of, training_sources
 
 REFUSED = "refused.csv"
 OF_STRANGERS, IN_PROBES, SPELLED, SEEN_TWICE, TOO_FEW = (
@@ -134,14 +134,11 @@ def admitted(
 def counted(sources: Iterable[Source]) -> tuple[Source, ...]:
     """The sources with the people of each space numbered anew. Raises RequestError for a set of which nobody is left."""
     sources = tuple(sources)
-    everyone: dict[str, set[str]] = {}
     for source in sources:
-        people = {str(example.record.labels[tasks.identity.name]) for example in source.examples.items}
+        people = people_of(source.examples)
         if len(people) < 2:
             raise RequestError(f"{source.dataset.name}: {len(people)} people are left to be told apart")
-        everyone.setdefault(source.space, set()).update(people)
-    numbers = {space: {who: number for number, who in enumerate(sorted(people))} for space, people in everyone.items()}
-    return tuple(replace(source, people=numbers[source.space]) for source in sources)
+    return numbered(sources)
 
 
 def without(sources: Iterable[Source], people: set[tuple[str, str]]) -> tuple[Source, ...]:

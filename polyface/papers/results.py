@@ -21,5 +21,11 @@ def read_done(path: Path, kind: type[Kind], what: str) -> Kind | None:
         raise RequestError(f"{path}: no result that can be read ({error}); remove it to do the {what} again") from error
 
 
+def read_rows(out: Path, result: str, kind: type[Kind]) -> dict[str, Kind]:
+    """{name: result} of the rows that are done, OUT/rows/<name>/<result>, in the order of their names."""
+    found = ((path.parent.name, read_done(path, kind, "row")) for path in sorted((out / "rows").glob(f"*/{result}")))
+    return {name: row for name, row in found if row is not None}
+
+
 def write_done(path: Path, result: msgspec.Struct) -> None:
     write_atomically(path, msgspec.json.encode(result) + b"\n")

@@ -102,11 +102,17 @@ def draw_example(mixed: Mix, index: int, position: int) -> Example:
 
 def collate(rows: Sequence[tuple[np.ndarray, dict[str, Row]]], tasks: Sequence[Task], dataset: Sequence[int], keys: Sequence[str]) -> Batch:
     """A batch of crops and their rows of labels, of which each crop may lack some."""
-    size, labels = len(rows[0][0]), {}
+    images = np.stack([image for image, _ in rows])
+    return Batch(images, stacked([row for _, row in rows], tasks, images.shape[1]), np.array(dataset, np.int64), tuple(keys))
+
+
+def stacked(rows: Sequence[dict[str, Row]], tasks: Sequence[Task], size: int) -> dict[str, Row]:
+    """The labels of crops of size x size by task, each with a leading [B]; unknown where a crop has no row."""
+    labels = {}
     for task in tasks:
         unknown = task.unknown(size)
-        labels[task.name] = task.stack([row.get(task.name, unknown) for _, row in rows])
-    return Batch(np.stack([image for image, _ in rows]), labels, np.array(dataset, np.int64), tuple(keys))
+        labels[task.name] = task.stack([row.get(task.name, unknown) for row in rows])
+    return labels
 
 
 def ahead(mixed: Mix, steps: range, size_of_step: Callable[[int], int], threads: int, share: slice = EVERY_ROW) -> Iterator[Batch]:

@@ -47,9 +47,14 @@ def training_sources(config: Config, data: Path) -> tuple[Source, ...]:
     """The train split of each set of the mix: near-copies of any test picture and photographs of strangers left out, strangers without identity."""
     tests = withheld(data, [entry.set for entry in config.data], config.strangers)
     sources = [_training_source(entry, data, tests, config) for entry in config.data]
+    return numbered(sources)
+
+
+def numbered(sources: Sequence[Source]) -> tuple[Source, ...]:
+    """The sources with the people of each space numbered, in the order of their keys."""
     everyone: dict[str, set[str]] = {}
     for source in sources:
-        everyone.setdefault(source.space, set()).update(_people_of(source.examples))
+        everyone.setdefault(source.space, set()).update(people_of(source.examples))
     indices = {space: {key: index for index, key in enumerate(sorted(keys))} for space, keys in everyone.items()}
     return tuple(replace(source, people=indices[source.space]) for source in sources)
 
@@ -148,7 +153,8 @@ def _without_identity(record: Record) -> Record:
     return replace(record, labels={name: label for name, label in record.labels.items() if name != tasks.identity.name})
 
 
-def _people_of(listed: Examples) -> set[str]:
+def people_of(listed: Examples) -> set[str]:
+    """The keys of those whom the examples name."""
     if tasks.identity.name not in listed.dataset.answers:
         return set()
     return {str(example.record.labels[tasks.identity.name]) for example in listed.items if tasks.identity.name in example.record.labels}
