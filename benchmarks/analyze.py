@@ -234,8 +234,7 @@ def _crops(analyzer: analyze.Analyzer, photos: Iterable[Path]) -> np.ndarray:
 
 
 def _cut(picture: np.ndarray, face: Face, crop: align.Crop) -> np.ndarray:
-    points = face.points if face.points is not None else align.points_of_box(np.asarray(face.box))
-    return geometry.warp(picture, align.from_points(points, crop), (crop.size, crop.size))
+    return geometry.warp(picture, align.from_points(face.points, crop), (crop.size, crop.size))
 
 
 def _opened(photo: Path) -> np.ndarray:

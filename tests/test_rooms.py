@@ -15,7 +15,7 @@ PACKAGE = Path(polyface.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = [
-    "errors", "files", "strict", "terminal", "runtime", "cluster", "page", "labels", "metrics", "images", "tasks", "datasets", "synth",
+    "errors", "files", "strict", "terminal", "runtime", "installed", "cluster", "page", "labels", "metrics", "images", "tasks", "datasets", "synth",
     "evaluation", "inference", "models", "training", "papers", "recipes", "demo", "cli", "__main__",
 ]  # fmt: skip
 """DESIGN.md, section 2: a module imports from rooms above its own, or from its own."""

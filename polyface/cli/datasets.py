@@ -70,7 +70,7 @@ def datasets_scan(
     detector: DetectorFile = None,
     points: Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours, which corrects the detector's points.")] = None,
 ) -> None:
-    """Find every face of every training photograph once, with a detector that gives points: what ours learns from beside what people labelled."""
+    """Find every face of every training photograph once: what our detector learns from beside what people labelled."""
     from polyface import terminal
     from polyface.datasets import data_folder, scenes
     from polyface.images.detect import load_detector

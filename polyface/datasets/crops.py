@@ -256,7 +256,6 @@ def _face_row(record: Record, image: np.ndarray, found: Found | None) -> dict:
 
 def choose(faces: Sequence[detect.Face], record: Record) -> Found | None:
     """The detection of a record's face: where its points are labelled, the one whose box overlaps theirs most; else the largest."""
-    faces = [face for face in faces if face.points is not None]
     if not faces:
         return None
     boxes = [np.asarray(face.box, np.float64) for face in faces]

@@ -77,7 +77,7 @@ def with_finds(scene: Scene, finds: Sequence[detect.Face]) -> Scene:
     taken: set[int] = set()
     extra = []
     for face in sorted(finds, key=lambda face: -face.score):
-        if face.points is None or face.score < NOTHING:
+        if face.score < NOTHING:
             continue
         box = np.asarray(face.box, float)
         overlaps = [geometry.overlap(box, other) for other in scene.boxes]
@@ -131,7 +131,7 @@ def read_finds(data: Path, name: str) -> Finds:
 def find_all(name: str, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:
     """Look for every face of every training and validation photograph of a set once, and keep the finds in a Parquet file under DATA/.polyface.
 
-    Returns counts of photographs, faces, refused. Raises RequestError where the detector gives no points.
+    Returns counts of photographs, faces, refused.
     """
     import pyarrow as pa
 
@@ -168,6 +168,4 @@ TRAINED: tuple[Split, ...] = ("train", "validation")
 
 
 def _row(key: str, face: detect.Face) -> dict:
-    if face.points is None:
-        raise RequestError("the finds of this detector have no points: give a YuNet file")
     return {"key": key, "box": list(face.box), "points": face.points.ravel().tolist(), "score": face.score}

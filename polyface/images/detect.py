@@ -1,14 +1,12 @@
 """Photograph -> faces: boxes, five points, scores.
 
-`YuNet` runs any ONNX file with YuNet's inputs and outputs; `Cascade` is the one that OpenCV brings, for machines where no such file is, and
-gives boxes only.
+`YuNet` runs any ONNX file with YuNet's inputs and outputs: the one that comes with the trained weights, or the user's.
 
 What the network is shown is a canvas on which patches of pictures lie: a whole picture shrunk to it, tiles of a large one, many small ones
 side by side, a second look at a face. A level of the pyramid, a letterbox and a mosaic are thus one thing, and a model that declares one
 input size is used as fully as one that takes any.
 """
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from polyface import runtime
 from polyface.errors import RequestError
 from polyface.files import sha256_of_file
 from polyface.images import geometry
+from polyface.installed import installed
 
 STRIDES = (8, 16, 32)
 CANVAS = 640  # the largest side of what is shown at once, where the model leaves it open
@@ -35,6 +34,7 @@ FOREMOST = 0.2  # of the long side; where such a face is found a photograph is o
 BEST_SIZE = 260  # of a face on the canvas: five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4 (a third of Helen's test)
 GOOD_SIZES = (170, 400)  # outside these a face gets a second look at BEST_SIZE
 SMALLEST_SECOND_LOOK = 24  # pixels of the picture; enlarging fewer shows nothing new
+FILE, ABOUT = "detector.onnx", "detector.json"  # a detector of ours, and what must be known of it
 NAME_IN_ONNX = "polyface_detector"  # a file of ours says what it is called in answers
 SAME_FACE = 0.3  # overlap from which two finds are one face (as in OpenCV's FaceDetectorYN)
 SAME_SHAPE = 0.5  # overlap from which a find's points join the mean
@@ -47,7 +47,7 @@ class Face:
     """
 
     box: tuple[float, float, float, float]
-    points: np.ndarray | None
+    points: np.ndarray
     score: float
 
 
@@ -64,8 +64,8 @@ class Detector(Protocol):
 
 
 def load_detector(path: Path | None = None, threads: int | None = None) -> Detector:
-    """A YuNet file, or without one OpenCV's cascade. Raises RequestError naming a file that is missing, broken or something else."""
-    return Cascade() if path is None else YuNet(Path(path), threads)
+    """A file with YuNet's inputs and outputs, or the detector of the installed weights. Raises RequestError naming a file that is missing, broken or something else."""
+    return YuNet(installed("detector") / FILE if path is None else Path(path), threads)
 
 
 def best_match(faces: Iterable[Face], box: Sequence[float]) -> tuple[Face | None, float]:
@@ -218,50 +218,6 @@ class YuNet:
             points.append((outputs[f"kps_{stride}"][0, chosen].reshape(-1, 5, 2) + grid[:, None]) * stride)
             scores.append(np.sqrt(likely[chosen]).astype(np.float64))
         return np.concatenate(boxes), np.concatenate(points), np.concatenate(scores)
-
-
-class Cascade:
-    """OpenCV's Haar cascade alt2: upright frontal faces, boxes only, ten times slower than YuNet.
-
-    `score` is n / (n + 10) of the n neighbouring windows that agree: an order, not a probability. (The weights that OpenCV gives do not
-    tell faces from false finds on Helen's photographs; n does, 36 against 15 in the median.)
-    """
-
-    name = "opencv-cascade"
-
-    def __init__(self) -> None:
-        try:
-            path = Path(cv2.data.haarcascades) / CASCADE_FILE  # type: ignore[attr-defined]
-            self.classifier = cv2.CascadeClassifier(str(path))
-            self.sha256 = sha256_of_file(path)
-        except (AttributeError, OSError, cv2.error) as error:
-            raise RequestError("this OpenCV has no face detector: install opencv-python-headless>=4.14,<5 or give a YuNet file") from error
-        self.lock = threading.Lock()  # the classifier keeps the picture at hand inside
-
-    def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
-        threshold = 0.3 if threshold is None else threshold
-        height, width = image.shape[:2]
-        scale = CASCADE_SIDE / max(width, height)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        edge = CASCADE_BORDER  # for the face that fills the picture
-        grey = cv2.copyMakeBorder(grey, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
-        with self.lock:
-            boxes, agreeing = self.classifier.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=3, minSize=(32, 32))
-        faces = []
-        for (x, y, w, h), windows in zip(boxes, np.ravel(agreeing), strict=True):
-            corners = (np.array([x, y, x + w, y + h], np.float64) - edge) / np.tile([size[0] / width, size[1] / height], 2)
-            faces.append(Face(_corners(corners), None, float(windows / (windows + 10))))
-        found = [face for face in faces if face.score >= threshold]
-        return sorted(found, key=lambda face: -face.score * float(_sizes(np.asarray(face.box))))
-
-    def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        return [self.detect(image, threshold) for image in images]
-
-
-CASCADE_FILE = "haarcascade_frontalface_alt2.xml"
-CASCADE_SIDE = 480
-CASCADE_BORDER = 48
 
 
 @dataclass(frozen=True)

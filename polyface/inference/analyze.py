@@ -35,8 +35,6 @@ Picture = str | Path | read.Source | read.Sent
 
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 ON_DRAWINGS = "trained on drawings"
-FIVE = {68: geometry.five_of_68(), 5: np.eye(5)}
-"""The five points of an alignment, from a network's own points, by their number."""
 
 
 @dataclass(frozen=True)
@@ -182,37 +180,21 @@ class Analyzer:
 
     def _ask(self, seen: Sequence[tuple[np.ndarray, detect.Face]], tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Answers by task name for each (picture, face)."""
-        matrices = self._aligned(seen)
-        outputs, calibration = self.engine.run(self._cut(seen, matrices), [task.name for task in tasks]), self.engine.card.calibration
+        matrices, size = [self._matrix(face) for _, face in seen], self.engine.crop.size
+        crops = np.stack([geometry.warp(pixels, matrix, (size, size)) for (pixels, _), matrix in zip(seen, matrices, strict=True)])
+        outputs, calibration = self.engine.run(crops, [task.name for task in tasks]), self.engine.card.calibration
         return [
             {task.name: answer_of(task, outputs[task.name][row], matrices[row], pixels.shape[:2], calibration.get(task.name)) for task in tasks}  # type: ignore[arg-type]
             for row, (pixels, _) in enumerate(seen)
         ]
 
-    def _aligned(self, seen: Sequence[tuple[np.ndarray, detect.Face]]) -> list[np.ndarray]:
-        """Picture -> crop for each face: by the detector's five points; where it gives a box only, by those that the network itself sees in a crop by the box."""
-        matrices = [self._matrix(face.points, face.box) for _, face in seen]
-        task = next((task for task in self.engine.tasks if isinstance(task, Points) and task.count in FIVE), None)
-        boxed = [row for row, (_, face) in enumerate(seen) if face.points is None]
-        if task is None or not boxed:
-            return matrices
-        first_look = self._cut([seen[row] for row in boxed], [matrices[row] for row in boxed])
-        for row, output in zip(boxed, self.engine.run(first_look, [task.name])[task.name], strict=True):
-            points = geometry.apply(geometry.invert(matrices[row]), FIVE[task.count] @ task.decode(output))
-            matrices[row] = self._matrix(points, seen[row][1].box)
-        return matrices
-
-    def _matrix(self, points: np.ndarray | None, box: Sequence[float]) -> np.ndarray:
-        """By the points, unless they fall together or lie absurdly far from the size of the box: then by the box."""
-        by_box = align.from_points(align.points_of_box(np.asarray(box, np.float64)), self.engine.crop)
-        if points is None or not np.isfinite(points).all():
+    def _matrix(self, face: detect.Face) -> np.ndarray:
+        """Picture -> crop: by the points, unless they fall together or lie absurdly far from the size of the box: then by the box."""
+        by_box = align.from_points(align.points_of_box(np.asarray(face.box, np.float64)), self.engine.crop)
+        if not np.isfinite(face.points).all():
             return by_box
-        by_points = align.from_points(points, self.engine.crop)
+        by_points = align.from_points(face.points, self.engine.crop)
         return by_points if 1 / 4 < geometry.scale_of(by_points) / geometry.scale_of(by_box) < 4 else by_box
-
-    def _cut(self, seen: Sequence[tuple[np.ndarray, detect.Face]], matrices: Sequence[np.ndarray]) -> np.ndarray:
-        size = self.engine.crop.size
-        return np.stack([geometry.warp(pixels, matrix, (size, size)) for (pixels, _), matrix in zip(seen, matrices, strict=True)])
 
     def _face(self, picture: "_Picture", index: int, found: detect.Face, answers: dict[str, Any], track: int | None) -> Face:
         notes = (ON_DRAWINGS,) if self.engine.card.trained_on_drawings else ()
@@ -222,7 +204,7 @@ class Analyzer:
 
 
 def load(model: str | Path | None = None, detector: str | Path | None = None, threads: int | None = None) -> Analyzer:
-    """The installed weights and OpenCV's face cascade, or a model directory and a YuNet file. Raises RequestError where they are not there or not right."""
+    """The installed weights, or a model directory and a detector's file. Raises RequestError where they are not there or not right."""
     return Analyzer(engines.load(_path(model), threads), detect.load_detector(_path(detector), threads))
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from polyface.errors import RequestError
 from polyface.images import align, geometry
 from polyface.images.detect import Detector, Face
-from polyface.inference.analyze import FIVE
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Points
 
+FIVE = {68: geometry.five_of_68(), 5: np.eye(5)}
+"""The five points of an alignment, from a network's own points, by their number."""
 SMALLEST = 24.0
 """Faces below so many pixels show the network nothing that the detector did not see."""
 FARTHEST = 0.25
@@ -36,10 +37,10 @@ class Closer:
 
     def _corrected(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
         task, crop, size = self.task, self.engine.crop, self.engine.crop.size
-        rows = [row for row, face in enumerate(faces) if face.points is not None and _size(face) >= SMALLEST]
+        rows = [row for row, face in enumerate(faces) if _size(face) >= SMALLEST]
         if not rows:
             return faces
-        matrices = [align.from_points(faces[row].points, crop) for row in rows]  # type: ignore[arg-type]
+        matrices = [align.from_points(faces[row].points, crop) for row in rows]
         outputs = self.engine.run(np.stack([geometry.warp(image, matrix, (size, size)) for matrix in matrices]), [task.name])[task.name]
         faces = list(faces)
         for row, matrix, output in zip(rows, matrices, outputs, strict=True):

@@ -5,7 +5,6 @@ directory the network in eight bits answers where there is one, since it is seve
 is allowed (`drift.py`), or that does not say by how much, answers nobody.
 """
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from polyface.errors import RequestError, RunError, nearest, reason
 from polyface.images.align import Crop
 from polyface.inference.card import CARD_IN_ONNX, Card, card_of_json, crop_of_card, read_card, tasks_of_card
 from polyface.inference.drift import DRIFT_IN_ONNX, Drift, drift_of_json
+from polyface.installed import installed
 from polyface.tasks.kinds import Task
 
 FLOATS, INT8 = "model.onnx", "model.int8.onnx"
@@ -87,7 +87,7 @@ def load(path: Path | None = None, threads: int | None = None) -> Engine:
 
     Raises RequestError where there is no model, or its network does not keep what its card promises.
     """
-    path = _installed() if path is None else Path(path)
+    path = installed("model") if path is None else Path(path)
     network = _network(path)
     session = runtime.session(network, threads)
     said = session.get_modelmeta().custom_metadata_map
@@ -103,15 +103,6 @@ def load(path: Path | None = None, threads: int | None = None) -> Engine:
     if drift is not None or network.name == INT8:
         _check_drift(engine, network)
     return engine
-
-
-def _installed() -> Path:
-    try:
-        return Path(importlib.import_module("polyface_weights").directory())
-    except ModuleNotFoundError as error:
-        if error.name != "polyface_weights":
-            raise
-        raise RequestError("no model: the weights are not installed; run `pip install ./weights` in a checkout of polyface, or give --model DIR") from error
 
 
 def _network(path: Path) -> Path:

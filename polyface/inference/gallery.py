@@ -45,7 +45,7 @@ class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """gallery: the version of the format. model: as answers name it; network, detector_sha256: hashes of their files, the latter empty for OpenCV's cascade."""
+    """gallery: the version of the format. model: as answers name it; network, detector_sha256: hashes of their files."""
 
     gallery: int = VERSION
     model: str

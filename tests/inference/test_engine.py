@@ -1,8 +1,8 @@
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
 import numpy as np
@@ -184,12 +184,13 @@ def test_a_run_folder_points_to_the_model_in_it(model: Path) -> None:
 
 def test_without_weights_it_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polyface_weights", None)
-    with pytest.raises(RequestError, match=r"pip install \./weights"):
+    with pytest.raises(RequestError, match=r"no model: .*pip install \./weights.* --model DIR"):
         engines.load()
 
 
 def test_installed_weights_are_found(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = ModuleType("polyface_weights")
-    package.directory = lambda: model  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "polyface_weights", package)
+    package = model.parent / "site" / "polyface_weights"
+    shutil.copytree(model, package / "model")
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(package.parent)
     assert engines.load(threads=1).card.name == "tiny"

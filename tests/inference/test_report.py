@@ -15,6 +15,7 @@ import pytest
 
 from polyface import cli, page, tasks
 from polyface.errors import InputError, RequestError
+from polyface.images import align
 from polyface.images.detect import Face as Detected
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
@@ -152,7 +153,8 @@ class OnePlace:
     name, sha256 = "one place", ""
 
     def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Detected]]:
-        return [[Detected((40.0, 30.0, 90.0, 95.0), None, 0.9)] if image.any() else [] for image in images]
+        box = (40.0, 30.0, 90.0, 95.0)
+        return [[Detected(box, align.points_of_box(np.array(box)), 0.9)] if image.any() else [] for image in images]
 
     def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Detected]:
         return self.detect_many([image])[0]

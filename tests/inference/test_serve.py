@@ -21,7 +21,7 @@ import pytest
 
 from polyface import cli, tasks
 from polyface.errors import RequestError
-from polyface.images import read
+from polyface.images import align, read
 from polyface.images.detect import Face
 from polyface.inference import analyze as analysis
 from polyface.inference import card as cards
@@ -44,7 +44,8 @@ class OnePlace:
     name, sha256 = "one place", ""
 
     def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        return [[Face((40.0, 30.0, 90.0, 95.0), None, 0.9)] if image.any() else [] for image in images]
+        box = (40.0, 30.0, 90.0, 95.0)
+        return [[Face(box, align.points_of_box(np.array(box)), 0.9)] if image.any() else [] for image in images]
 
     def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
         return self.detect_many([image])[0]

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from polyface.images import align
 from polyface.images.detect import Face
 from polyface.inference import analyze as analysis
 from polyface.inference import card as cards
@@ -31,7 +32,8 @@ class TwoPlaces:
     name, sha256 = "two places", ""
 
     def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        return [[Face((100.0, 60.0, 220.0, 210.0), None, 0.9), Face((-20.0, 80.0, 60.0, 180.0), None, 0.8)] if image.any() else [] for image in images]
+        faces = [Face(box, align.points_of_box(np.array(box)), score) for box, score in (((100.0, 60.0, 220.0, 210.0), 0.9), ((-20.0, 80.0, 60.0, 180.0), 0.8))]
+        return [faces if image.any() else [] for image in images]
 
     def detect(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
         return self.detect_many([image])[0]

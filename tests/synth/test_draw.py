@@ -1,11 +1,11 @@
 import dataclasses
 
-import cv2
 import numpy as np
 import pytest
 
 from polyface import tasks
 from polyface.images import geometry
+from polyface.images.detect import best_match, load_detector
 from polyface.synth.canvas import Canvas
 from polyface.synth.draw import draw
 from polyface.synth.people import Scene, person, photo_of
@@ -173,16 +173,13 @@ def test_a_filled_outline_covers_its_own_area_and_nothing_around_it():
         assert covered == pytest.approx(np.pi * radius**2, rel=0.04)
 
 
-def test_opencvs_cascade_finds_most_frontal_faces():
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+def test_a_detector_of_photographed_faces_finds_most_frontal_ones():
+    detector = load_detector(threads=1)
     near = [scene for scene in scenes(120) if max(abs(scene.yaw), abs(scene.pitch), abs(scene.roll)) < 15][:50]
     assert len(near) == 50
-    found = 0
-    for scene in near:
-        drawing = draw(scene, 192)
-        boxes = cascade.detectMultiScale(cv2.cvtColor(drawing.image, cv2.COLOR_RGB2GRAY), 1.1, 3, minSize=(40, 40))
-        found += any(geometry.overlap(np.array([x, y, x + w, y + h]), np.array(drawing.labels.box)) > 0.4 for x, y, w, h in boxes)
-    assert found >= 30
+    drawings = [draw(scene, 192) for scene in near]
+    finds = detector.detect_many([drawing.image for drawing in drawings])
+    assert sum(best_match(faces, drawing.labels.box)[1] > 0.4 for faces, drawing in zip(finds, drawings, strict=True)) >= 30
 
 
 def test_a_preview_has_a_row_for_each_person():

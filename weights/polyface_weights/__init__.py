@@ -1,8 +1,1 @@
-"""The trained network of polyface: a model directory, `card.json` and `model.onnx`. For research only, see LICENSE."""
-
-from pathlib import Path
-
-
-def directory() -> Path:
-    """The model directory."""
-    return Path(__file__).parent / "model"
+"""The trained network of polyface, a model directory `model/`, and its face detector, `detector/`. For research only, see LICENSE."""
