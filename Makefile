@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-WEIGHTS := $(wildcard weights/polyface_weights/model/*.onnx)
+WEIGHTS := $(wildcard weights/polyface_weights/*/*.onnx)
 
 .PHONY: demo test install clean
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from polyface import terminal
 from polyface.errors import RequestError
 from polyface.files import write_atomically
+from polyface.installed import installed
 
 if TYPE_CHECKING:
     from polyface.evaluation.report import Report
@@ -52,10 +53,11 @@ PHOTOGRAPHS = DrawnSet("photographs", "folders", people=6, photos=2)
 def demo(out: Path, minutes: float = RECIPE_MINUTES, drawn: Sequence[DrawnSet] = DRAWN, settings: Sequence[str] = ()) -> None:
     """Run it all into the folder `out`, which is made anew where an earlier demo made it; settings change the recipe.
 
-    Raises RequestError for a folder that holds anything else.
+    Raises RequestError for a folder that holds anything else, and where the weights are not installed: they find the faces on what is drawn, too.
     """
     if minutes <= 0:
         raise RequestError(f"how long to train must be more than 0 minutes, not {minutes:g}")
+    installed("detector")
     _fresh(out)
     _heading("A portrait")
     portrait(out)
@@ -75,9 +77,6 @@ def demo(out: Path, minutes: float = RECIPE_MINUTES, drawn: Sequence[DrawnSet] =
 
 def portrait(out: Path) -> None:
     """The installed weights answer on the portrait that scikit-image's wheel carries (Eileen Collins; NASA, public domain)."""
-    if find_spec("polyface_weights") is None:
-        terminal.say("the trained weights are not installed (pip install ./weights in a checkout of polyface), so the portrait is left out")
-        return
     import skimage.data
 
     from polyface.inference import analyze, write
@@ -167,7 +166,7 @@ def _heading(words: str) -> None:
 
 def _where(out: Path, model: Path) -> str:
     places = {
-        out / "portrait": "the portrait with its answers, where the weights are installed",
+        out / "portrait": "the portrait with its answers",
         out / "data": "the drawn sets, in the layouts of public ones",
         out / "run": "the run: complete recipe, log, checkpoints",
         model: f"the model; `polyface info {model}` says what is in it",

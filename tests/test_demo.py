@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def test_every_answer_of_the_drawn_model_says_that_it_learned_from_drawings(done
 
 
 def test_the_demo_makes_its_own_folder_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "find_spec", lambda name: None)  # neither weights nor torch
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)  # no torch
     demo.demo(tmp_path / "out")
+    assert (tmp_path / "out" / "portrait" / "answers.jsonl").read_text()
     (tmp_path / "out" / "old").write_text("of the run before")
     demo.demo(tmp_path / "out")
     assert not (tmp_path / "out" / "old").exists()
@@ -63,13 +65,18 @@ def test_the_demo_leaves_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_without_torch_and_weights_the_demo_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_torch_the_demo_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     demo.demo(tmp_path / "out")
-    said = capsys.readouterr().err
-    assert "pip install ./weights" in said
-    assert "pip install 'polyface[train]'" in said
+    assert "pip install 'polyface[train]'" in capsys.readouterr().err
     assert not (tmp_path / "out" / "data").exists()
+
+
+def test_without_the_weights_the_demo_says_how_to_get_them_before_it_does_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polyface_weights", None)
+    with pytest.raises(RequestError, match=r"pip install \./weights"):
+        demo.demo(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_drawn_sets_answer_all_nine_questions_and_none_answers_all() -> None:
