@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from polyface import __version__
 from polyface.cli import datasets, gallery, reproduce, score, synth
+from polyface.cli.info import info
 from polyface.cli.options import Data, DetectorFile, Json, Model, names_in
 from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, reason
 
@@ -40,6 +41,7 @@ app.command(synth.app)
 app.command(reproduce.app)
 for command in (gallery.embed, gallery.find, gallery.people):
     app.command(command, sort_key=3)
+app.command(info, sort_key=4)
 
 
 def main() -> NoReturn:
@@ -154,26 +156,6 @@ def serve(
 
     with serving.listen(port) as listener:
         serving.serve(_with_terms(analysis.load(model, detector)), listener)
-
-
-@app.command(sort_key=4)
-def info(
-    model: Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours. The installed weights where nothing is said.")] = None,
-    /,
-    *,
-    json: Annotated[bool, Parameter(help="The whole card, as JSON.")] = False,
-    markdown: Annotated[bool, Parameter(help="The whole card, as a page in Markdown.")] = False,
-) -> None:
-    """What a model answers, how well, what it learned from, and what it was never shown."""
-    from polyface.inference import card, card_page, engine
-
-    loaded = engine.load(model)
-    if json:
-        sys.stdout.write(card.json_of_card(loaded.card).decode())
-    elif markdown:
-        sys.stdout.write(card_page.markdown(loaded.card, loaded.drift))
-    else:
-        _print_card(loaded.card, loaded.label)
 
 
 # Making a model
@@ -332,23 +314,3 @@ def _with_terms(analyzer: Any) -> Any:
 
     terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
     return analyzer
-
-
-def _print_card(card: Any, label: str) -> None:
-    from polyface import terminal
-
-    about = {"model": label, "created": card.created, "commit": card.commit, "terms": card.terms, "detector": card.detector.name if card.detector else ""}
-    if card.trained_on_drawings:
-        about["note"] = "trained on drawings, not on photographs"
-    print("\n".join(f"{name:9} {value}" for name, value in about.items() if value))
-    tasks = [{"task": name, "kind": entry["kind"], "question": entry.get("question", ""), "note": card.task_notes.get(name)} for name, entry in card.tasks.items()]
-    scores = [{name: getattr(score, name) for name in ("task", "dataset", "split", "metric", "value", "low", "high", "chance", "constant", "n")} for score in card.scores]
-    data = [{"data set": entry.name, "split": entry.split, "images": entry.images, "subjects": entry.subjects, "terms": entry.terms} for entry in card.data]
-    sure = [{"FAR": f"{line.far:g}", **{name: getattr(line, name) for name in ("cosine", "low", "high", "tar")}} for line in card.thresholds]
-    for title, rows in (("answers", tasks), ("scores", scores), ("one person from a cosine of", sure), ("learned from", data)):
-        if rows:
-            print()
-            columns = [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
-            terminal.table(rows, columns, title=title)
-    if card.limits:
-        print("\nlimits\n" + "\n".join(f"- {limit}" for limit in card.limits))

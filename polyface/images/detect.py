@@ -35,7 +35,8 @@ BEST_SIZE = 260  # of a face on the canvas: five points are off by 7.7 % of the 
 GOOD_SIZES = (170, 400)  # outside these a face gets a second look at BEST_SIZE
 SMALLEST_SECOND_LOOK = 24  # pixels of the picture; enlarging fewer shows nothing new
 FILE, ABOUT = "detector.onnx", "detector.json"  # a detector of ours, and what must be known of it
-NAME_IN_ONNX = "polyface_detector"  # a file of ours says what it is called in answers
+NAME_IN_ONNX, THRESHOLD_IN_ONNX = "polyface_detector", "polyface_threshold"  # a file of ours says what it is called in answers, and from which score a find is a face
+THRESHOLD = 0.6  # where a file says none
 SAME_FACE = 0.3  # overlap from which two finds are one face (as in OpenCV's FaceDetectorYN)
 SAME_SHAPE = 0.5  # overlap from which a find's points join the mean
 
@@ -84,7 +85,8 @@ class YuNet:
 
     def __init__(self, path: Path, threads: int | None = None):
         self.session = runtime.session(path, threads)
-        self.name = self.session.get_modelmeta().custom_metadata_map.get(NAME_IN_ONNX, "yunet")
+        said = self.session.get_modelmeta().custom_metadata_map
+        self.name, self.threshold = said.get(NAME_IN_ONNX, "yunet"), float(said.get(THRESHOLD_IN_ONNX, THRESHOLD))
         self.sha256 = sha256_of_file(path)
         self.outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
         inputs = self.session.get_inputs()
@@ -101,8 +103,8 @@ class YuNet:
         return self.detect_many([image], threshold)[0]
 
     def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        """uint8 RGB pictures of any sizes -> the faces of each. Several small pictures share one run of the network."""
-        threshold = 0.6 if threshold is None else threshold
+        """uint8 RGB pictures of any sizes -> the faces of each that score `threshold` or more. Several small pictures share one run of the network."""
+        threshold = self.threshold if threshold is None else threshold
         finds = self._look(images, [patch for index, image in enumerate(images) for patch in self._first_looks(index, image)], threshold)
         further = [patch for index, image in enumerate(images) for patch in self._further_looks(index, image, finds[index])]
         faces = [_merge(first + second) for first, second in zip(finds, self._look(images, further, threshold), strict=True)]

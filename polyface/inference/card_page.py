@@ -1,12 +1,13 @@
 """A card as a page in Markdown, for a person: what a network answers, how well, how sure it is, what it learned from, what it was never shown.
 
-polyface info MODEL --markdown > weights/README.md
+polyface info --markdown > weights/README.md
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from polyface.inference.card import AnswerCalibration, Card, PairCalibration, Score, tasks_of_card
+from polyface.inference.detector_card import DetectorCard
 from polyface.inference.drift import Drift
 from polyface.metrics.groups import FEWEST
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
@@ -24,10 +25,30 @@ def markdown(card: Card, drift: Drift | None = None) -> str:
         ("In eight bits", _drift(card, drift)),
         ("How fast", _speed(card.speed)),
         ("What it learned from", _data(card)),
+        *_ending(card),
+    ]
+    return _page(f"The network `{card.name}`", sections)
+
+
+def of_detector(card: DetectorCard) -> str:
+    """The page of a face detector."""
+    trained = f"Trained {card.created}" + (f", by commit {card.commit[:12]}" if card.commit else "")
+    about = (
+        f"It finds the faces on whole photographs, and five points of each, with {card.parameters:,} parameters; what scores {card.threshold:g} or more is a face to it. "
+        f"{trained}. `--detector FILE` names another, with YuNet's inputs and outputs."
+    )
+    return _page(f"The face detector `{card.name}`", [("", about), ("What it learned from", _table(card.rows())), *_ending(card)])
+
+
+def _page(title: str, sections: Sequence[tuple[str, str]]) -> str:
+    return "\n\n".join([f"# {title}", *(f"## {name}\n\n{text}" if name else text for name, text in sections if text)]) + "\n"
+
+
+def _ending(card: Card | DetectorCard) -> list[tuple[str, str]]:
+    return [
         ("What it was never shown, and what it is not for", "\n".join(f"- {limit}" for limit in card.limits)),
         ("Terms", card.licence and f"{card.licence[0].upper()}{card.licence[1:]}."),
     ]
-    return "\n\n".join([f"# The network `{card.name}`", *(f"## {title}\n\n{text}" if title else text for title, text in sections if text)]) + "\n"
 
 
 def _about(card: Card) -> str:

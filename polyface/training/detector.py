@@ -1,9 +1,7 @@
 """The detector's recipe, its plan for the one training loop, and the file it becomes."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +17,9 @@ from polyface.datasets.scene import Scene
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.report import commit
 from polyface.files import sha256_of_lines, write_atomically
-from polyface.models.detector import Detector, DetectorConfig, build, parameters_of, pictures_of, to_onnx
+from polyface.images.detect import ABOUT, FILE, THRESHOLD
+from polyface.inference.detector_card import DetectorCard, Learned, json_of
+from polyface.models.detector import NAME, Detector, DetectorConfig, build, parameters_of, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces, losses_of
 from polyface.models.weights import read_tensors
 from polyface.strict import strict
@@ -29,8 +29,6 @@ from polyface.training.examples import near_copies, thumbnails_of_tests
 
 NETWORK = "detector"
 """What such a recipe says of itself: `network = "detector"`."""
-FILE, ABOUT = "detector.onnx", "detector.json"
-
 
 Side = Annotated[int, msgspec.Meta(ge=64, multiple_of=32)]
 
@@ -65,6 +63,8 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     look: views.Look = views.Look()
     trust: Share = 0.5
     """What points count that another detector found, against 1 for those that people clicked."""
+    threshold: Share = THRESHOLD
+    """The score from which a find is a face, where nobody says another; the file carries it. Chosen on validation: benchmarks/detector.py --thresholds."""
     losses: Losses = Losses()
     optimiser: Optimiser = Optimiser()
     limits: tuple[str, ...] = ()
@@ -77,20 +77,6 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     def __post_init__(self) -> None:
         if not self.data or len(self.data) > self.batch:
             raise ValueError(f"{len(self.data)} sets for batches of {self.batch}")
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What a set gave: how many scenes and faces, what stayed out and why, the hash of the list, and who found what nobody labelled."""
-
-    name: str
-    terms: str
-    scenes: int
-    faces: int
-    clicked: int
-    found_by: tuple[str, str] | None
-    sha256: str
-    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class DetectorPlan:
@@ -134,7 +120,7 @@ class DetectorPlan:
 
     def summary(self) -> str:
         """What is trained on, as JSON."""
-        return json.dumps([asdict(each) for each in self.learned], indent=1) + "\n"
+        return msgspec.json.format(msgspec.json.encode(self.learned), indent=1).decode() + "\n"
 
 
 def from_table(table: dict, name: str) -> Recipe:
@@ -142,19 +128,20 @@ def from_table(table: dict, name: str) -> Recipe:
     return strict(table, Recipe, name)
 
 
-def write(model: Detector, recipe: Recipe, learned: Sequence[Mapping], folder: Path) -> Path:
+def write(model: Detector, recipe: Recipe, learned: Sequence[Learned], folder: Path) -> Path:
     """FOLDER/detector.onnx, for onnxruntime and FaceDetectorYN, and what must be known of it beside it. Returns the file."""
-    write_atomically(folder / FILE, to_onnx(model))
-    about = {
-        "name": recipe.name,
-        "created": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "parameters": parameters_of(model),
-        "data": learned,
-        "limits": recipe.limits,
-        "licence": "for research only, as the data it was trained on",
-    }
-    write_atomically(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    write_atomically(folder / FILE, to_onnx(model, recipe.threshold))
+    card = DetectorCard(
+        name=NAME,
+        created=datetime.now(UTC).date().isoformat(),
+        commit=commit(),
+        parameters=parameters_of(model),
+        threshold=recipe.threshold,
+        data=tuple(learned),
+        limits=recipe.limits,
+        licence="for research only, as the data it was trained on",
+    )
+    write_atomically(folder / ABOUT, json_of(card))
     return folder / FILE
 
 
@@ -168,8 +155,8 @@ def export(run: Path, recipe: Recipe, out: Path | None = None) -> Path:
     except RuntimeError as error:
         raise RequestError(f"{path}: not of the network of config.toml ({str(error).splitlines()[0]})") from error
     try:
-        learned = json.loads((run / "data.json").read_text())
-    except (OSError, ValueError) as error:
+        learned = msgspec.json.decode((run / "data.json").read_bytes(), type=tuple[Learned, ...])
+    except (OSError, msgspec.DecodeError) as error:
         raise RequestError(f"{run / 'data.json'}: cannot be read ({error})") from error
     return write(model, recipe, learned, out or run / "model")
 

@@ -85,6 +85,17 @@ def test_outputs_are_decoded_as_yunet_means_them(tmp_path):
     assert detector.name == "yunet" and detector.sha256 == sha256_of_file(tmp_path / "y.onnx")
 
 
+def test_a_file_may_say_from_which_score_a_find_is_a_face(tmp_path):
+    path = constant_yunet(tmp_path / "y.onnx", {16: [(8 * 20 + 9, 0.81, 0.64, [0, 0, 2, 2], np.zeros(10))]})  # a score of 0.72
+    model = onnx.load(path)
+    for said, faces in (("0.7", 1), ("0.75", 0)):
+        helper.set_model_props(model, {"polyface_threshold": said, "polyface_detector": "finder"})
+        onnx.save(model, path)
+        detector = load_detector(path, 1)
+        assert detector.name == "finder" and len(detector.detect(np.zeros((304, 304, 3), np.uint8))) == faces
+        assert len(detector.detect(np.zeros((304, 304, 3), np.uint8), threshold=0.6)) == 1  # whoever asks for another gets it
+
+
 def test_finds_of_one_face_are_one_face_with_points_by_score(tmp_path):
     box = [0, 0, np.log(16), np.log(16)]
     finds = [(8 * 20 + 9, 0.9, 0.9, box, np.zeros(10)), (8 * 20 + 10, 0.6, 0.6, box, np.ones(10)), (19 * 20 + 19, 0.5, 0.5, box, np.zeros(10))]

@@ -16,6 +16,7 @@ from polyface.errors import RequestError
 from polyface.images import geometry
 from polyface.images.detect import Face, load_detector
 from polyface.images.read import file_source
+from polyface.inference import detector_card
 from polyface.training import detector, run, views
 from polyface.training.config import Augment, to_toml
 
@@ -179,14 +180,19 @@ def test_a_run_ends_in_a_file_that_finds_faces_and_says_what_it_learned_from(tmp
     folder = run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run")
     file = folder / "model" / "detector.onnx"
     assert isinstance(load_detector(file, 1).detect(np.zeros((100, 140, 3), np.uint8)), list)
-    about = json.loads((folder / "model" / "detector.json").read_text())
+    about = detector_card.read(folder / "model" / "detector.json")
     trained = [at for at in range(12) if split_of_train(f"0--A/{at}.png") == "train"]
-    assert about["data"][0]["scenes"] == about["data"][0]["faces"] == len(trained) and about["data"][0]["found_by"] is None
-    assert about["data"][1]["scenes"] == sum(split_of(kind) == "train" for kind in "abcdefghij")
+    assert about.data[0].scenes == about.data[0].faces == len(trained) and about.data[0].found_by is None
+    assert about.data[1].scenes == sum(split_of(kind) == "train" for kind in "abcdefghij")
+    assert about.threshold == load_detector(file, 1).threshold == 0.6  # type: ignore[attr-defined]
     validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
     assert len(validations) == 2 and all("loss" in each for each in validations)
     again = run.export(folder, tmp_path / "again")
     assert again.read_bytes() == file.read_bytes()
+    config = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(config.replace("threshold = 0.6", "threshold = 0.45"))
+    run.export(folder)  # chosen on validation, once there is a network to choose for
+    assert detector_card.read(folder / "model" / "detector.json").threshold == load_detector(file, 1).threshold == 0.45  # type: ignore[attr-defined]
     with pytest.raises(RequestError, match="a run is there already"):
         run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run")
 
