@@ -1,14 +1,18 @@
 """Our face detector beside YuNet (or any two files with its inputs and outputs), on the same pictures in one run.
 
-    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--most N] [--json OUT]
+    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--thresholds] [--most N] [--json OUT]
 
 - average precision on the WIDER FACE validation pictures that are there, whole at their own size through OpenCV's FaceDetectorYN, by the official lists. With fewer than
   the 3,226 pictures this is not WIDER's number, and the table says how many there were.
 - share of labelled faces found (an overlap of 0.3 or more) and the error of the five points, one look at a long side of 640 through FaceDetectorYN for whole photographs
   (Helen, AFW), and polyface's own way of looking (`images/detect.py`) for MTFL's small ones, at a score of 0.5.
-- finds per 1,000 pictures without people, polyface's own way, at its threshold of 0.6. No class of them was in training; finds that both detectors make at one place are
-  counted apart, since most are faces: drawn, carved or far off.
+- finds per 1,000 pictures without people, polyface's own way, each file at the threshold that it carries (0.6 where it says none). No class of them was in training;
+  finds that both detectors make at one place are counted apart, since most are faces: drawn, carved or far off.
 - milliseconds of the network alone at 640 x 480 in onnxruntime on one thread, the detectors taking turns; best and median.
+
+--thresholds measures something else instead, to choose that threshold by (`threshold` in the recipe, then `polyface export RUN`), polyface's own way, on validation and
+never on test: for each score the share of WIDER's faces found, of all and of those from 20 pixels, the finds on those photographs that nobody labelled, and the finds on
+pictures without people.
 
 --most takes so many pictures of each set, evenly, for a try. Times of another run or machine are not comparable; ratios are.
 """
@@ -37,6 +41,9 @@ FOUND = 0.3
 LOWEST, NMS, MOST_FINDS = 0.02, 0.45, 5000
 """Of a curve: the lowest score, and the overlap and number of finds as in YuNet's own evaluation."""
 LONG_SIDE = 640
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LARGE = 20
+"""Pixels of a face's side from which an answer about it is worth something."""
 SPEED_SIZE = (480, 640)
 RUNS = 60
 
@@ -49,7 +56,7 @@ def main() -> None:
     files = [Path(file) for file in arguments.detector]
     labels = _labels(files)
     rows: Rows = []
-    for measure in (precision_on_wider, portraits, without_people, speed):
+    for measure in (by_threshold,) if arguments.thresholds else (precision_on_wider, portraits, without_people, speed):
         try:
             found = measure(files, arguments.data, arguments.most)
         except (InputError, RequestError) as error:
@@ -102,7 +109,7 @@ def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
 
 def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     pictures = _some(scenes.list_scenes("negatives", data, "test").items, most)
-    finds = [list(_look(file, pictures, True, 0.6)) for file in files]
+    finds = [list(_look(file, pictures, True, None)) for file in files]
     boxes = [[np.array([face.box for face in faces]).reshape(-1, 4) for faces in each] for each in finds]
     alone = []
     for at in range(len(files)):
@@ -110,7 +117,33 @@ def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measu
         lonely = [overlaps_between(mine, theirs).max(1, initial=0) < FOUND for mine, theirs in zip(boxes[at], others, strict=True)]
         alone.append(round(1000 * sum(int(each.sum()) for each in lonely) / len(pictures), 2))
     every = [round(1000 * sum(map(len, each)) / len(pictures), 2) for each in finds]
-    return [("finds per 1,000 pictures without people, score 0.6", len(pictures), every), ("of these, made by this detector alone", len(pictures), alone)]
+    return [("finds per 1,000 pictures without people", len(pictures), every), ("of these, made by this detector alone", len(pictures), alone)]
+
+
+def by_threshold(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    """Pictures are looked at anew with each score: where nothing is found polyface looks again, so finds at one score are not those at a lower one less the weaker."""
+    crowds = _some(scenes.list_scenes("wider", data, "validation").items, most)
+    nobody = _some(scenes.list_scenes("negatives", data, "validation").items, most)
+    labelled = [scene.boxes[~scene.ignored] for scene in crowds]
+    large = np.concatenate([np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)) >= LARGE for boxes in labelled])
+    rows: Measured = []
+    for threshold in THRESHOLDS:
+        shares, large_shares, unlabelled, without = [], [], [], []
+        for file in files:
+            boxes = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in _look(file, crowds, True, threshold)]
+            found = np.concatenate([overlaps_between(truth, finds).max(1, initial=0) >= FOUND for truth, finds in zip(labelled, boxes, strict=True)])
+            strange = [overlaps_between(finds, scene.boxes).max(1, initial=0) < FOUND for scene, finds in zip(crowds, boxes, strict=True)]
+            shares.append(round(float(found.mean()), 4))
+            large_shares.append(round(float(found[large].mean()), 4))
+            unlabelled.append(round(1000 * sum(int(each.sum()) for each in strange) / len(crowds), 1))
+            without.append(round(1000 * sum(map(len, _look(file, nobody, True, threshold))) / len(nobody), 1))
+        rows += [
+            (f"faces found, wider validation, score {threshold}", len(crowds), shares),
+            (f"of those from {LARGE} pixels, score {threshold}", len(crowds), large_shares),
+            (f"finds per 1,000 of these that nobody labelled, score {threshold}", len(crowds), unlabelled),
+            (f"finds per 1,000 pictures without people, validation, score {threshold}", len(nobody), without),
+        ]
+    return rows
 
 
 def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
@@ -126,9 +159,10 @@ def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     return [*rows, ("ms at 640 x 480, one thread, median", RUNS, [round(float(np.median(each)), 2) for each in times])]
 
 
-def _look(file: Path, pictures: Sequence[Scene], own_way: bool, threshold: float) -> Sequence[list[Face]]:
-    """The faces of each picture: polyface's own way, many pictures at once, or by one look at the whole picture."""
+def _look(file: Path, pictures: Sequence[Scene], own_way: bool, threshold: float | None) -> Sequence[list[Face]]:
+    """The faces of each picture: polyface's own way, many pictures at once, or by one look at the whole picture; threshold None: the file's own, polyface's way only."""
     if not own_way:
+        assert threshold is not None
         return [_one_look(file, _open(scene), threshold, FOUND, LONG_SIDE) for scene in pictures]
     detector, found = load_detector(file, 1), []
     for start in range(0, len(pictures), 64):
@@ -183,6 +217,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Face detectors side by side.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--detector", action="append", required=True)
+    parser.add_argument("--thresholds", action="store_true")
     parser.add_argument("--most", type=int)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
