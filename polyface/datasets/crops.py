@@ -84,7 +84,7 @@ def examples(dataset: Dataset, root: read.Root, split: Split, found: Mapping[str
         else:
             items.append(example)
     if not items:
-        raise RequestError(f"{root.label}: no face of {dataset.title} is aligned; run `polyface datasets align {dataset.name} --detector FILE`")
+        raise RequestError(f"{root.label}: no face of {dataset.title} is aligned; run `polyface datasets align {dataset.name}`")
     return Examples(dataset, tuple(items), tuple(unaligned), listing.absent, listing.problems)
 
 

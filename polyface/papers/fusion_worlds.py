@@ -224,7 +224,7 @@ def cut(records: Sequence[Record], dataset: Dataset, data: Path, config: FusionC
         if report and done % 100 == 0:
             report(done, len(records), dataset.name)
     if not kept:
-        raise RequestError(f"{dataset.name}: no face is aligned; run `polyface datasets align {dataset.name} --detector FILE`")
+        raise RequestError(f"{dataset.name}: no face is aligned; run `polyface datasets align {dataset.name}`")
     return kept, np.stack(crops)
 
 

@@ -70,7 +70,7 @@ def faces_of(test: Test, coarse: Sequence[Coarse], data: Path, split: Split, cro
     if boxed and ((points and test.true_boxes and split == "test") or not examples):
         ways.append(cut(told.dataset, split, TRUE_BOXES, points if examples else asked, boxed, Counter(), crop, say))
     if not ways:
-        raise RequestError(f"{original.name}: no face of the {split} split has a crop; run `polyface datasets align {original.name} --detector FILE`")
+        raise RequestError(f"{original.name}: no face of the {split} split has a crop; run `polyface datasets align {original.name}`")
     return ways
 
 

@@ -166,7 +166,7 @@ def faces_of(dataset: Dataset, asked: Sequence[Task], data: Path, split: Split, 
         if points is not None and not named.isdisjoint(record.labels):
             records.append(replace(record, alignment=Alignment(points, "stated")))
     if not records:
-        raise RequestError(f"{dataset.name}: no face of the {split} split has a crop; run `polyface datasets align {dataset.name} --detector FILE`")
+        raise RequestError(f"{dataset.name}: no face of the {split} split has a crop; run `polyface datasets align {dataset.name}`")
     listing = Listing(tuple(thinned(records, most)))
     return replace(dataset, list_records=lambda root, split: listing)
 

@@ -64,7 +64,7 @@ def test_what_is_not_aligned_is_counted_and_nothing_aligned_is_an_error() -> Non
     dataset, root = dataset_of(record("guess", "a.png"), record(None, "b.png")), read.Directory("x")
     found = crops.examples(dataset, root, "train", {}, training=True)
     assert [example.record.key for example in found.items] == ["a.png"] and found.unaligned == ("b.png",) and found.ways == {"guess": 1}
-    with pytest.raises(RequestError, match="no face of Drawn is aligned; run `polyface datasets align drawn --detector FILE`"):
+    with pytest.raises(RequestError, match="no face of Drawn is aligned; run `polyface datasets align drawn`"):
         crops.examples(dataset_of(record(None)), root, "train", {}, training=True)
 
 
