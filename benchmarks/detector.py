@@ -43,7 +43,7 @@ LOWEST, NMS, MOST_FINDS = 0.02, 0.45, 5000
 LONG_SIDE = 640
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LARGE = 20
-"""Pixels of a face's side from which an answer about it is worth something."""
+"""Pixels of a face's side; smaller ones are those of crowds."""
 SPEED_SIZE = (480, 640)
 RUNS = 60
 
@@ -98,7 +98,8 @@ def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
             continue
         found, errors = [], []
         for file in files:
-            pairs = [best_match(faces, scene.boxes[0]) for faces, scene in zip(_look(file, photographs, name == "mtfl", threshold), photographs, strict=True)]
+            looked = (_own_way if name == "mtfl" else _whole)(file, photographs, threshold)
+            pairs = [best_match(faces, scene.boxes[0]) for faces, scene in zip(looked, photographs, strict=True)]
             hits = [(face, scene) for (face, overlap), scene in zip(pairs, photographs, strict=True) if face is not None and overlap >= FOUND]
             found.append(round(len(hits) / len(photographs), 4))
             points = five_point_errors(np.array([face.points for face, _ in hits]).reshape(-1, 5, 2), np.array([scene.points[0] for _, scene in hits]).reshape(-1, 5, 2))
@@ -109,7 +110,7 @@ def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
 
 def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     pictures = _some(scenes.list_scenes("negatives", data, "test").items, most)
-    finds = [list(_look(file, pictures, True, None)) for file in files]
+    finds = [_own_way(file, pictures) for file in files]
     boxes = [[np.array([face.box for face in faces]).reshape(-1, 4) for faces in each] for each in finds]
     alone = []
     for at in range(len(files)):
@@ -130,13 +131,13 @@ def by_threshold(files: Sequence[Path], data: Path, most: int | None) -> Measure
     for threshold in THRESHOLDS:
         shares, large_shares, unlabelled, without = [], [], [], []
         for file in files:
-            boxes = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in _look(file, crowds, True, threshold)]
+            boxes = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in _own_way(file, crowds, threshold)]
             found = np.concatenate([overlaps_between(truth, finds).max(1, initial=0) >= FOUND for truth, finds in zip(labelled, boxes, strict=True)])
             strange = [overlaps_between(finds, scene.boxes).max(1, initial=0) < FOUND for scene, finds in zip(crowds, boxes, strict=True)]
             shares.append(round(float(found.mean()), 4))
             large_shares.append(round(float(found[large].mean()), 4))
             unlabelled.append(round(1000 * sum(int(each.sum()) for each in strange) / len(crowds), 1))
-            without.append(round(1000 * sum(map(len, _look(file, nobody, True, threshold))) / len(nobody), 1))
+            without.append(round(1000 * sum(map(len, _own_way(file, nobody, threshold))) / len(nobody), 1))
         rows += [
             (f"faces found, wider validation, score {threshold}", len(crowds), shares),
             (f"of those from {LARGE} pixels, score {threshold}", len(crowds), large_shares),
@@ -159,15 +160,17 @@ def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     return [*rows, ("ms at 640 x 480, one thread, median", RUNS, [round(float(np.median(each)), 2) for each in times])]
 
 
-def _look(file: Path, pictures: Sequence[Scene], own_way: bool, threshold: float | None) -> Sequence[list[Face]]:
-    """The faces of each picture: polyface's own way, many pictures at once, or by one look at the whole picture; threshold None: the file's own, polyface's way only."""
-    if not own_way:
-        assert threshold is not None
-        return [_one_look(file, _open(scene), threshold, FOUND, LONG_SIDE) for scene in pictures]
+def _own_way(file: Path, pictures: Sequence[Scene], threshold: float | None = None) -> list[list[Face]]:
+    """The faces of each picture as polyface looks for them, many pictures at once; threshold None: the file's own."""
     detector, found = load_detector(file, 1), []
     for start in range(0, len(pictures), 64):
         found += detector.detect_many([_open(scene) for scene in pictures[start : start + 64]], threshold)
     return found
+
+
+def _whole(file: Path, pictures: Sequence[Scene], threshold: float) -> list[list[Face]]:
+    """The same by one look at each whole picture."""
+    return [_one_look(file, _open(scene), threshold, FOUND, LONG_SIDE) for scene in pictures]
 
 
 def _one_look(file: Path, image: np.ndarray, threshold: float, nms: float, long_side: int | None = None) -> list[Face]:
