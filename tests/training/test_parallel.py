@@ -236,7 +236,8 @@ def test_two_processes_give_the_gradients_of_one_on_the_joined_batch(two: Path, 
     wanted = gradients(Watched(recipe(JOINED[name], identity=IDENTITIES.get(name, {})), data), tmp_path)
     for found in found_by_each(two, name):
         assert found.keys() == wanted.keys()
-        assert not [key for key, tensor in wanted.items() if not closest(found[key].float(), tensor.float(), 1e-4)]
+        # Rounding: eight seeds differ by 2e-5 to 7e-4, with two versions of OpenCV, whose crops differ by a grey level.
+        assert not [key for key, tensor in wanted.items() if not closest(found[key].float(), tensor.float(), 2e-3)]
 
 
 def test_the_comparison_above_sees_heads_that_lack_rows_in_one_process(data: Path) -> None:
