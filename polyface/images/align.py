@@ -37,7 +37,7 @@ def from_points(points: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def eyes_in_picture(matrix: np.ndarray, crop: Crop) -> float:
-    """How far apart in the picture, in pixels, the eyes of a face are that a matrix takes to the crop. Of a profile, how far they would be, were it seen from the front."""
+    """How far apart in the picture, in pixels, the eyes of a face are that a matrix takes to the crop; of a profile, how far they would be from the front."""
     return crop.eye_distance / geometry.scale_of(matrix)
 
 
