@@ -265,6 +265,9 @@ def calibrate(
         learned = [entry.name for entry in card.data]
         found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name))
     terminal.table(found.answer_rows())
+    if found.smaller:
+        print()
+        terminal.table(found.smaller_rows(), title="By pixels between the eyes: score (the set holds the truth, in so many answers)")
     if found.thresholds:
         print()
         terminal.table(found.pair_rows())
@@ -272,7 +275,7 @@ def calibrate(
         terminal.say(note)
     if json is not None:
         files.write_atomically(json, found.to_json())
-    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds))
+    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds, found.smaller))
     return 1 if found.refused else 0
 
 
