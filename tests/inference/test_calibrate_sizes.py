@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyface import tasks
+from polyface import datasets, tasks
 from polyface.datasets import crops
 from polyface.datasets.base import Alignment, Dataset, Listing, Record
 from polyface.errors import RequestError
@@ -49,7 +49,7 @@ class ByDetail:
         answers = {
             "age": -(((np.arange(tasks.age.top + 1) - years[:, None]) / 10) ** 2) / 2,
             "gender": np.stack([male, -male], 1) * 3,
-            "landmarks": np.zeros((len(seen), 68, 3)),
+            "landmarks": np.full((len(seen), 68, 3), 64.0),
         }
         return {name: answers[name].astype(np.float32) for name in names or ()}
 
@@ -69,10 +69,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, read.Root]
         for number in numbers:
             drawing = draw(photo_of(person(8, number), 8, 0), 124, five=FIVE)
             cv2.imwrite(str(folder / f"{number}.png"), cv2.cvtColor(drawing.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 0])
-            labels = {"age": drawing.labels.age, "gender": drawing.labels.gender}
+            labels = {"age": drawing.labels.age, "gender": drawing.labels.gender, "landmarks": drawing.labels.points}
             source = read.file_source(folder / f"{number}.png")
             records.setdefault(split, []).append(Record(f"{number}.png", source, labels, alignment=Alignment(drawing.labels.five, "stated")))
-    answers = {"age": Ranges(), "gender": same_words(tasks.gender.vocabulary)}
+    answers = {"age": Ranges(), "gender": same_words(tasks.gender.vocabulary), "landmarks": datasets.helen.answers["landmarks"]}
     return Dataset("drawn", "Drawn", "", "", answers, tuple(PEOPLE), lambda root, split: Listing(tuple(records[split]))), read.open_root(folder)  # type: ignore[arg-type]
 
 
@@ -140,11 +140,11 @@ def test_faces_as_they_are_are_measured_as_they_are_answered(found: calibration.
 
 
 def test_what_has_nothing_to_calibrate_is_measured_by_size_too(found: calibration.Calibrated) -> None:
-    """This set labels no points, so only what it labels is there; the columns are the sizes."""
-    assert {part.task for part in found.smaller} == {"age", "gender"}
-    (years, gender) = found.smaller_rows()
+    assert "landmarks" not in found.calibration
+    years, gender, points = found.smaller_rows()
     assert list(years) == ["task", "test", "score", "n", "8", "12", "16", "24", "32"]
-    assert (years["score"], gender["score"], years["n"]) == ("MAE", "accuracy", "300")
+    assert [row["score"] for row in (years, gender, points)] == ["MAE", "accuracy", "NME"] and years["n"] == "300"
+    assert points["8"] == points["32"] and "(" not in str(points["8"])  # of this network, which sees no points, in the pixels of the photograph as it was
     first = by_eyes(found, tasks.age)[0]
     assert years["8"] == f"{first.value:.3g} ({first.coverage:.1%} in {first.size:.3g})"
 
