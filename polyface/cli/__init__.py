@@ -254,7 +254,8 @@ def calibrate(
     data: Data = None,
     json: Json = None,
 ) -> int:
-    """Fit how sure a model may be on validation splits, measure it on test splits, and write it into its card: temperatures, sets of answers, lines between people."""
+    """Fit how sure a model may be on validation splits, measure it on test splits, and write it into its card: temperatures and sets of answers, by the size
+    of the face too, lines between people."""
     from polyface import files, terminal
     from polyface.inference import calibrate as calibration
     from polyface.inference import card as cards
