@@ -59,9 +59,9 @@ def fit_answers(task: Task, sets: Sequence[Rows]) -> AnswerCalibration:
 def fit_sizes(task: Task, said: AnswerCalibration, by_size: Mapping[int, Sequence[Rows]]) -> AnswerCalibration:
     """A calibration with a temperature and a level for each size of face, by how far apart the eyes are.
 
-    A size serves the faces up to the next larger one: those are seen at least as well, so its sets hold the truth at least as often. Nor is any size hotter or its level
-    lower than a smaller one's, whatever chance or the absence of a data set (few pictures of FER2013 are that large) would have it: of the same logits, a smaller face
-    never has the smaller set, nor the bolder probability.
+    A size serves the faces up to the next larger one: those are seen at least as well, so its sets hold the truth at least as often. Nor is any size hotter, or its level
+    higher, than a smaller one, whatever chance or the absence of a data set (few pictures of FER2013 are that large) would have it: of the same logits, a smaller face never
+    has the smaller set of words, nor the bolder probability; intervals widen with both, but in contrived distributions.
     """
     sizes: list[AtSize] = []
     temperature, level, below = said.temperature, said.level, LARGE
@@ -96,7 +96,8 @@ def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: st
 
 
 def measure_smaller(task: Task, said: AnswerCalibration | None, dataset: Dataset, seen: Seen, eyes: int) -> Smaller | None:
-    """What answers are worth, as `analyze` gives them, on test faces that were shown with their eyes so many pixels apart; None where nothing can be said."""
+    """What answers are worth, as `analyze` gives them, on test faces that were shown with their eyes so many pixels apart; None where nothing can be said.
+    Words for angles end where their set says, not where its training faces tell them apart best, as in `evaluate`."""
     rows, answered = seen.rows.get(task.name, []), {}
     if said is not None:
         temperature = at_size(said, eyes).temperature

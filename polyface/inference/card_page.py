@@ -183,7 +183,7 @@ def _smaller(card: Card) -> str:
         "answers held the truth and of how many answers (of age: years) it was. Faces are cropped by the points of the photograph as it was; on real small "
         "faces a detector's are off by more."
     )
-    fitted = "A small face is answered with a temperature and a set that were fitted to faces of its size: of the same logits, never a smaller set than a larger face."
+    fitted = "A small face is answered with a temperature and sets that were fitted to faces of its size, and never bolder than those of larger ones."
     sized = any(isinstance(said, AnswerCalibration) and said.sizes for said in card.calibration.values())
     return "\n\n".join([shown, *([fitted] if sized else []), _table(smaller_rows(card.smaller))])
 

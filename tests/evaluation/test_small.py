@@ -106,6 +106,7 @@ def test_the_size_of_a_profile_is_not_that_of_its_eyes() -> None:
     assert align.eyes_in_picture(align.from_points(crop.template * 2, crop), crop) == pytest.approx(60)
     assert align.eyes_in_picture(align.from_points(profile, crop), crop) > 20
     assert geometry.scale_of(align.from_points(profile, crop)) < 1.5
+    assert align.eyes_in_picture(align.from_points(np.full((5, 2), 7.0), crop), crop) == 0
 
 
 def test_a_set_that_is_not_there_is_an_error(tmp_path: Path) -> None:
