@@ -37,8 +37,8 @@ def from_points(points: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def eyes_in_picture(matrix: np.ndarray, crop: Crop) -> float:
-    """How far apart in the picture, in pixels, the eyes of a face are that a matrix takes to the crop; of a profile, how far they would be from the front. 0 where its five
-    points are one."""
+    """How far apart in the picture, in pixels, the eyes of a face are that a matrix takes to the crop; of a profile, how far they would be from the front.
+    0 where all five points are one."""
     scale = geometry.scale_of(matrix)
     return crop.eye_distance / scale if scale else 0.0
 

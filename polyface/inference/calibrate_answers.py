@@ -60,8 +60,8 @@ def fit_sizes(task: Task, said: AnswerCalibration, by_size: Mapping[int, Sequenc
     """A calibration with a temperature and a level for each size of face, by how far apart the eyes are.
 
     A size serves the faces up to the next larger one: those are seen at least as well, so its sets hold the truth at least as often. Nor is any size hotter, or its level
-    higher, than a smaller one, whatever chance or the absence of a data set (few pictures of FER2013 are that large) would have it: of the same logits, a smaller face never
-    has the smaller set of words, nor the bolder probability; intervals widen with both, but in contrived distributions.
+    higher, than a smaller one, whatever chance or the absence of a data set (few pictures of FER2013 are that large) would have it: of the same logits, a smaller face
+    never has the smaller set of words, nor the bolder probability; intervals widen with both, but in contrived distributions.
     """
     sizes: list[AtSize] = []
     temperature, level, below = said.temperature, said.level, LARGE
