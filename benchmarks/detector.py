@@ -1,18 +1,18 @@
 """Our face detector beside YuNet (or any two files with its inputs and outputs), on the same pictures in one run.
 
-    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--thresholds] [--most N] [--json OUT]
+    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--validation] [--most N] [--json OUT]
 
 - average precision on the WIDER FACE validation pictures that are there, whole at their own size through OpenCV's FaceDetectorYN, by the official lists. With fewer than
   the 3,226 pictures this is not WIDER's number, and the table says how many there were.
-- share of labelled faces found (an overlap of 0.3 or more) and the error of the five points, one look at a long side of 640 through FaceDetectorYN for whole photographs
-  (Helen, AFW), and polyface's own way of looking (`images/detect.py`) for MTFL's small ones, at a score of 0.5.
+- share of labelled faces found (an overlap of 0.3 or more) and the error of the five points, by one look at a long side of 640 through FaceDetectorYN (Helen, AFW), and
+  by polyface's own way of looking (`images/detect.py`), at a score of 0.5 (Helen, MTFL).
 - finds per 1,000 pictures without people, polyface's own way, each file at the threshold that it carries (0.6 where it says none). No class of them was in training;
   finds that both detectors make at one place are counted apart, since most are faces: drawn, carved or far off.
 - milliseconds of the network alone at 640 x 480 in onnxruntime on one thread, the detectors taking turns; best and median.
 
---thresholds measures something else instead, to choose that threshold by (`threshold` in the recipe, then `polyface export RUN`), polyface's own way, on validation and
-never on test: for each score the share of WIDER's faces found, of all and of those from 20 pixels, the finds on those photographs that nobody labelled, and the finds on
-pictures without people.
+--validation measures something else instead, to choose what the file carries (`threshold` and `best_size` in the recipe, then `polyface export RUN`), never on test: for
+each score, polyface's own way, the share of WIDER's faces found, of all and of those from 20 pixels, the finds on those photographs that nobody labelled, and the finds
+on pictures without people; and the error of the five points when Helen's faces are shown once at one size and another.
 
 --most takes so many pictures of each set, evenly, for a try. Times of another run or machine are not comparable; ratios are.
 """
@@ -42,6 +42,7 @@ LOWEST, NMS, MOST_FINDS = 0.02, 0.45, 5000
 """Of a curve: the lowest score, and the overlap and number of finds as in YuNet's own evaluation."""
 LONG_SIDE = 640
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SIZES = (64, 90, 110, 130, 180, 220, 260, 300)
 LARGE = 20
 """Pixels of a face's side; smaller ones are those of crowds."""
 SPEED_SIZE = (480, 640)
@@ -56,7 +57,7 @@ def main() -> None:
     files = [Path(file) for file in arguments.detector]
     labels = _labels(files)
     rows: Rows = []
-    for measure in (by_threshold,) if arguments.thresholds else (precision_on_wider, portraits, without_people, speed):
+    for measure in (by_threshold, by_size) if arguments.validation else (precision_on_wider, portraits, without_people, speed):
         try:
             found = measure(files, arguments.data, arguments.most)
         except (InputError, RequestError) as error:
@@ -90,21 +91,16 @@ def precision_on_wider(files: Sequence[Path], data: Path, most: int | None) -> M
 
 def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     rows: Measured = []
-    for name, threshold in (("helen", 0.6), ("afw", 0.6), ("mtfl", 0.5)):
+    for name, way, threshold in (("helen", "one look", 0.6), ("helen", "own way", 0.5), ("afw", "one look", 0.6), ("mtfl", "own way", 0.5)):
         try:
             photographs = _some(scenes.list_scenes(name, data, "test").items, most)
         except (InputError, RequestError) as error:
             terminal.say(f"{name} is left out: {error}")
             continue
-        found, errors = [], []
-        for file in files:
-            looked = (_own_way if name == "mtfl" else _whole)(file, photographs, threshold)
-            pairs = [best_match(faces, scene.boxes[0]) for faces, scene in zip(looked, photographs, strict=True)]
-            hits = [(face, scene) for (face, overlap), scene in zip(pairs, photographs, strict=True) if face is not None and overlap >= FOUND]
-            found.append(round(len(hits) / len(photographs), 4))
-            points = five_point_errors(np.array([face.points for face, _ in hits]).reshape(-1, 5, 2), np.array([scene.points[0] for _, scene in hits]).reshape(-1, 5, 2))
-            errors.append(round(float(points.mean()), 4) if len(points) else float("nan"))
-        rows += [(f"faces found, {name} test, score {threshold}", len(photographs), found), (f"five-point error / eye distance, {name} test", len(photographs), errors)]
+        look = _whole if way == "one look" else _own_way
+        judged = [_of_labelled(look(file, photographs, threshold), photographs) for file in files]
+        rows += [(f"faces found, {name} test, {way}, score {threshold}", len(photographs), [found for found, _ in judged])]
+        rows += [(f"five-point error / eye distance, {name} test, {way}", len(photographs), [points for _, points in judged])]
     return rows
 
 
@@ -147,6 +143,22 @@ def by_threshold(files: Sequence[Path], data: Path, most: int | None) -> Measure
     return rows
 
 
+def by_size(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    """Each photograph is shown once with its labelled face at a size."""
+    photographs = _some(scenes.list_scenes("helen", data, "validation").items, most)
+    rows: Measured = []
+    for size in SIZES:
+        errors = []
+        for file in files:
+            looked = []
+            for scene in photographs:
+                image, face = _open(scene), scene.boxes[0]
+                looked.append(_one_look(file, image, 0.5, FOUND, round(max(image.shape[:2]) * size / np.sqrt((face[2:] - face[:2]).prod()))))
+            errors.append(_of_labelled(looked, photographs)[1])
+        rows.append((f"five-point error / eye distance, helen validation, faces of {size} pixels", len(photographs), errors))
+    return rows
+
+
 def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     sessions = [runtime.session(_open_sided(file), 1) for file in files]
     picture = np.random.default_rng(0).uniform(0, 255, (1, 3, *SPEED_SIZE)).astype(np.float32)
@@ -158,6 +170,14 @@ def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
             taken.append(1000 * (time.perf_counter() - started))
     rows: Measured = [("ms at 640 x 480, one thread, best", RUNS, [round(min(each), 2) for each in times])]
     return [*rows, ("ms at 640 x 480, one thread, median", RUNS, [round(float(np.median(each)), 2) for each in times])]
+
+
+def _of_labelled(looked: Sequence[Sequence[Face]], photographs: Sequence[Scene]) -> tuple[float, float]:
+    """The share of photographs whose labelled face was found, and the mean error of its five points in eye distances."""
+    pairs = [best_match(faces, scene.boxes[0]) for faces, scene in zip(looked, photographs, strict=True)]
+    hits = [(face, scene) for (face, overlap), scene in zip(pairs, photographs, strict=True) if face is not None and overlap >= FOUND]
+    points = five_point_errors(np.array([face.points for face, _ in hits]).reshape(-1, 5, 2), np.array([scene.points[0] for _, scene in hits]).reshape(-1, 5, 2))
+    return round(len(hits) / len(photographs), 4), round(float(points.mean()), 4) if len(points) else float("nan")
 
 
 def _own_way(file: Path, pictures: Sequence[Scene], threshold: float | None = None) -> list[list[Face]]:
@@ -220,7 +240,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Face detectors side by side.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--detector", action="append", required=True)
-    parser.add_argument("--thresholds", action="store_true")
+    parser.add_argument("--validation", action="store_true")
     parser.add_argument("--most", type=int)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

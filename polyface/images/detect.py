@@ -31,11 +31,13 @@ AFTER_NOTHING = (144, 640)  # further looks at a small picture without a find: s
 LARGE_LEVELS = (640, 192)  # a photograph; the second finds the face that fills it
 TILED_FROM, TILED_LEVEL = 1600, 1280  # small faces on large photographs, in six tiles or so
 FOREMOST = 0.2  # of the long side; where such a face is found a photograph is of this person, and is not searched in tiles
-BEST_SIZE = 260  # of a face on the canvas: YuNet's five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4 (a third of Helen's test)
-GOOD_SIZES = (170, 400)  # outside these a face gets a second look at BEST_SIZE
+BEST_SIZE = 260  # of a face on the canvas, where a file says none: YuNet's five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4
+BORDER = 60  # around a face in its second look
+GOOD_SIZES = (0.65, 1.55)  # in best sizes; outside these a face gets a second look at its best size
 SMALLEST_SECOND_LOOK = 24  # pixels of the picture; enlarging fewer shows nothing new
 FILE, ABOUT = "detector.onnx", "detector.json"  # a detector of ours, and what must be known of it
-NAME_IN_ONNX, THRESHOLD_IN_ONNX = "polyface_detector", "polyface_threshold"  # a file of ours says what it is called in answers, and from which score a find is a face
+NAME_IN_ONNX = "polyface_detector"  # a file of ours says what it is called in answers,
+THRESHOLD_IN_ONNX, BEST_SIZE_IN_ONNX = "polyface_threshold", "polyface_best_size"  # from which score a find is a face, and at which size its points err least
 THRESHOLD = 0.6  # where a file says none
 SAME_FACE = 0.3  # overlap from which two finds are one face (as in OpenCV's FaceDetectorYN)
 SAME_SHAPE = 0.5  # overlap from which a find's points join the mean
@@ -87,6 +89,7 @@ class YuNet:
         self.session = runtime.session(path, threads)
         said = self.session.get_modelmeta().custom_metadata_map
         self.name, self.threshold = said.get(NAME_IN_ONNX, "yunet"), float(said.get(THRESHOLD_IN_ONNX, THRESHOLD))
+        self.best_size = float(said.get(BEST_SIZE_IN_ONNX, BEST_SIZE))
         self.sha256 = sha256_of_file(path)
         self.outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
         inputs = self.session.get_inputs()
@@ -107,8 +110,8 @@ class YuNet:
         threshold = self.threshold if threshold is None else threshold
         finds = self._look(images, [patch for index, image in enumerate(images) for patch in self._first_looks(index, image)], threshold)
         further = [patch for index, image in enumerate(images) for patch in self._further_looks(index, image, finds[index])]
-        faces = [_merge(first + second) for first, second in zip(finds, self._look(images, further, threshold), strict=True)]
-        return [_foremost_first(_merge(found)) for found in self._second_look(images, faces, threshold)]
+        faces = [_merge(first + second, self.best_size) for first, second in zip(finds, self._look(images, further, threshold), strict=True)]
+        return [_foremost_first(_merge(found, self.best_size)) for found in self._second_look(images, faces, threshold)]
 
     def _first_looks(self, index: int, image: np.ndarray) -> list["Patch"]:
         levels: tuple[int, ...] = (PORTRAIT,) if max(image.shape[:2]) <= SMALL else LARGE_LEVELS
@@ -138,17 +141,18 @@ class YuNet:
         return [_patch(index, (x0, y0, x1, y1), scale, image, largest) for y0, y1 in spans[1] for x0, x1 in spans[0]]
 
     def _second_look(self, images: Sequence[np.ndarray], faces: list["Finds"], threshold: float) -> list["Finds"]:
-        """Faces seen too small or too large for good points are shown once more at the size where points err least; where that look
+        """Faces seen too small or too large for good points are shown once more at the best size, where points err least; where that look
         agrees, it gives box and points.
         """
-        cell = min(BEST_SIZE + 60, *self.canvas)
+        aim = self.best_size + BORDER
+        cell = min(int(aim), *self.canvas)
         patches, owners = [], []
         for index, found in enumerate(faces):
             for row in range(len(found.scores)):
                 size = float(_sizes(found.boxes[row]))
-                if GOOD_SIZES[0] <= found.seen[row] <= GOOD_SIZES[1] or size < SMALLEST_SECOND_LOOK:
+                if GOOD_SIZES[0] <= found.seen[row] / self.best_size <= GOOD_SIZES[1] or size < SMALLEST_SECOND_LOOK:
                     continue
-                scale = BEST_SIZE / size * cell / (BEST_SIZE + 60)
+                scale = self.best_size / size * cell / aim
                 centre = (found.boxes[row, :2] + found.boxes[row, 2:]) / 2
                 window = max(1, int(cell / scale))
                 corner = np.rint(centre - window / 2).astype(int)
@@ -158,7 +162,7 @@ class YuNet:
                     owners.append((index, row))
         for (index, row), closer in zip(owners, self._find(images, patches, threshold), strict=True):
             found = faces[index]
-            closer = _merge(closer)
+            closer = _merge(closer, self.best_size)
             agreeing = _overlaps(found.boxes[row], closer.boxes)
             if len(agreeing) and agreeing.max() > SAME_FACE:
                 best = int(agreeing.argmax())
@@ -270,10 +274,10 @@ class Finds:
 NOTHING = Finds(np.empty((0, 4)), np.empty((0, 5, 2)), np.empty(0), np.empty(0))
 
 
-def _merge(finds: Finds) -> Finds:
-    """One find per face: greedily the best, which takes with it all that overlap it. Looks that saw the face near its best size go first."""
+def _merge(finds: Finds, best_size: float) -> Finds:
+    """One find per face: greedily the best, which takes with it all that overlap it. Looks that saw the face near the best size go first."""
     scales = finds.seen / np.maximum(_sizes(finds.boxes), 1e-9)
-    amiss = np.abs(np.log2(np.maximum(finds.seen, 1e-9) / BEST_SIZE))
+    amiss = np.abs(np.log2(np.maximum(finds.seen, 1e-9) / best_size))
     left = np.argsort(-(finds.scores - 0.1 * amiss), kind="stable")
     points, kept = finds.points.copy(), []
     while len(left):

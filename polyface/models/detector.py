@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from polyface import runtime
 from polyface.errors import RunError
-from polyface.images.detect import NAME_IN_ONNX, THRESHOLD_IN_ONNX
+from polyface.images.detect import BEST_SIZE_IN_ONNX, NAME_IN_ONNX, THRESHOLD_IN_ONNX
 
 STRIDES = (8, 16, 32)
 PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
@@ -131,8 +131,9 @@ def cells(height: int, width: int, stride: int) -> np.ndarray:
     return np.stack([columns.ravel(), rows.ravel()], axis=1)
 
 
-def to_onnx(model: Detector, threshold: float) -> bytes:
-    """The network as an ONNX file with YuNet's inputs and outputs, for pictures of any sides that are multiples of 32; threshold: the score from which a find is a face.
+def to_onnx(model: Detector, threshold: float, best_size: float) -> bytes:
+    """The network as an ONNX file with YuNet's inputs and outputs, for pictures of any sides that are multiples of 32; threshold: the score from which a find is a face;
+    best_size: of a face, in pixels, at which points err least.
 
     Of torch's two exporters this takes the older, which leaves shapes of a fixed picture as numbers only where they are none of its sides; the sides are then opened.
     Raises RunError where onnxruntime and torch disagree, at any of three sizes.
@@ -151,7 +152,7 @@ def to_onnx(model: Detector, threshold: float) -> bytes:
     del network.graph.value_info[:]
     for node in network.graph.node:
         node.doc_string = ""  # where in this machine's files it came from
-    onnx.helper.set_model_props(network, {NAME_IN_ONNX: NAME, THRESHOLD_IN_ONNX: str(threshold)})
+    onnx.helper.set_model_props(network, {NAME_IN_ONNX: NAME, THRESHOLD_IN_ONNX: str(threshold), BEST_SIZE_IN_ONNX: str(best_size)})
     onnx.checker.check_model(network)
     content = network.SerializeToString()
     _compare(named, content)

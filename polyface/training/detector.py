@@ -17,7 +17,7 @@ from polyface.datasets.scene import Scene
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.report import commit
 from polyface.files import sha256_of_lines, write_atomically
-from polyface.images.detect import ABOUT, FILE, THRESHOLD
+from polyface.images.detect import ABOUT, BEST_SIZE, FILE, THRESHOLD
 from polyface.inference.detector_card import DetectorCard, Learned, json_of
 from polyface.models.detector import NAME, Detector, DetectorConfig, build, parameters_of, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces, losses_of
@@ -64,7 +64,9 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     trust: Share = 0.5
     """What points count that another detector found, against 1 for those that people clicked."""
     threshold: Share = THRESHOLD
-    """The score from which a find is a face, where nobody says another; the file carries it. Chosen on validation: benchmarks/detector.py --thresholds."""
+    """The score from which a find is a face, where nobody says another; the file carries it. Chosen on validation: benchmarks/detector.py --validation."""
+    best_size: Positive = BEST_SIZE
+    """Of a face, in pixels of what the network is shown: where its points err least. The file carries it; a face seen much smaller or larger is looked at again."""
     losses: Losses = Losses()
     optimiser: Optimiser = Optimiser()
     limits: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ def from_table(table: dict, name: str) -> Recipe:
 
 def write(model: Detector, recipe: Recipe, learned: Sequence[Learned], folder: Path) -> Path:
     """FOLDER/detector.onnx, for onnxruntime and FaceDetectorYN, and what must be known of it beside it. Returns the file."""
-    write_atomically(folder / FILE, to_onnx(model, recipe.threshold))
+    write_atomically(folder / FILE, to_onnx(model, recipe.threshold, recipe.best_size))
     card = DetectorCard(
         name=NAME,
         created=datetime.now(UTC).date().isoformat(),

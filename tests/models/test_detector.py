@@ -23,7 +23,7 @@ def content() -> bytes:
     model = build(TINY)
     for head in model.heads:
         torch.nn.init.constant_(head.answers["obj"].bias, 4.0)  # finds something everywhere
-    return to_onnx(model, 0.45)
+    return to_onnx(model, 0.45, 96.0)
 
 
 def test_the_network_that_ships_is_small_and_a_large_one_is_refused() -> None:
@@ -51,7 +51,7 @@ def test_opencvs_own_detector_decodes_the_file_as_ours_does(content: bytes, tmp_
     canvas = np.zeros((64, 96, 3), np.uint8)
     canvas[:50, :70] = image[..., ::-1]  # BGR -> RGB
     ours = load_detector(tmp_path / "own.onnx", 1)
-    assert (ours.name, ours.threshold) == ("polyface", 0.45)  # type: ignore[attr-defined]
+    assert (ours.name, ours.threshold, ours.best_size) == ("polyface", 0.45, 96.0)  # type: ignore[attr-defined]
     boxes, points, scores = ours._run(canvas, 0.0)  # type: ignore[attr-defined]
     order, other = np.argsort(-scores, kind="stable"), np.argsort(-found[:, 14], kind="stable")
     assert len(found) == len(scores) == 12 * 8 + 6 * 4 + 3 * 2
@@ -66,7 +66,7 @@ def test_opencvs_own_detector_decodes_the_file_as_ours_does(content: bytes, tmp_
 def test_a_file_that_answers_otherwise_than_the_network_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "LARGEST_DRIFT", 0.0)
     with pytest.raises(detector.RunError, match="onnxruntime and torch differ by"):
-        to_onnx(build(TINY), 0.6)
+        to_onnx(build(TINY), 0.6, 260.0)
 
 
 def test_what_the_network_reads_is_bgr() -> None:
