@@ -58,7 +58,12 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     batch: Count = 32
     seed: int = 1
     sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (256, 192, 448, 256, 320)
-    """Of the views of a step, in pixels; steps take turns, and validation has the first. Large ones are for faces that fill a photograph, small ones are cheap."""
+    """Of the views of a step, in pixels; steps take turns. Large ones are for faces that fill a photograph, small ones are cheap."""
+    last_sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (640, 384)
+    """The same of the last steps, and the first of them of validation: as large as photographs are looked at. In small views a cell of the largest stride hardly sees what
+    is none, and takes much in a large picture for a face that fills it."""
+    last: Share = 0.15
+    """Which share of the steps they are."""
     model: DetectorConfig = DetectorConfig()
     look: views.Look = views.Look()
     trust: Share = 0.5
@@ -79,6 +84,11 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     def __post_init__(self) -> None:
         if not self.data or len(self.data) > self.batch:
             raise ValueError(f"{len(self.data)} sets for batches of {self.batch}")
+
+    def side(self, step: int) -> int:
+        """Of the views of a step."""
+        sides = self.sides if step < (1 - self.last) * self.steps else self.last_sides
+        return sides[step % len(sides)]
 
 
 class DetectorPlan:
@@ -105,7 +115,7 @@ class DetectorPlan:
         return build(self.recipe.model)
 
     def batches(self, steps: range) -> Iterator[views.Views]:
-        return views.ahead(self.pools, self.counts, steps, self.recipe.sides, self.recipe.look, self.seed, self.recipe.threads, self.share)
+        return views.ahead(self.pools, self.counts, steps, self.recipe.side, self.recipe.look, self.seed, self.recipe.threads, self.share)
 
     def loss(self, model: nn.Module, batch: views.Views, device: torch.device) -> dict[str, Tensor]:
         answers = model(pictures_of(torch.from_numpy(batch.images).to(device)))
@@ -115,7 +125,7 @@ class DetectorPlan:
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """The mean of each loss over the validation scenes, and their sum by the recipe's weights as `loss`."""
-        seen = views.plain_batches(self.validation, self.recipe.sides[0], self.recipe.look, self.recipe.batch, self.share)
+        seen = views.plain_batches(self.validation, self.recipe.last_sides[0], self.recipe.look, self.recipe.batch, self.share)
         return loop.mean_losses(self, model, seen, self.weights, device)
 
     def blame(self, batch: views.Views, name: str, row: int) -> dict[str, object]:

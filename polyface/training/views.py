@@ -5,7 +5,7 @@ take a square of the picture, as YuNet's training does. Some are four views of h
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -83,13 +83,13 @@ class Views:
 
 
 def ahead(
-    pools: Sequence[Pool], counts: Sequence[int], steps: range, sides: Sequence[int], look: Look, seed: int, threads: int, share: slice = EVERY_ROW
+    pools: Sequence[Pool], counts: Sequence[int], steps: range, side: Callable[[int], int], look: Look, seed: int, threads: int, share: slice = EVERY_ROW
 ) -> Iterator[Views]:
-    """The batches of some steps, or a share of the rows of each, prepared in the background, in order; their sides take turns."""
+    """The batches of some steps, or a share of the rows of each, prepared in the background, in order; side(step) is that of its views."""
     with ThreadPoolExecutor(threads, thread_name_prefix="views") as workers:
         waiting: deque = deque()
         for step in steps:
-            waiting.append(workers.submit(draw_batch, pools, counts, step, sides[step % len(sides)], look, seed, share))
+            waiting.append(workers.submit(draw_batch, pools, counts, step, side(step), look, seed, share))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:

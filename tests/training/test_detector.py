@@ -129,7 +129,7 @@ def test_something_may_hide_part_of_a_face_and_its_points_stay(scene: Scene) -> 
 def test_a_batch_is_a_function_of_seed_step_and_row_whoever_draws_it(scene: Scene) -> None:
     pools = [views.Pool("a", (scene,) * 5), views.Pool("b", (scene,) * 3)]
     whole = views.draw_batch(pools, (3, 2), 7, 64, views.Look(), 1)
-    (again,) = views.ahead(pools, (3, 2), range(7, 8), (96, 64), views.Look(), 1, threads=2)
+    (again,) = views.ahead(pools, (3, 2), range(7, 8), lambda step: 64, views.Look(), 1, threads=2)
     assert (whole.images == again.images).all() and whole.keys == again.keys == ("a/a",) * 3 + ("b/a",) * 2
     second = views.draw_batch(pools, (3, 2), 7, 64, views.Look(), 1, slice(1, None, 2))
     assert (second.images == whole.images[1::2]).all()
@@ -151,6 +151,8 @@ name = "tiny"
 steps = 6
 batch = 4
 sides = [64, 96]
+last_sides = [128]
+last = 0.5
 validate_every = 3
 validation_rows = 4
 data = [{ set = "wider", weight = 3 }, { set = "negatives" }]
@@ -180,6 +182,11 @@ def test_the_recipe_that_ships_loads_and_names_sets_that_there_are() -> None:
         assert scenes.terms_of(entry.set)
     with pytest.raises(RequestError, match=r"wrong: unknown key 'side'; did you mean 'sides'"):
         detector.from_table(tomllib.loads(text.replace("batch =", "side = 64\nbatch =")), "wrong")
+
+
+def test_the_last_steps_have_larger_views() -> None:
+    recipe = detector.from_table(tomllib.loads(RECIPE), "tiny")
+    assert [recipe.side(step) for step in range(6)] == [64, 96, 64, 128, 128, 128]
 
 
 def test_a_run_ends_in_a_file_that_finds_faces_and_says_what_it_learned_from(tmp_path: Path) -> None:
