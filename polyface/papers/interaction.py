@@ -72,7 +72,8 @@ def reproduce(scale: str, data: Path | None, out: Path, only: str | None = None,
     results = {name: result for name in names if (result := read_result(out / name / "result.json")) is not None}
     wanted = [run for run in runs if run.name not in results and only in (None, run.name, arm_of(run.name))]
     if wanted:
-        bench = Bench(wanted, _folder(chosen.drawn, data, out), out, chosen.most)
+        folder = write_once(chosen.drawn, out / "data") if chosen.drawn else datasets.data_folder(data)
+        bench = Bench(wanted, folder, out, chosen.most)
         costs = _costs(base, out)
         for run in wanted:
             results[run.name] = bench.do(run, partial(_say, report, len(results), len(runs)))
@@ -121,12 +122,6 @@ def arm_of(name: str) -> str:
 
 def _run(joint: Run, arm: str, network: ModelConfig) -> Run:
     return Run(f"{arm}-seed{joint.config.seed}", msgspec.structs.replace(joint.config, model=network), joint.questions)
-
-
-def _folder(drawn: Sequence[tuple[str, str, int, int]], data: Path | None, out: Path) -> Path:
-    for name, layout, people, photos in drawn:
-        write_once(layout, out / "data" / name, people, photos, seed=1)
-    return out / "data" if drawn else datasets.data_folder(data)
 
 
 def _say(report: Report | None, done: int, runs: int, words: str) -> None:

@@ -205,8 +205,7 @@ SEED = 2017
 
 def drawn_sets(drawn: Drawn, folder: Path) -> Path:
     """The folder with a scale's sets, drawn once."""
-    for name, layout, people, photos in drawn.sets:
-        write_once(layout, folder / name, people, photos, seed=1)
+    write_once(drawn.sets, folder)
     for name, (people, photos) in drawn.people.items():
         if not (folder / name).exists():
             partial = folder / f".{name}.partial"

@@ -292,7 +292,7 @@ def reproduce(scale: str, data: Path | None, out: Path, only: str | None = None,
         refuse_other_recipe(run, out)
     try:
         if wanted:
-            folder = _drawn_sets(chosen, out / "data") if chosen.drawn else datasets.data_folder(data)
+            folder = write_once(chosen.drawn, out / "data") if chosen.drawn else datasets.data_folder(data)
             bench = Bench(every if only is None else wanted, folder, out, chosen.most)
             for run in _pending(experiment, only):
                 experiment.results[run.name] = bench.do(run, partial(_say, report, experiment))
@@ -325,9 +325,3 @@ def _results_in(out: Path) -> Iterator[tuple[str, Result]]:
         found = read_result(path)
         if found is not None:
             yield path.parent.name, found
-
-
-def _drawn_sets(scale: Scale, data: Path) -> Path:
-    for name, layout, people, photos in scale.drawn:
-        write_once(layout, data / name, people, photos, seed=1)
-    return data
