@@ -33,6 +33,7 @@ from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, writ
 from polyface.papers.ifan_scores import Kept, scores
 from polyface.papers.ifan_starts import WEIGHTS, Progress, fresh, load_start, seconds_of, train
 from polyface.papers.ifan_worlds import Worlds, drawn_people
+from polyface.papers.results import refuse_other_recipe
 from polyface.tasks.kinds import Task
 from polyface.training import parallel
 from polyface.training.examples import Source
@@ -101,9 +102,7 @@ class Bench:
 
     def refuse_other_recipe(self, row: Row) -> None:
         """Raises RequestError where a row, done or begun, was made by another recipe than it has now."""
-        path = self.folder(row) / MADE_WITH
-        if path.exists() and path.read_text() != self.made_with(row):
-            raise RequestError(f"{path}: made by another recipe; remove its folder or choose another --out")
+        refuse_other_recipe(self.folder(row) / MADE_WITH, self.made_with(row))
 
     def _train(self, row: Row) -> Lesson:
         """Into the row's folder, unless its weights are there."""

@@ -32,7 +32,7 @@ from polyface.papers.ifan_compute import multiplications
 from polyface.papers.transfer import GROUPS, QUESTIONS, SCALES, joint_run
 from polyface.papers.transfer_effects import Contrast, Found, Result, judge, measure, read_result
 from polyface.papers.transfer_page import verdict_rows
-from polyface.papers.transfer_runs import Bench, Run, refuse_other_recipe
+from polyface.papers.transfer_runs import Bench, Run
 from polyface.synth.write import write_once
 from polyface.training import config as recipes
 from polyface.training.config import Config
@@ -68,7 +68,7 @@ def reproduce(scale: str, data: Path | None, out: Path, only: str | None = None,
     if only is not None and only not in ARMS and only not in names:
         raise RequestError(f"no arm or run {only!r}{nearest(only, [*ARMS, *names])}")
     for run in runs:
-        refuse_other_recipe(run, out)
+        run.refuse_other_recipe(out)
     results = {name: result for name in names if (result := read_result(out / name / "result.json")) is not None}
     wanted = [run for run in runs if run.name not in results and only in (None, run.name, arm_of(run.name))]
     if wanted:
