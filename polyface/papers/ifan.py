@@ -32,9 +32,9 @@ from polyface.papers.ifan_model import best_of, write_best
 from polyface.papers.ifan_page import write_page
 from polyface.papers.ifan_rows import BEST, Row, chosen, rows_of
 from polyface.papers.ifan_runs import RowResult, read_row, read_rows
-from polyface.papers.ifan_starts import Progress
 from polyface.papers.ifan_statistics import DRAWS
 from polyface.papers.ifan_worlds import Worlds
+from polyface.papers.stage import Progress
 from polyface.synth.write import write_once
 
 PAGE = "page"

@@ -31,9 +31,10 @@ from polyface.papers.ifan_plan import IfanPlan, Lesson, streams_of, told_by
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, write_row
 from polyface.papers.ifan_scores import Kept, scores
-from polyface.papers.ifan_starts import WEIGHTS, Progress, fresh, load_start, seconds_of, train
+from polyface.papers.ifan_starts import fresh, load_start
 from polyface.papers.ifan_worlds import Worlds, drawn_people
 from polyface.papers.results import refuse_other_recipe
+from polyface.papers.stage import WEIGHTS, Progress, seconds_of, train
 from polyface.tasks.kinds import Task
 from polyface.training import parallel
 from polyface.training.examples import Source

@@ -24,7 +24,6 @@ import torch
 from polyface import datasets, runtime
 from polyface.files import write_atomically
 from polyface.papers import joint_model
-from polyface.papers.ifan_starts import Progress
 from polyface.papers.joint_claims import Judged
 from polyface.papers.joint_config import JointRecipe, load
 from polyface.papers.joint_page import write_page
@@ -32,6 +31,7 @@ from polyface.papers.joint_runs import Bench, Row, Say, chosen, rows_of
 from polyface.papers.joint_scores import REAL, SYNTHETIC, RowResult, read_rows
 from polyface.papers.joint_worlds import drawn_sets
 from polyface.papers.results import refuse_other_recipe
+from polyface.papers.stage import Progress
 
 PAGE, VOTES = "page", "votes"
 MADE_WITH = "made_with.json"
