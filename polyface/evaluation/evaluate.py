@@ -104,13 +104,15 @@ def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None
     Raises RequestError for a named one that is not there, has no test split, or answers nothing that is asked.
     """
     if sets is not None:
-        chosen = [datasets.named(name) for name in sets]
-        for dataset in chosen:
-            if "test" not in dataset.splits:
-                raise RequestError(f"{dataset.name} has no test split")
-            if not _answered(asked, told_to(dataset, asked, made)):
-                raise RequestError(f"{dataset.name} scores none of the model's tasks; it answers {', '.join(dataset.answers)}")
-        return [(told_to(dataset, asked, made), datasets.find_root(folder, dataset.name)) for dataset in chosen]
+        chosen = []
+        for original in map(datasets.named, sets):
+            if "test" not in original.splits:
+                raise RequestError(f"{original.name} has no test split")
+            dataset = told_to(original, asked, made)
+            if not _answered(asked, dataset):
+                raise RequestError(f"{dataset.name} scores none of the model's tasks; it answers {', '.join(original.answers)}")
+            chosen.append((dataset, datasets.find_root(folder, dataset.name)))
+        return chosen
     there = []
     for original in datasets.DATASETS:
         try:
