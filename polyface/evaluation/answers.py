@@ -10,16 +10,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from polyface import datasets, runtime
-from polyface.datasets.base import Dataset, Pairs
+from polyface.datasets.base import Dataset, Listing, Pairs
 from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError, nearest
 from polyface.evaluation import score
-from polyface.evaluation.evaluate import Face, Network, Pass, Progress, Seen, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
+from polyface.evaluation.evaluate import Face, Network, Pass, Progress, RowOf, Seen, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
 from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.protocols.parsing import BENCHMARKS
 from polyface.evaluation.raw_pixels import PIXELS, pixels
@@ -82,16 +83,20 @@ def evaluate_protocol(
     asked = tuple(task for task in network.tasks if isinstance(task, KINDS[protocol]) and speaks_ours(task))
     if not asked:
         raise RequestError(f"{network.label} answers no question that {protocol} scores")
-    there = [(task, dataset, root) for dataset, root in sets_at_hand(asked, folder, sets) for task in asked if _suits(protocol, task, dataset)]
-    if not there:
+    there = [
+        _Asked(network, dataset, root, folder, tuple(task for task in asked if _suits(protocol, task, dataset)), report)
+        for dataset, root in sets_at_hand(asked, folder, sets)
+    ]
+    questions = [(each, task) for each in there for task in each.tasks]
+    if not questions:
         raise RequestError(f"{folder}: no set there has labels that {protocol} scores" + (f", of {', '.join(sets)}" if sets else ""))
     runtime.threads_for_opencv(1)
     found, skipped = [], {}
-    for task, dataset, root in there:
-        name = f"{dataset.name}.{task.name}"
-        with _place(save, name if len(there) > 1 else "") as file:
+    for each, task in questions:
+        name = f"{each.dataset.name}.{task.name}"
+        with _place(save, name if len(questions) > 1 else "") as file:
             try:
-                found.append(_answered(protocol, network, task, dataset, root, folder, file, save is not None, report, lessons))
+                found.append(_answered(protocol, each, task, file, save is not None, lessons))
             except (InputError, RequestError) as error:
                 if sets is not None:
                     raise RequestError(f"{name}: {error}") from error
@@ -120,29 +125,58 @@ def _place(save: Path | None, name: str) -> Iterator[Path]:
         yield Path(folder) / "arrays.npz"
 
 
-def _answered(
-    protocol: str, network: Network, task: Task, dataset: Dataset, root: Root, folder: Path, file: Path, saved: bool, report: Progress | None, lessons: Lessons
-) -> Answered:
-    listing = dataset.records(root, "test")
-    pairs, left_out = strangers_only(task, dataset, dataset.pairs(root), listing.records, lessons, folder) if isinstance(task, Embedding) else (None, "")
-    records = needed(listing, (task,), pairs)
-    if not records:
-        raise InputError("no picture of the test split has such a label")
-    each = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, (task,))[0][0]
-    notes = [left_out] if left_out else []
-    if each.missed and not isinstance(task, Points):
-        notes.append(f"{len(each.missed)} faces were not found and are left out")
+@dataclass
+class _Asked:
+    """A set, and what it is asked."""
+
+    network: Network
+    dataset: Dataset
+    root: Root
+    folder: Path
+    tasks: tuple[Task, ...]
+    report: Progress | None
+
+    def crops(self, asked: tuple[Task, ...], pairs: Pairs | None = None) -> Pass:
+        """Raises InputError where the test split has no label of any of these."""
+        records = needed(self.listing, asked, pairs)
+        if not records:
+            raise InputError("no picture of the test split has such a label")
+        return ways_to_crop(self.dataset, records, read_faces(self.folder, self.dataset.name).found, asked)[0][0]
+
+    def ask(self, each: Pass, row_of: RowOf = lambda *_: None) -> Seen:
+        return ask(self.network, self.dataset, each, self.report, row_of=row_of)
+
+    @cached_property
+    def listing(self) -> Listing:
+        return self.dataset.records(self.root, "test")
+
+    @cached_property
+    def all_at_once(self) -> tuple[Pass, Seen]:
+        """Each face looked at once for all questions."""
+        each = self.crops(self.tasks)
+        return each, self.ask(each)
+
+
+def _answered(protocol: str, asked: _Asked, task: Task, file: Path, saved: bool, lessons: Lessons) -> Answered:
+    dataset, notes = asked.dataset, []
+    pairs: Pairs | None = None
+    if isinstance(task, Embedding):
+        pairs, left_out = strangers_only(task, dataset, dataset.pairs(asked.root), asked.listing.records, lessons, asked.folder)
+        notes += [left_out] if left_out else []
+    each = asked.crops((task,), pairs) if isinstance(task, Embedding | Regions) else asked.all_at_once[0]
+    missed = [record for record in each.missed if isinstance(task, Embedding) or task.name in record.labels]
+    if missed and not isinstance(task, Points):
+        notes.append(f"{len(missed)} faces were not found and are left out")
     if each.name:
         notes.append("cropped by the boxes about labelled points, for no detector has searched this set")
     if isinstance(task, Embedding):
         assert pairs is not None
-        seen = ask(network, dataset, each, report, row_of=_with_pixels)
+        seen = asked.ask(each, _with_pixels)
         scored, options = _verification(seen, task, pairs, file, notes)
     elif isinstance(task, Regions):
-        scored, options, seen = _parsing(network, dataset, task, each, file, report)
+        scored, options, seen = _parsing(asked, task, each, file)
     else:
-        seen = ask(network, dataset, each, report)
-        targets = _beside(file, "targets")
+        seen, targets = asked.all_at_once[1], _beside(file, "targets")
         for path, arrays in zip((file, targets), _arrays(protocol, task, dataset, each, seen), strict=True):
             _write(path, arrays)
         scored, options = getattr(score, protocol)(file, targets), f"--predictions {file} --targets {targets}"
@@ -198,9 +232,9 @@ def _beside_pixels(model: Scored, baseline: Scored) -> Scored:
 # Masks
 
 
-def _parsing(network: Network, dataset: Dataset, task: Regions, each: Pass, file: Path, report: Progress | None) -> tuple[Scored, str, Seen]:
+def _parsing(asked: _Asked, task: Regions, each: Pass, file: Path) -> tuple[Scored, str, Seen]:
     """Masks go to the files as they come, since those of a whole split need not fit in memory."""
-    words, benchmark = dataset.answers[task.name], PUBLIC.get(dataset.name)
+    words, benchmark = asked.dataset.answers[task.name], PUBLIC.get(asked.dataset.name)
     assert isinstance(words, Words)
     classes = BENCHMARKS[benchmark].classes if benchmark else words.names
     targets = _beside(file, "targets")
@@ -213,7 +247,7 @@ def _parsing(network: Network, dataset: Dataset, task: Regions, each: Pass, file
                 true.add(face.record.key, mask, face.record.subject)
             return {}
 
-        seen = ask(network, dataset, each, report, row_of=write)
+        seen = asked.ask(each, write)
     options = f"--predictions {file} --targets {targets}" + (f" --benchmark {benchmark}" if benchmark else "")
     return score.parsing(file, targets, benchmark), options, seen
 

@@ -113,6 +113,20 @@ def test_what_is_saved_scores_as_the_protocol_says_and_as_evaluate_says(drawn: P
     assert (tmp_path / "classification.utkface.race.targets.npz").exists() and (tmp_path / "verification.npz").exists()
 
 
+def test_a_set_is_looked_at_once_whatever_it_is_asked(drawn: Path) -> None:
+    class Counts(Projects):
+        seen = 0
+
+        def run(self, seen: np.ndarray, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+            self.seen += len(seen)
+            return super().run(seen, names)
+
+    network = Counts()
+    found, _ = evaluate_protocol(network, "classification", drawn, ["fairface"])
+    assert [each.name for each in found] == ["fairface.age", "fairface.gender", "fairface.race"]
+    assert network.seen == len(datasets.named("fairface").records(datasets.find_root(drawn, "fairface"), "test").records)
+
+
 def test_poses_are_those_of_evaluate(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On helen's training faces, for no drawn set has angles in its test."""
     helen = datasets.named("helen")
