@@ -20,7 +20,7 @@ from polyface.datasets.base import Dataset, Listing, Pairs
 from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError, nearest
 from polyface.evaluation import score
-from polyface.evaluation.evaluate import Face, Network, Pass, Progress, RowOf, Seen, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
+from polyface.evaluation.evaluate import OURS, Face, Network, Pass, Progress, RowOf, Seen, answered_by_sets, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
 from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.protocols.parsing import BENCHMARKS
 from polyface.evaluation.raw_pixels import PIXELS, pixels
@@ -32,6 +32,7 @@ from polyface.images.read import Root
 from polyface.labels import PointMap, Ranges, Words, word_probabilities
 from polyface.metrics import ages
 from polyface.tasks import scoring
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
 
 KINDS: Mapping[str, tuple[type[Task], ...]] = {
@@ -46,7 +47,7 @@ KINDS: Mapping[str, tuple[type[Task], ...]] = {
 """What `--protocol` names, and the kinds of question that it scores."""
 
 PUBLIC = {"celebamask": "celebamask-hq", "lapa": "lapa"}
-"""Data sets whose masks have the classes of a benchmark, in its order."""
+"""Data sets whose masks have the classes of a benchmark, in its order, unless they are retold."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def evaluate_protocol(
     save: Path | None = None,
     report: Progress | None = None,
     lessons: Lessons = NOBODY,
+    made: Mapping[str, Derived] = OURS,
 ) -> tuple[list[Answered], dict[str, str]]:
     """Each question of the protocol on each set named, or at hand, that can answer it; and why others at hand were not. save: where the arrays go, FILE.npz; of
-    several questions FILE.SET.TASK.npz. lessons: as in `evaluate`.
+    several questions FILE.SET.TASK.npz. lessons and made: as in `evaluate`.
 
     Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
     """
@@ -80,12 +82,12 @@ def evaluate_protocol(
     if save is not None and save.suffix != ".npz":
         raise RequestError(f"{save}: the arrays are saved as a .npz")
     folder = datasets.data_folder(data)
-    asked = tuple(task for task in network.tasks if isinstance(task, KINDS[protocol]) and speaks_ours(task))
+    asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, KINDS[protocol]))
     if not asked:
         raise RequestError(f"{network.label} answers no question that {protocol} scores")
     there = [
         _Asked(network, dataset, root, folder, tuple(task for task in asked if _suits(protocol, task, dataset)), report)
-        for dataset, root in sets_at_hand(asked, folder, sets)
+        for dataset, root in sets_at_hand(asked, folder, sets, made)
     ]
     questions = [(each, task) for each in there for task in each.tasks]
     if not questions:
@@ -234,7 +236,7 @@ def _beside_pixels(model: Scored, baseline: Scored) -> Scored:
 
 def _parsing(asked: _Asked, task: Regions, each: Pass, file: Path) -> tuple[Scored, str, Seen]:
     """Masks go to the files as they come, since those of a whole split need not fit in memory."""
-    words, benchmark = asked.dataset.answers[task.name], PUBLIC.get(asked.dataset.name)
+    words, benchmark = asked.dataset.answers[task.name], PUBLIC.get(asked.dataset.name) if speaks_ours(task) else None
     assert isinstance(words, Words)
     classes = BENCHMARKS[benchmark].classes if benchmark else words.names
     targets = _beside(file, "targets")

@@ -84,7 +84,7 @@ def evaluate(
     """
     runtime.threads_for_opencv(1)  # the network has the processors, the thread that cuts pictures one of them
     folder = datasets.data_folder(data)
-    asked = tuple(task for task in network.tasks if (is_made_so(task, made[task.name]) if task.name in made else speaks_ours(task)))
+    asked = answered_by_sets(network, made)
     skipped = {f"task {task.name}": "no data set answers it in this vocabulary" for task in network.tasks if task not in asked}
     tested = []
     for dataset, root in sets_at_hand(asked, folder, sets, made):
@@ -96,6 +96,11 @@ def evaluate(
         reasons = "; ".join(skipped.values()) or "it holds none that answers any of the model's tasks"
         raise RequestError(f"{folder}: no data set to score on: {reasons}")
     return Report(network.label, sha256, commit(), datetime.now(UTC).isoformat(timespec="seconds"), tuple(tested), skipped)
+
+
+def answered_by_sets(network: Network, made: Mapping[str, Derived] = OURS) -> tuple[Task, ...]:
+    """The tasks of a network that data sets answer: the project's own, and those made of them."""
+    return tuple(task for task in network.tasks if (is_made_so(task, made[task.name]) if task.name in made else speaks_ours(task)))
 
 
 def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None, made: Mapping[str, Derived] = OURS) -> list[tuple[Dataset, Root]]:

@@ -20,7 +20,7 @@ import numpy as np
 from polyface import datasets, runtime
 from polyface.datasets.base import Meaning, Record, Split
 from polyface.errors import InputError, RequestError
-from polyface.evaluation.evaluate import Network, Progress, look, sets_at_hand, speaks_ours
+from polyface.evaluation.evaluate import OURS, Network, Progress, answered_by_sets, look, sets_at_hand
 from polyface.files import sha256_of_lines
 from polyface.inference import engine as engines
 from polyface.inference.calibrate_pairs import calibrate_pairs
@@ -30,6 +30,7 @@ from polyface.labels import Ranges, Words, surprise, word_probabilities
 from polyface.metrics.calibration import COVERAGE, brier_score, conformal_level, expected_calibration_error, fit_temperature, mass_about_median, mass_before, to_be_met
 from polyface.metrics.groups import Grouping, Groups, groups_of_faces, mean_by_group
 from polyface.metrics.intervals import groups_of
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Category, Embedding, Scale, Task, Traits, sigmoid, softmax
 
 ENOUGH = 100
@@ -81,18 +82,20 @@ class Calibrated:
         ]
 
 
-def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Sequence[str], report: Progress | None = None) -> Calibrated:
-    """networks: by file name, the first of which is fitted, all of which are measured; trained_on: data sets that taught them.
+def calibrate(
+    networks: Mapping[str, Network], data: Path | None, trained_on: Sequence[str], report: Progress | None = None, made: Mapping[str, Derived] = OURS
+) -> Calibrated:
+    """networks: by file name, the first of which is fitted, all of which are measured; trained_on: data sets that taught them; made: as in `evaluate`.
 
     Raises RequestError where no set at hand has what a fit needs.
     """
     runtime.threads_for_opencv(1)  # as in `evaluate`
     folder = datasets.data_folder(data)
     network = next(iter(networks.values()))
-    asked = tuple(task for task in network.tasks if isinstance(task, Category | Scale | Traits) and speaks_ours(task))
+    asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, Category | Scale | Traits))
     notes: list[str] = []
     refused: list[str] = []
-    fitting = _answers(network, asked, folder, "validation", report, notes, refused)
+    fitting = _answers(network, asked, made, folder, "validation", report, notes, refused)
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     for task in asked:
         enough = [rows for rows in fitting.get(task.name, []) if len(rows.logits) >= ENOUGH]
@@ -104,7 +107,7 @@ def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Se
     chosen = tuple(task for task in asked if task.name in calibration)
     coverage: list[Coverage] = []
     for name, each in networks.items() if chosen else ():
-        for task_name, parts in _answers(each, chosen, folder, "test", report, notes, refused).items():
+        for task_name, parts in _answers(each, chosen, made, folder, "test", report, notes, refused).items():
             answered, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
             assert isinstance(fitted, AnswerCalibration)
             measured = [measure_answers(answered, fitted, rows, name) for rows in parts]
@@ -182,10 +185,12 @@ def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: st
 # Rows of labels and answers
 
 
-def _answers(network: Network, asked: Sequence[Task], folder: Path, split: Split, report: Progress | None, notes: list[str], refused: list[str]) -> dict[str, list[Rows]]:
+def _answers(
+    network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, report: Progress | None, notes: list[str], refused: list[str]
+) -> dict[str, list[Rows]]:
     """By task, the rows of each set at hand that has the split. Fills notes and refused."""
     found: dict[str, list[Rows]] = {}
-    for dataset, root in sets_at_hand(asked, folder, None):
+    for dataset, root in sets_at_hand(asked, folder, None, made):
         if split not in dataset.splits:
             continue
         try:
