@@ -104,7 +104,7 @@ def _distractors(asked: Sequence[Distractors], probes: Faces, recipe: JointRecip
         by_name = {record.key for record in records if record.subject is not None and copies.person_name(record.subject) in names}
         thumbnails = read_faces(data, dataset.name).thumbnails
         seen = [record.key for record in records if record.key in thumbnails]
-        best, _ = copies.near_copies(copies.normalised([thumbnails[key] for key in seen]), copies.normalised(looks))
+        best, _ = copies.near_copies(copies.comparable([thumbnails[key] for key in seen]), copies.comparable(looks))
         alike = {key for key, correlation in zip(seen, best, strict=True) if correlation > copies.NEAR} - by_name
         if by_name or alike:
             removed.append(f"{dataset.name}: {len(by_name)} faces of probe people by name, {len(alike)} near-copies of their photographs left out")

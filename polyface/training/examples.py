@@ -100,7 +100,7 @@ def withheld(data: Path, names: Sequence[str], strange: Sequence[str]) -> Withhe
         if dataset.name in strangers:
             photographs |= {copies.photograph_name(record) for record in records}
             people |= {copies.person_name(record.subject) for record in records if record.subject}
-    return Withheld(copies.normalised(thumbnails), frozenset(photographs), frozenset(people))
+    return Withheld(copies.comparable(thumbnails), frozenset(photographs), frozenset(people))
 
 
 def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -> Source:
@@ -146,7 +146,7 @@ def _checked_even(entry: Data, dataset: Dataset) -> str | None:
 def near_copies(keys: Sequence[str], faces: Faces, tests: np.ndarray) -> set[str]:
     """Which pictures of a set show what a test picture shows, by thumbnails of their aligned faces; those that `align` never saw cannot be compared."""
     keys = [key for key in keys if key in faces.thumbnails]
-    best, _ = copies.near_copies(copies.normalised([faces.thumbnails[key] for key in keys]), tests)
+    best, _ = copies.near_copies(copies.comparable([faces.thumbnails[key] for key in keys]), tests)
     return {key for key, correlation in zip(keys, best, strict=True) if correlation > copies.NEAR}
 
 
