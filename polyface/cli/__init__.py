@@ -254,7 +254,8 @@ def calibrate(
     data: Data = None,
     json: Json = None,
 ) -> int:
-    """Fit how sure a model may be on validation splits, measure it on test splits, and write it into its card: temperatures, sets of answers, lines between people."""
+    """Fit how sure a model may be on validation splits, measure it on test splits, and write it into its card: temperatures and sets of answers, by the size
+    of the face too, lines between people."""
     from polyface import files, terminal
     from polyface.inference import calibrate as calibration
     from polyface.inference import card as cards
@@ -265,6 +266,9 @@ def calibrate(
         learned = [entry.name for entry in card.data]
         found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name), card.made_of)
     terminal.table(found.answer_rows())
+    if found.smaller:
+        print()
+        terminal.table(found.smaller_rows(), title="By pixels between the eyes: score (the set holds the truth, in so many answers)")
     if found.thresholds:
         print()
         terminal.table(found.pair_rows())
@@ -272,7 +276,7 @@ def calibrate(
         terminal.say(note)
     if json is not None:
         files.write_atomically(json, found.to_json())
-    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds))
+    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds, found.smaller))
     return 1 if found.refused else 0
 
 

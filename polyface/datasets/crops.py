@@ -120,6 +120,14 @@ def open_crop(record: Record, matrix: np.ndarray, size: int) -> tuple[np.ndarray
     return cut_from(data, name, matrix, size), (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
 
 
+def open_small_crop(record: Record, matrix: np.ndarray, size: int, scale: float) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `open_crop`, of a photograph that was `scale` times as large, at most 1: what is cut is the shrunk picture, so the crop is as blurred as that of a small face.
+    The matrix and the shape are those of the picture as it is."""
+    image = open_picture(record)
+    small, back = geometry.shrunk(image, scale)
+    return cut(small, geometry.compose(matrix, back), size), image.shape[:2]
+
+
 def cut_from(data: bytes, name: str, matrix: np.ndarray, size: int) -> np.ndarray:
     """The crop uint8 [size, size, 3] of a picture's bytes. Of a shrink by more than two the decoder does its part, which costs least there. Raises InputError."""
     scale = geometry.scale_of(matrix)

@@ -70,8 +70,8 @@ def of_records(records: Sequence[Record]) -> tuple[Scene, ...]:
 def with_finds(scene: Scene, finds: Sequence[detect.Face]) -> Scene:
     """A scene after another detector looked at it.
 
-    A find that overlaps a labelled face gives it the points it lacks, and the box where that was only guessed from points. One that overlaps none is a face, where the
-    scene is not complete and the find is sure; else ignored, unless its score says nothing.
+    A find that overlaps a labelled face gives it the points it lacks, and the box where that was only guessed from points. One that overlaps none is a face where it is
+    sure, and ignored where nobody knows; in a complete scene it is ignored where it is sure, since people overlook faces, and else none.
     """
     boxes, points, clicked, ignored = scene.boxes.copy(), scene.points.copy(), scene.clicked.copy(), scene.ignored.copy()
     taken: set[int] = set()
@@ -83,7 +83,8 @@ def with_finds(scene: Scene, finds: Sequence[detect.Face]) -> Scene:
         overlaps = [geometry.overlap(box, other) for other in scene.boxes]
         best = int(np.argmax(overlaps)) if overlaps else -1
         if best < 0 or overlaps[best] < SAME_FACE:
-            extra.append((box, face))
+            if face.score >= SURE or not scene.complete:
+                extra.append((box, face))
         elif best not in taken:
             taken.add(best)
             if not clicked[best]:

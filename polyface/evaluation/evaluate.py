@@ -25,7 +25,7 @@ import numpy as np
 
 from polyface import datasets, runtime, tasks
 from polyface.datasets.base import Dataset, Listing, Pairs, Record, Split
-from polyface.datasets.crops import Example, Found, align_record, open_crop, read_faces, true_box
+from polyface.datasets.crops import Example, Found, align_record, open_crop, open_small_crop, read_faces, true_box
 from polyface.datasets.retold import is_made_so, told_to
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
@@ -158,12 +158,14 @@ def look(
 
 @dataclass(frozen=True)
 class Pass:
-    """One way to crop the faces of a split. name: "" or the end of its metrics' names; missed: records that this way has no crop for."""
+    """One way to crop the faces of a split. name: "" or the end of its metrics' names; missed: records that this way has no crop for. eyes: shown as if the photographs
+    were so small that the eyes are so many pixels apart, which they are farther in all of the examples."""
 
     name: str
     examples: tuple[Example, ...]
     tasks: tuple[Task, ...]
     missed: tuple[Record, ...] = ()
+    eyes: float | None = None
 
 
 def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, lessons: Lessons, report: Progress | None) -> SetReport:
@@ -244,25 +246,29 @@ def ways_to_crop(dataset: Dataset, records: Sequence[Record], found: Mapping[str
 
 @dataclass
 class Seen:
-    """Of each task, what is kept of its rows, and whose they are; a line for each picture that was refused."""
+    """Of each task, what is kept of its rows, whose they are, and how far apart the eyes are in the pictures that were shown, in pixels; a line for each picture that was
+    refused."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     records: dict[str, list[Record]] = field(default_factory=dict)
+    eyes: dict[str, list[float]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
-    def keep(self, task: Task, record: Record, row: Row) -> None:
+    def keep(self, task: Task, face: "Face", row: Row) -> None:
         self.rows.setdefault(task.name, []).append(row)
-        self.records.setdefault(task.name, []).append(record)
+        self.records.setdefault(task.name, []).append(face.record)
+        self.eyes.setdefault(task.name, []).append(face.eyes)
 
 
 @dataclass(frozen=True)
 class Face:
-    """crop uint8 [S, S, 3]; matrix from the picture to it; truths by task, as `scoring.truth_of` reads them."""
+    """crop uint8 [S, S, 3]; matrix from the picture to it; truths by task, as `scoring.truth_of` reads them; eyes: how far apart in the picture that was shown."""
 
     record: Record
     crop: np.ndarray
     matrix: np.ndarray
     truths: dict[str, np.ndarray]
+    eyes: float
 
 
 RowOf = Callable[[Task, Face, np.ndarray, np.ndarray | None], Row | None]
@@ -294,19 +300,19 @@ def _keep(seen: Seen, dataset: Dataset, asked: Sequence[Task], face: Face, outpu
     for task in asked:
         row = row_of(task, face, outputs[task.name], mirrored.get(task.name))
         if row is not None:
-            seen.keep(task, face.record, row)
+            seen.keep(task, face, row)
         elif task.name in mirrored:
-            seen.keep(task, face.record, {"output": outputs[task.name], "mirrored": mirrored[task.name]})
+            seen.keep(task, face, {"output": outputs[task.name], "mirrored": mirrored[task.name]})
         elif task.name in face.truths:
             row = scoring.row_of(task, dataset.answers[task.name], outputs[task.name], face.truths[task.name], face.matrix)
-            seen.keep(task, face.record, row)
+            seen.keep(task, face, row)
 
 
 def _ahead(each: Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[Face | InputError]]:
     """Batches of faces, cut in a thread while the caller looks at those before."""
 
     def load(start: int) -> list[Face | InputError]:
-        return [_face(example, dataset, each.tasks, crop) for example in each.examples[start : start + BATCH]]
+        return [_face(example, dataset, each, crop) for example in each.examples[start : start + BATCH]]
 
     with ThreadPoolExecutor(1, thread_name_prefix="evaluate") as thread:
         waiting: deque = deque()
@@ -318,22 +324,23 @@ def _ahead(each: Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[Face
             yield waiting.popleft().result()
 
 
-def _face(example: Example, dataset: Dataset, asked: Sequence[Task], crop: align.Crop) -> Face | InputError:
+def _face(example: Example, dataset: Dataset, each: Pass, crop: align.Crop) -> Face | InputError:
     """The crop and the labels of one face, or why it is refused."""
     record = example.record
     matrix = align.from_points(example.points, crop)
+    eyes = align.eyes_in_picture(matrix, crop)
     try:
-        image, shape = open_crop(record, matrix, crop.size)
+        image, shape = open_crop(record, matrix, crop.size) if each.eyes is None else open_small_crop(record, matrix, crop.size, each.eyes / eyes)
     except InputError as error:
         return error
     truths = {}
-    for task in asked:
+    for task in each.tasks:
         if task.name in record.labels:
             try:
                 truths[task.name] = scoring.truth_of(task, dataset.answers[task.name], record.labels[task.name], shape)
             except InputError as error:
                 return InputError(f"{record.source}, {task.name}: {error}")
-    return Face(record, image, matrix, truths)
+    return Face(record, image, matrix, truths, each.eyes or eyes)
 
 
 def _scores_of_pass(dataset: Dataset, each: Pass, seen: Seen, pairs: Pairs | None, taught: Mapping[str, Sequence[Row]], by_group: bool) -> list[Score]:

@@ -36,6 +36,13 @@ def from_points(points: np.ndarray, crop: Crop) -> np.ndarray:
     return geometry.similarity(points, crop.template)
 
 
+def eyes_in_picture(matrix: np.ndarray, crop: Crop) -> float:
+    """How far apart in the picture, in pixels, the eyes of a face are that a matrix takes to the crop; of a profile, how far they would be from the front.
+    0 where all five points are one."""
+    scale = geometry.scale_of(matrix)
+    return crop.eye_distance / scale if scale else 0.0
+
+
 BOX_WIDTH, BOX_HEIGHT, EYES_DOWN_THE_BOX = 2.22, 2.95, 0.38
 """YuNet's face box in eye distances, and how far down the eyes are: medians over ten sets, see LOG.md."""
 

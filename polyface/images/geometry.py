@@ -94,12 +94,17 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: i
     """
     scale = scale_of(matrix)
     if scale < 0.5 and not nearest:
-        width, height = max(1, round(image.shape[1] * scale * 1.5)), max(1, round(image.shape[0] * scale * 1.5))
-        factors = np.array([image.shape[1] / width, image.shape[0] / height])
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        matrix = matrix * [*factors, 1.0]
+        image, back = shrunk(image, scale * 1.5)
+        matrix = compose(matrix, back)
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return cv2.warpAffine(image, _zero_based(matrix), size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+
+
+def shrunk(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same picture smaller, each pixel the mean of those it stands for (INTER_AREA), and the matrix from it back to the image. scale: at most 1."""
+    height, width = image.shape[:2]
+    to = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, to, interpolation=cv2.INTER_AREA), np.array([[width / to[0], 0.0, 0.0], [0.0, height / to[1], 0.0]])
 
 
 def box_of(points: np.ndarray) -> np.ndarray:

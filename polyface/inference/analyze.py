@@ -19,7 +19,7 @@ import numpy as np
 from polyface.errors import InputError, RequestError, nearest, reason
 from polyface.images import align, detect, geometry, read, video
 from polyface.inference import engine as engines
-from polyface.inference.card import AnswerCalibration, Card, PairCalibration
+from polyface.inference.card import AnswerCalibration, Card, at_size
 from polyface.inference.engine import Engine
 from polyface.inference.track import Tracks, tracks_by
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
@@ -35,6 +35,7 @@ Picture = str | Path | read.Source | read.Sent
 
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 ON_DRAWINGS = "trained on drawings"
+TOO_SMALL = "smaller than the faces its sets were fitted on"
 FIVE = {68: geometry.five_of_68(), 5: np.eye(5)}
 """The five points of an alignment, from a network's own points, by their number."""
 
@@ -183,11 +184,16 @@ class Analyzer:
     def _ask(self, seen: Sequence[tuple[np.ndarray, detect.Face]], tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Answers by task name for each (picture, face)."""
         matrices = self._aligned(seen)
-        outputs, calibration = self.engine.run(self._cut(seen, matrices), [task.name for task in tasks]), self.engine.card.calibration
+        outputs = self.engine.run(self._cut(seen, matrices), [task.name for task in tasks])
         return [
-            {task.name: answer_of(task, outputs[task.name][row], matrices[row], pixels.shape[:2], calibration.get(task.name)) for task in tasks}  # type: ignore[arg-type]
-            for row, (pixels, _) in enumerate(seen)
+            {task.name: answer_of(task, outputs[task.name][row], matrix, pixels.shape[:2], self._calibration(task, matrix)) for task in tasks}  # type: ignore[arg-type]
+            for row, ((pixels, _), matrix) in enumerate(zip(seen, matrices, strict=True))
         ]
+
+    def _calibration(self, task: Task, matrix: np.ndarray) -> AnswerCalibration | None:
+        """What the card says of answers about a face of this size."""
+        said = self.engine.card.calibration.get(task.name)
+        return at_size(said, align.eyes_in_picture(matrix, self.engine.crop)) if isinstance(said, AnswerCalibration) else None
 
     def _aligned(self, seen: Sequence[tuple[np.ndarray, detect.Face]]) -> list[np.ndarray]:
         """Picture -> crop for each face: by the detector's five points; where it gives a box only, by those that the network itself sees in a crop by the box."""
@@ -215,10 +221,15 @@ class Analyzer:
         return np.stack([geometry.warp(pixels, matrix, (size, size)) for (pixels, _), matrix in zip(seen, matrices, strict=True)])
 
     def _face(self, picture: "_Picture", index: int, found: detect.Face, answers: dict[str, Any], track: int | None) -> Face:
-        notes = (ON_DRAWINGS,) if self.engine.card.trained_on_drawings else ()
+        notes = ((ON_DRAWINGS,) if self.engine.card.trained_on_drawings else ()) + ((TOO_SMALL,) if self._is_too_small(found) else ())
         box = tuple(round(float(side), 2) for side in found.box)
         said = self.detector.name, notes, box, round(float(found.score), 4), answers, self.engine.label
         return Face(picture.name, index, *said, picture.frame, picture.time, track)  # type: ignore[arg-type]
+
+    def _is_too_small(self, found: detect.Face) -> bool:
+        """Whether the sets of answers hold the truth less often than the card says, since nobody fitted any to so small a face."""
+        fitted = [said.sizes[0].eyes for said in self.engine.card.calibration.values() if isinstance(said, AnswerCalibration) and said.sizes]
+        return bool(fitted) and align.eyes_in_picture(self._matrix(found.points, found.box), self.engine.crop) < min(fitted)
 
 
 def load(model: str | Path | None = None, detector: str | Path | None = None, threads: int | None = None) -> Analyzer:
@@ -226,12 +237,12 @@ def load(model: str | Path | None = None, detector: str | Path | None = None, th
     return Analyzer(engines.load(_path(model), threads), detect.load_detector(_path(detector), threads))
 
 
-def answer_of(task: Task, output: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], calibration: AnswerCalibration | PairCalibration | None = None) -> Any:
+def answer_of(task: Task, output: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], calibration: AnswerCalibration | None = None) -> Any:
     """One output of the network -> the answer, in the frame of a picture of `shape` (height, width) that `matrix` took to the crop.
 
     Calibrated, a question with classes is answered with a set too, and a number with an interval.
     """
-    said = calibration if isinstance(calibration, AnswerCalibration) else AnswerCalibration()
+    said = calibration or AnswerCalibration()
     match task:
         case Category() | Scale():
             return task.decode(output, said.temperature, said.level)

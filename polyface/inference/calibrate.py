@@ -6,37 +6,37 @@ Fitted on the same crops and rows that `evaluate` scores. Per task, all data set
 - the level: the smallest set of answers, of the model's own vocabulary, that holds the truth nine times in ten. What that means where a label leaves several answers
   possible (UTKFace's "Asian", FairFace's "20-29") is said at `metrics/calibration.py`, conformal_level: it is met where the set of answers holds one of them.
 
+Small faces get wider sets, not bolder answers: the same is fitted to validation pictures shrunk to a few eye distances (`evaluation/small.py`), and `analyze` chooses by
+that of the face in its photograph (`card.py`, at_size). What all questions are worth there is measured on test pictures.
+
 Expected calibration error and Brier score are in the set's words, as its accuracy is; years, where no words are stated, in tens. Questions whose answer has neither a
 probability nor an interval (points, regions, angles) have nothing to calibrate. Who somebody is: `calibrate_pairs.py`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
-import numpy as np
 
 from polyface import datasets, runtime
-from polyface.datasets.base import Meaning, Record, Split
+from polyface.datasets.base import Dataset, Split
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import OURS, Network, Progress, answered_by_sets, look, sets_at_hand
-from polyface.files import sha256_of_lines
+from polyface.evaluation.small import look_small
+from polyface.images.read import Root
 from polyface.inference import engine as engines
+from polyface.inference.calibrate_answers import ENOUGH, Rows, fit_answers, fit_sizes, measure_answers, measure_smaller, rows_of
 from polyface.inference.calibrate_pairs import calibrate_pairs
-from polyface.inference.card import AnswerCalibration, FittedOn, Measured, PairCalibration, Threshold
+from polyface.inference.card import AnswerCalibration, Measured, PairCalibration, Smaller, Threshold
+from polyface.inference.card_page import smaller_rows
 from polyface.inference.engine import Engine
-from polyface.labels import Ranges, Words, surprise, word_probabilities
-from polyface.metrics.calibration import COVERAGE, brier_score, conformal_level, expected_calibration_error, fit_temperature, mass_about_median, mass_before, to_be_met
-from polyface.metrics.groups import Grouping, Groups, groups_of_faces, mean_by_group
-from polyface.metrics.intervals import groups_of
+from polyface.metrics.groups import FEWEST, Grouping
 from polyface.tasks.derive import Derived
-from polyface.tasks.kinds import Category, Embedding, Scale, Task, Traits, sigmoid, softmax
+from polyface.tasks.kinds import Category, Embedding, Scale, Task, Traits
 
-ENOUGH = 100
-"""A data set with fewer rows has no say, and a group with fewer is not called the worst."""
-
-TENS = 10
+Looked = TypeVar("Looked")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Calibrated:
 
     calibration: Mapping[str, AnswerCalibration | PairCalibration]
     thresholds: tuple[Threshold, ...]
+    smaller: tuple[Smaller, ...] = ()
     coverage: tuple[Coverage, ...] = ()
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -66,6 +67,10 @@ class Calibrated:
     def answer_rows(self) -> list[dict[str, object]]:
         """A row for each task, test split and network, for a table."""
         return [_row_of(task, said, part) for task, said in self.calibration.items() if isinstance(said, AnswerCalibration) for part in said.measured]
+
+    def smaller_rows(self) -> list[dict[str, object]]:
+        """A row for each task and test split: what answers are worth by how far apart the eyes are."""
+        return smaller_rows(self.smaller)
 
     def pair_rows(self) -> list[dict[str, object]]:
         """A row for each rate of false acceptance that is offered."""
@@ -96,12 +101,14 @@ def calibrate(
     notes: list[str] = []
     refused: list[str] = []
     fitting = _answers(network, asked, made, folder, "validation", report, notes, refused)
+    smaller = _smaller_answers(network, asked, made, folder, report, notes, refused)
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     for task in asked:
         enough = [rows for rows in fitting.get(task.name, []) if len(rows.logits) >= ENOUGH]
         notes += [f"{task.name}: {rows.dataset} has too few rows of validation, {len(rows.logits)}" for rows in fitting.get(task.name, []) if rows not in enough]
         if enough:
-            calibration[task.name] = fit_answers(task, enough)
+            by_size = {eyes: [rows for rows in sets if len(rows.logits) >= ENOUGH] for eyes, sets in smaller.get(task.name, {}).items()}
+            calibration[task.name] = fit_sizes(task, fit_answers(task, enough), by_size)
         else:
             notes.append(f"{task.name}: no data set to calibrate it on")
     chosen = tuple(task for task in asked if task.name in calibration)
@@ -122,7 +129,9 @@ def calibrate(
             notes.append(f"{embedding.name}: {error}")
     if not calibration:
         raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(notes)}")
-    return Calibrated(calibration, thresholds, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))
+    order = [task.name for task in network.tasks]
+    measured_smaller = tuple(sorted(_measure_smaller(network, calibration, made, folder, report, notes, refused), key=lambda part: order.index(part.task)))
+    return Calibrated(calibration, thresholds, measured_smaller, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))
 
 
 def networks_of(model: Path) -> dict[str, Engine]:
@@ -134,168 +143,69 @@ def networks_of(model: Path) -> dict[str, Engine]:
     return {names[0]: first, **{name: engines.load(model / name) for name in names[1:]}}
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Answers of a network to one task, beside the labels of a split that has some: logits [N, ...]; truth [N, ...] as `scoring.truth_of` gives it."""
-
-    dataset: str
-    split: Split
-    meaning: Meaning = field(repr=False)
-    logits: np.ndarray = field(repr=False)
-    truth: np.ndarray = field(repr=False)
-    records: tuple[Record, ...] = field(repr=False)
-
-
-def fit_answers(task: Task, sets: Sequence[Rows]) -> AnswerCalibration:
-    """The temperature of a task, and the level of its sets of answers where it has such."""
-
-    def loss(temperature: float) -> float:
-        each = np.stack([_losses(task, rows, temperature) for rows in sets])
-        return float(np.nanmean(each[:, ~np.isnan(each).all(0)], axis=0).mean())
-
-    temperature = fit_temperature(loss)
-    level = None
-    if not isinstance(task, Traits):
-        level = conformal_level([(_met(task, rows, temperature), _possible(task, rows).sum(1) == 1) for rows in sets])
-    fitted = tuple(FittedOn(dataset=rows.dataset, split=rows.split, n=len(rows.logits), sha256=sha256_of_lines([record.key for record in rows.records])) for rows in sets)
-    return AnswerCalibration(temperature=temperature, level=level, coverage=None if level is None else COVERAGE, fitted=fitted)
-
-
-def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: str) -> tuple[Measured, dict[str, Grouping]]:
-    """What a calibration is worth on rows that it was not fitted on; and how often its sets of answers, if any, held the truth in each group, by kind of group."""
-    scores = []
-    for temperature in (1.0, said.temperature):
-        shares, truth = _in_words(task, rows, temperature)
-        scores.append((expected_calibration_error(shares.max(1), shares.argmax(1) == truth), brier_score(shares, truth)))
-    (ece, brier), (ece_after, brier_after) = scores
-    sets: dict[str, object] = {}
-    groups: dict[str, Grouping] = {}
-    if said.level is not None:
-        held = _met(task, rows, said.temperature) <= said.level
-        size = (_masses(task, rows, said.temperature) <= said.level).sum(1)
-        groups = mean_by_group(held, groups_of([record.subject for record in rows.records]), _groups(task, rows))
-        worst, rate, number = _worst(groups)
-        sets = {"coverage": float(held.mean()), "size": float(size.mean()), "several": float((_possible(task, rows).sum(1) > 1).mean())}
-        if worst:
-            sets |= {"worst": worst, "worst_coverage": rate, "worst_n": number}
-    measured = Measured(dataset=rows.dataset, split=rows.split, network=network, n=len(rows.logits), ece=(ece, ece_after), brier=(brier, brier_after), **sets)  # type: ignore[arg-type]
-    return measured, groups
-
-
-# Rows of labels and answers
-
-
 def _answers(
     network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, report: Progress | None, notes: list[str], refused: list[str]
 ) -> dict[str, list[Rows]]:
     """By task, the rows of each set at hand that has the split. Fills notes and refused."""
     found: dict[str, list[Rows]] = {}
-    for dataset, root in sets_at_hand(asked, folder, None, made):
-        if split not in dataset.splits:
-            continue
-        try:
-            seen = look(network, asked, dataset, root, folder, split, report)
-        except (InputError, RequestError) as error:
-            notes.append(str(error))
-            continue
+    for dataset, seen in _over_sets(asked, made, folder, split, notes, lambda dataset, root: look(network, asked, dataset, root, folder, split, report)):
         refused += seen.refused
         for task in asked:
-            if seen.rows.get(task.name):
-                logits, truth = (np.stack([row[what] for row in seen.rows[task.name]]) for what in ("output", "truth"))
-                rows = _told(task, Rows(dataset.name, split, dataset.answers[task.name], logits, truth, tuple(seen.records[task.name])))
-                if len(rows.logits):
-                    found.setdefault(task.name, []).append(rows)
+            if rows := rows_of(task, dataset, split, seen):
+                found.setdefault(task.name, []).append(rows)
     return found
 
 
-def _told(task: Task, rows: Rows) -> Rows:
-    """Without the rows whose label is a tie of votes, or says nothing."""
-    told: np.ndarray
-    match task:
-        case Category():
-            told = rows.truth >= 0
-        case Scale():
-            told = (rows.truth[:, 0] > 0) | (rows.truth[:, 1] < task.top)
-        case _:
-            told = np.any(rows.truth >= 0, axis=1)
-    records = tuple(record for record, good in zip(rows.records, told, strict=True) if good)
-    return replace(rows, logits=rows.logits[told], truth=rows.truth[told], records=records)
+def _smaller_answers(
+    network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, report: Progress | None, notes: list[str], refused: list[str]
+) -> dict[str, dict[int, list[Rows]]]:
+    """By task and eye distance, the rows of validation of each set at hand, its pictures shrunk. Fills notes and refused."""
+    found: dict[str, dict[int, list[Rows]]] = {}
+    for dataset, by_size in _over_sets(
+        asked, made, folder, "validation", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "validation", report)
+    ):
+        for eyes, seen in by_size.items():
+            refused += seen.refused
+            for task in asked:
+                if rows := rows_of(task, dataset, "validation", seen):
+                    found.setdefault(task.name, {}).setdefault(eyes, []).append(rows)
+    return found
 
 
-def _possible(task: Task, rows: Rows) -> np.ndarray:
-    """The answers that each label leaves possible, bool [N, C]."""
-    if isinstance(rows.meaning, Words):
-        return rows.meaning.table[rows.truth]
-    assert isinstance(task, Scale)
-    years = np.arange(task.top + 1)
-    return (years >= rows.truth[:, :1]) & (years <= rows.truth[:, 1:])
+def _measure_smaller(
+    network: Network,
+    calibration: Mapping[str, AnswerCalibration | PairCalibration],
+    made: Mapping[str, Derived],
+    folder: Path,
+    report: Progress | None,
+    notes: list[str],
+    refused: list[str],
+) -> Iterator[Smaller]:
+    """What every answer but a vector is worth by eye distance on test splits, also those that have nothing to calibrate."""
+    asked = tuple(task for task in answered_by_sets(network, made) if not isinstance(task, Embedding))
+    for dataset, by_size in _over_sets(asked, made, folder, "test", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "test", report)):
+        for eyes, seen in by_size.items():
+            refused += seen.refused
+            for task in asked:
+                said = calibration.get(task.name)
+                assert not isinstance(said, PairCalibration)
+                measured = measure_smaller(task, said, dataset, seen, eyes) if len(seen.rows.get(task.name, [])) >= FEWEST else None
+                if measured is not None:
+                    yield measured
 
 
-def _losses(task: Task, rows: Rows, temperature: float) -> np.ndarray:
-    """The mean loss of the rows, float [1]; of traits that of each, [A], NaN where nobody told: a set that knows three of forty has a say on three."""
-    if isinstance(task, Traits):
-        known = rows.truth >= 0
-        losses = np.logaddexp(0, np.where(rows.truth == 1, -1, 1) * (rows.logits / temperature))
-        return np.where(known.any(0), np.where(known, losses, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-    possible = _possible(task, rows)
-    scope = rows.meaning.scope if isinstance(rows.meaning, Words) else np.ones(possible.shape[1], bool)
-    return surprise(rows.logits / temperature, possible, np.broadcast_to(scope, possible.shape)).mean(keepdims=True)
-
-
-def _masses(task: Task, rows: Rows, temperature: float) -> np.ndarray:
-    """Over all answers, as a user's face has them: a word that the set does not know is still an answer."""
-    shares = softmax(rows.logits / temperature)
-    return mass_about_median(shares) if isinstance(task, Scale) else mass_before(shares)
-
-
-def _met(task: Task, rows: Rows, temperature: float) -> np.ndarray:
-    return to_be_met(_masses(task, rows, temperature), _possible(task, rows))
-
-
-def _in_words(task: Task, rows: Rows, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [M, W] of the set's words, and which of them is true, int [M]. Traits: no or yes, a row for each that is known."""
-    if isinstance(task, Traits):
-        known = rows.truth >= 0
-        yes = sigmoid(rows.logits[known] / temperature)
-        return np.stack([1 - yes, yes], 1), rows.truth[known].astype(np.int64)
-    shares = softmax(rows.logits / temperature)
-    if isinstance(rows.meaning, Words):
-        return word_probabilities(shares, rows.meaning), rows.truth
-    assert isinstance(task, Scale)
-    bounds, word = _ranges(task, rows)
-    years = np.arange(task.top + 1)
-    table = (years >= bounds[:, :1]) & (years <= bounds[:, 1:])
-    return shares[word >= 0] @ table.T, word[word >= 0]
-
-
-def _ranges(task: Scale, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """The words for numbers [W, 2], first and last, and the word of each row, -1 for none: those that the set states, or tens."""
-    stated = list(rows.meaning.meanings.values()) if isinstance(rows.meaning, Ranges) else []
-    bounds = np.array(stated or [(low, low + TENS - 1) for low in range(0, task.top + 1, TENS)], np.float64)
-    inside = (rows.truth[:, None] == bounds).all(-1) if stated else (rows.truth[:, :1] >= bounds[:, 0]) & (rows.truth[:, 1:] <= bounds[:, 1])
-    return bounds, np.where(inside.any(1), inside.argmax(1), -1)
-
-
-# What is said of them
-
-
-def _groups(task: Task, rows: Rows) -> Groups:
-    """The groups that each face is in: those that its set states, and that of its own label where the set states none of that kind."""
-    if isinstance(rows.meaning, Words):
-        own = [rows.meaning.names[word] for word in rows.truth]
-    else:
-        assert isinstance(task, Scale)
-        bounds, word = _ranges(task, rows)
-        own = [f"{bounds[at, 0]:.0f}-{bounds[at, 1]:.0f}" if at >= 0 else "" for at in word]
-    return groups_of_faces([({task.name: word} if word else {}) | dict(record.groups) for record, word in zip(rows.records, own, strict=True)])
-
-
-def _worst(groups: Mapping[str, Grouping]) -> tuple[str, float, int]:
-    """The group of at least ENOUGH faces whose sets held the truth least often; no name where none is so large."""
-    scores = [(score, f"{kind} {group}") for kind, grouping in groups.items() for group, score in grouping.each.items()]
-    rates = [(score.value, name, score.n) for score, name in scores if score.n >= ENOUGH and not np.isnan(score.value)]
-    rate, name, number = min(rates, default=(np.nan, "", 0))
-    return name, rate, number
+def _over_sets(
+    asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, notes: list[str], looking: Callable[[Dataset, Root], Looked]
+) -> Iterator[tuple[Dataset, Looked]]:
+    """Each set at hand that has the split, and what was seen of it; where nothing could be, a note."""
+    for dataset, root in sets_at_hand(asked, folder, None, made):
+        if split in dataset.splits:
+            try:
+                seen = looking(dataset, root)
+            except (InputError, RequestError) as error:
+                notes.append(str(error))
+            else:
+                yield dataset, seen
 
 
 def _row_of(task: str, said: AnswerCalibration, part: Measured) -> dict[str, object]:

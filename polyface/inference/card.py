@@ -120,14 +120,42 @@ class Measured(_Entry, frozen=True, kw_only=True):
     worst_n: int | None = None
 
 
+class AtSize(_Entry, frozen=True, kw_only=True):
+    """The temperature and the level for faces whose eyes are fewer than `below` pixels apart in the picture, and no fewer than the next smaller size says: fitted on
+    validation pictures that were shrunk until the eyes were `eyes` apart."""
+
+    eyes: float
+    below: float
+    temperature: Annotated[float, msgspec.Meta(gt=0)]
+    level: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    fitted: tuple[FittedOn, ...] = ()
+
+
+class Smaller(_Entry, frozen=True, kw_only=True):
+    """What answers are worth on a sample of a test split whose pictures were shrunk until the eyes were `eyes` pixels apart, faces with nearer eyes left out: the task's
+    main score, with its 95 % interval; how often the set of answers held the truth, and of how many answers it was. Of the network that answers by default."""
+
+    task: str
+    dataset: str
+    eyes: float
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int
+    coverage: float | None = None
+    size: float | None = None
+
+
 class AnswerCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="answers"):
     """Logits are divided by the temperature before they are probabilities. level: up to which mass (`metrics/calibration.py`) answers are in the set, which is meant to
-    hold the truth as often as `coverage` says."""
+    hold the truth as often as `coverage` says. sizes: those of smaller faces, the smallest first; `at_size` chooses."""
 
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     level: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     coverage: float | None = None
     fitted: tuple[FittedOn, ...] = ()
+    sizes: tuple[AtSize, ...] = ()
     measured: tuple[Measured, ...] = ()
 
 
@@ -172,6 +200,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
+    smaller: tuple[Smaller, ...] = ()
     speed: dict[str, Any] = {}
     limits: tuple[str, ...] = ()
     licence: str = ""
@@ -219,7 +248,15 @@ def card_of_json(content: bytes, name: str) -> Card:
     for task_name, said in card.calibration.items():
         if isinstance(said, PairCalibration) != (card.tasks[task_name]["kind"] == Embedding.__name__):
             raise RequestError(f"{name}: the calibration of {task_name!r} is not of its kind, {card.tasks[task_name]['kind']}")
+        if isinstance(said, AnswerCalibration) and list(said.sizes) != sorted(said.sizes, key=lambda size: size.below):
+            raise RequestError(f"{name}: the sizes in the calibration of {task_name!r} are not in order, the smallest first")
     return card
+
+
+def at_size(said: AnswerCalibration, eyes: float) -> AnswerCalibration:
+    """The calibration of a face whose eyes are so many pixels apart in its picture: that of the largest size that it reaches, or of the smallest there is."""
+    size = next((size for size in said.sizes if eyes < size.below), None)
+    return said if size is None else msgspec.structs.replace(said, temperature=size.temperature, level=size.level)
 
 
 def json_of_card(card: Card) -> bytes:
@@ -244,9 +281,12 @@ def with_scores(card: Card, scores: Sequence[dict[str, Any]]) -> Card:
     return msgspec.structs.replace(card, scores=tuple(msgspec.convert(score, Score) for score in scores))
 
 
-def with_calibration(card: Card, calibration: Mapping[str, AnswerCalibration | PairCalibration], thresholds: Sequence[Threshold]) -> Card:
-    """The card with these calibrations in place of those it had of the same tasks, and these thresholds, where there are any."""
-    return msgspec.structs.replace(card, calibration={**card.calibration, **calibration}, thresholds=tuple(thresholds) or card.thresholds)
+def with_calibration(
+    card: Card, calibration: Mapping[str, AnswerCalibration | PairCalibration], thresholds: Sequence[Threshold], smaller: Sequence[Smaller] = ()
+) -> Card:
+    """The card with these calibrations in place of those it had of the same tasks, and these thresholds and scores of smaller faces, where there are any."""
+    both = {**card.calibration, **calibration}
+    return msgspec.structs.replace(card, calibration=both, thresholds=tuple(thresholds) or card.thresholds, smaller=tuple(smaller) or card.smaller)
 
 
 def rewrite(folder: Path, card: Card) -> None:

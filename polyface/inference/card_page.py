@@ -3,10 +3,10 @@
 polyface info MODEL --markdown > weights/README.md
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from polyface.inference.card import AnswerCalibration, Card, PairCalibration, Score, tasks_of_card
+from polyface.inference.card import AnswerCalibration, Card, PairCalibration, Score, Smaller, tasks_of_card
 from polyface.inference.drift import Drift
 from polyface.metrics.groups import FEWEST
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
@@ -20,6 +20,7 @@ def markdown(card: Card, drift: Drift | None = None) -> str:
         ("How well", _scores(card)),
         ("By group", _groups(card)),
         ("How sure it is", _calibrations(card)),
+        ("Small faces", _smaller(card)),
         ("The same person, or not", _pairs(card)),
         ("In eight bits", _drift(card, drift)),
         ("How fast", _speed(card.speed)),
@@ -28,6 +29,29 @@ def markdown(card: Card, drift: Drift | None = None) -> str:
         ("Terms", card.licence and f"{card.licence[0].upper()}{card.licence[1:]}."),
     ]
     return "\n\n".join([f"# The network `{card.name}`", *(f"## {title}\n\n{text}" if title else text for title, text in sections if text)]) + "\n"
+
+
+def smaller_rows(smaller: Sequence[Smaller]) -> list[dict[str, object]]:
+    """A row for each task and test set, a column for each eye distance: the score, how often the set of answers held the truth, and of how many answers it was."""
+    columns = sorted({part.eyes for part in smaller})
+    rows: dict[tuple[str, str, str], dict[float, Smaller]] = {}
+    for part in smaller:
+        rows.setdefault((part.task, part.dataset, part.metric), {})[part.eyes] = part
+    return [
+        {"task": task, "test": dataset, "score": metric, "n": _span([part.n for part in parts.values()]), **{f"{eyes:g}": _worth(parts.get(eyes)) for eyes in columns}}
+        for (task, dataset, metric), parts in rows.items()
+    ]
+
+
+def _worth(part: Smaller | None) -> str:
+    if part is None:
+        return ""
+    return f"{part.value:.3g}" + ("" if part.coverage is None or part.size is None else f" ({part.coverage:.1%} in {part.size:.3g})")
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _about(card: Card) -> str:
@@ -149,6 +173,19 @@ def _calibrations(card: Card) -> str:
     meant = next((said.coverage for said in card.calibration.values() if isinstance(said, AnswerCalibration) and said.coverage is not None), None)
     held = f" The set of answers, or the interval, that comes with each is meant to hold the truth {_percent(meant)} of the time." if meant else ""
     return f"Probabilities are fitted on validation pictures; calibration error and Brier score are before → after, on test pictures.{held}\n\n" + _table(rows)
+
+
+def _smaller(card: Card) -> str:
+    if not card.smaller:
+        return ""
+    shown = (
+        "Test photographs, shrunk until the eyes are so many pixels apart; faces with nearer eyes are left out. A cell is the score, and behind it how often the set of "
+        "answers held the truth and of how many answers (of age: years) it was. Faces are cropped by the points of the photograph as it was; on real small "
+        "faces a detector's are off by more."
+    )
+    fitted = "A small face is answered with a temperature and sets that were fitted to faces of its size, and never bolder than those of larger ones."
+    sized = any(isinstance(said, AnswerCalibration) and said.sizes for said in card.calibration.values())
+    return "\n\n".join([shown, *([fitted] if sized else []), _table(smaller_rows(card.smaller))])
 
 
 def _pairs(card: Card) -> str:

@@ -97,6 +97,8 @@ class DetectorPlan:
     """Of several processes each draws and validates its share of the rows."""
 
     balance: Method = "fixed"
+    own_statistics = True
+    """A view has a thousand cells: those of half a batch say as much."""
 
     def __init__(self, recipe: Recipe, data: Path):
         self.recipe, self.steps, self.seed, self.optimiser = recipe, recipe.steps, recipe.seed, recipe.optimiser

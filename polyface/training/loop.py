@@ -31,6 +31,7 @@ class Plan(Protocol):
 
     In several processes (`parallel.py`) each has a plan, whose batches are its share of the rows; loss gives the same names in all of them, validate the same numbers.
     A plan may have a `classifier` (`models/partial.py`) once its model is made: it takes its own steps beside the model's, and its shards lie beside the checkpoints.
+    One with `own_statistics` normalises by the statistics of each process's own rows, which is several times as fast on processors; those of the first are kept.
     """
 
     steps: int
@@ -72,7 +73,8 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     torch.manual_seed(plan.seed)
     model = plan.model().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.optimiser.ema), use_buffers=True)
-    parallel.synchronise(model)
+    if not getattr(plan, "own_statistics", False):
+        parallel.synchronise(model)
     balance = balance_of(plan.balance, plan.weights, plan.validate_every)
     parts = _Parts(model, averaged, _optimiser(model, balance, plan.optimiser), balance)
     classifier: Classifier | None = getattr(plan, "classifier", None)

@@ -204,6 +204,8 @@ def _window(scene: Scene, width: int, height: int, side: int, look: Look, random
         scale = float(np.clip(wanted / size, least, ENLARGED))
         margin = min(size * scale / 2, side / 2)
         place, to = (box[:2] + box[2:]) / 2, random.uniform(margin, side - margin, 2)
+        beyond = side - np.array([width, height]) * scale
+        to = (to - place * scale).clip(np.minimum(beyond, 0), np.maximum(beyond, 0)) + place * scale  # no grey where the picture can fill the view
     else:
         square = random.uniform(*SQUARES) * min(width, height)
         scale = float(np.clip(side / square, least, ENLARGED))

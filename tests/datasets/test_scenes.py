@@ -137,7 +137,7 @@ def test_two_finds_of_a_face_count_once_the_surer_first():
 
 
 @pytest.mark.parametrize(
-    ("complete", "score", "expected"), [(False, 0.8, "face"), (False, 0.5, "ignored"), (False, 0.2, "none"), (True, 0.9, "ignored"), (True, 0.2, "none")]
+    ("complete", "score", "expected"), [(False, 0.8, "face"), (False, 0.5, "ignored"), (False, 0.2, "none"), (True, 0.9, "ignored"), (True, 0.5, "none")]
 )
 def test_a_find_where_nobody_labelled_a_face(complete, score, expected):
     found = scenes.with_finds(scene(complete), [Face((20, 20, 30, 30), POINTS + 20, score)])

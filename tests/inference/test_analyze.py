@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -153,6 +154,30 @@ def test_a_network_trained_on_drawings_says_so_on_every_answer(model: Path) -> N
     (model / "card.json").write_text(json.dumps(card))
     faces = analysis.Analyzer(engines.load(model, threads=1), OnRed()).analyze(picture((60, 60), (220, 100)))
     assert [face.to_dict()["notes"] for face in faces] == [["trained on drawings"]] * 2
+
+
+def test_a_small_face_has_the_wider_set_and_the_humbler_probability(engine: engines.Engine) -> None:
+    sizes = tuple(cards.AtSize(eyes=eyes, below=below, temperature=temperature, level=0.9) for eyes, below, temperature in ((8, 16, 20.0), (16, 24, 10.0)))
+    said = cards.AnswerCalibration(temperature=1.0, level=0.9, coverage=0.9, sizes=sizes)
+    sized = replace(engine, card=cards.with_calibration(engine.card, {"age": said, "race": said, "attributes": msgspec.structs.replace(said, level=None)}, ()))
+    discs = picture((50, 60), (150, 100), (250, 60), radius=4)
+    cv2.circle(discs, (150, 100), 9, RED, -1)  # 31 pixels between its eyes, 14 between those of the others
+    large, small, other = (json.loads(face.to_json()) for face in sorted(analysis.Analyzer(sized, OnRed()).analyze(discs), key=lambda face: -face.box[2] + face.box[0]))
+    assert large["age"] == {"years": 30.0, "low": 30, "high": 30}
+    assert small["age"]["low"] < 30 < small["age"]["high"]
+    assert len(small["race"]["set"]) > len(large["race"]["set"]) == 1
+    assert small["race"]["answer"] == large["race"]["answer"]
+    assert max(small["race"]["probabilities"].values()) < 0.9 < max(large["race"]["probabilities"].values())
+    assert 0.5 < small["attributes"]["Arched_Eyebrows"] < 0.9 < large["attributes"]["Arched_Eyebrows"]
+    assert small["race"] == other["race"] and not small["notes"]
+
+
+def test_a_face_smaller_than_any_that_sets_were_fitted_to_says_so(engine: engines.Engine) -> None:
+    said = cards.AnswerCalibration(level=0.9, coverage=0.9, sizes=(cards.AtSize(eyes=8, below=48, temperature=2.0, level=0.95),))
+    for calibration, notes in (({"age": said}, [analysis.TOO_SMALL]), ({"age": msgspec.structs.replace(said, sizes=())}, [])):
+        analyzer = analysis.Analyzer(replace(engine, card=cards.with_calibration(engine.card, calibration, ())), OnRed())
+        assert [face.to_dict()["notes"] for face in analyzer.analyze(picture((60, 60), radius=1))] == [notes]
+        assert [face.to_dict()["notes"] for face in analyzer.analyze(picture((60, 60), radius=8))] == [[]]
 
 
 def test_many_pictures_come_in_order_whatever_is_on_them(analyzer: analysis.Analyzer, tmp_path: Path) -> None:

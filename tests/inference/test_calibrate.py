@@ -16,6 +16,7 @@ from polyface.errors import InputError, RequestError
 from polyface.images import align
 from polyface.images.read import Root, Source, open_root
 from polyface.inference import calibrate as calibration
+from polyface.inference import calibrate_answers as answers
 from polyface.inference import calibrate_pairs as pairs
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
@@ -33,7 +34,7 @@ CROP = align.Crop()
 FACE = np.array([[1.0, 0, 0], [0, 1, 0]])
 
 
-def rows(task: Task, meaning: Meaning, number: int, seed: int, name: str = "set", split: str = "validation", spread: float = 2.0) -> calibration.Rows:
+def rows(task: Task, meaning: Meaning, number: int, seed: int, name: str = "set", split: str = "validation", spread: float = 2.0) -> answers.Rows:
     """Truths drawn from the very probabilities of HEATed logits, and told in a set's words."""
     random = np.random.default_rng(seed)
     size = task.shape(64)[0]
@@ -49,7 +50,7 @@ def rows(task: Task, meaning: Meaning, number: int, seed: int, name: str = "set"
         labels = [_told(task, meaning, int(answer)) for answer in truth]
     truths = np.stack([scoring.truth_of(task, meaning, label, (64, 64)) for label in labels])
     records = tuple(Record(f"{name}{at}", Source(open_root(Path(".")), "x"), {}, groups={"light": "dark" if at % 3 else "bright"}) for at in range(number))
-    return calibration.Rows(name, split, meaning, (logits * HEAT).astype(np.float32), truths, records)  # type: ignore[arg-type]
+    return answers.Rows(name, split, meaning, (logits * HEAT).astype(np.float32), truths, records, np.full(number, 90.0))  # type: ignore[arg-type]
 
 
 def _told(task: Task, meaning: Meaning, answer: int) -> object:
@@ -69,23 +70,23 @@ MEANINGS = [
 
 @pytest.mark.parametrize(("task", "meanings"), MEANINGS)
 def test_the_temperature_is_found_and_sets_hold_the_truth_nine_times_in_ten(task: Task, meanings: list[Meaning]) -> None:
-    said = calibration.fit_answers(task, [rows(task, meaning, 3000, seed) for seed, meaning in enumerate(meanings)])
+    said = answers.fit_answers(task, [rows(task, meaning, 3000, seed) for seed, meaning in enumerate(meanings)])
     assert said.temperature == pytest.approx(HEAT, rel=0.06)
-    exact = calibration.measure_answers(task, said, rows(task, meanings[0], 4000, 10, "exact", "test"), "model.onnx")[0]
+    exact = answers.measure_answers(task, said, rows(task, meanings[0], 4000, 10, "exact", "test"), "model.onnx")[0]
     assert exact.coverage == pytest.approx(0.9, abs=0.02)
     assert exact.several == 0
     assert exact.ece[1] < exact.ece[0] / 2 and exact.brier[1] < exact.brier[0]
-    vague = calibration.measure_answers(task, said, rows(task, meanings[1], 4000, 11, "vague", "test"), "model.onnx")[0]
+    vague = answers.measure_answers(task, said, rows(task, meanings[1], 4000, 11, "vague", "test"), "model.onnx")[0]
     assert vague.coverage is not None and vague.coverage >= 0.89 and vague.several is not None and vague.several > 0.1
     assert vague.ece[1] < vague.ece[0] / 2
 
 
 def test_traits_have_a_temperature_and_no_set() -> None:
     meaning = TraitNames({name: name for name in tasks.attributes.vocabulary})
-    said = calibration.fit_answers(tasks.attributes, [rows(tasks.attributes, meaning, 300, 0)])
+    said = answers.fit_answers(tasks.attributes, [rows(tasks.attributes, meaning, 300, 0)])
     assert said.temperature == pytest.approx(HEAT, rel=0.06)
     assert said.level is said.coverage is None
-    measured = calibration.measure_answers(tasks.attributes, said, rows(tasks.attributes, meaning, 300, 1, split="test"), "model.onnx")[0]
+    measured = answers.measure_answers(tasks.attributes, said, rows(tasks.attributes, meaning, 300, 1, split="test"), "model.onnx")[0]
     assert measured.ece[1] < measured.ece[0] and measured.coverage is None and not measured.worst
 
 
@@ -96,25 +97,26 @@ def test_a_trait_nobody_told_counts_for_nothing() -> None:
     half[:, ::2] = -1
     flipped = whole.logits.copy()
     flipped[:, ::2] *= -9
-    told = [calibration.Rows(whole.dataset, whole.split, meaning, logits, half, whole.records) for logits in (whole.logits, flipped)]
-    assert calibration.fit_answers(tasks.attributes, [told[0]]).temperature == calibration.fit_answers(tasks.attributes, [told[1]]).temperature
+    told = [answers.Rows(whole.dataset, whole.split, meaning, logits, half, whole.records, whole.eyes) for logits in (whole.logits, flipped)]
+    assert answers.fit_answers(tasks.attributes, [told[0]]).temperature == answers.fit_answers(tasks.attributes, [told[1]]).temperature
 
 
 def test_a_set_that_knows_three_traits_does_not_outvote_one_that_knows_forty() -> None:
     meaning = TraitNames({name: name for name in tasks.attributes.vocabulary})
     whole, other = rows(tasks.attributes, meaning, 300, 0), rows(tasks.attributes, meaning, 300, 1)
     three = np.where(np.arange(40) < 3, other.truth, -1).astype(np.int8)
-    surer = calibration.Rows("three", "validation", meaning, other.logits / 8, three, other.records)  # of which an eighth of the temperature would be right
-    assert calibration.fit_answers(tasks.attributes, [surer]).temperature == pytest.approx(HEAT / 8, rel=0.2)
-    assert calibration.fit_answers(tasks.attributes, [whole, surer]).temperature == pytest.approx(HEAT, rel=0.1)
+    surer = answers.Rows("three", "validation", meaning, other.logits / 8, three, other.records, other.eyes)  # of which an eighth of the temperature would be right
+    assert answers.fit_answers(tasks.attributes, [surer]).temperature == pytest.approx(HEAT / 8, rel=0.2)
+    assert answers.fit_answers(tasks.attributes, [whole, surer]).temperature == pytest.approx(HEAT, rel=0.1)
 
 
 def test_a_word_the_set_lacks_is_still_an_answer() -> None:
     without = words(tasks.expression.vocabulary, {word: word for word in tasks.expression.vocabulary if word != "contempt"})
     logits = np.zeros((300, 8), np.float32)
     logits[:, tasks.expression.vocabulary.index("contempt")] = 5  # what the network sees, and the set has no word for
-    seen = calibration.Rows("set", "test", without, logits, np.zeros(300, np.int64), rows(tasks.gender, same_words(tasks.gender.vocabulary), 300, 0).records)
-    measured = calibration.measure_answers(tasks.expression, cards.AnswerCalibration(level=0.5), seen, "model.onnx")[0]
+    told = rows(tasks.gender, same_words(tasks.gender.vocabulary), 300, 0)
+    seen = answers.Rows("set", "test", without, logits, np.zeros(300, np.int64), told.records, told.eyes)
+    measured = answers.measure_answers(tasks.expression, cards.AnswerCalibration(level=0.5), seen, "model.onnx")[0]
     assert (measured.coverage, measured.size) == (0.0, 1.0)
     assert measured.ece[0] == pytest.approx(1 - 1 / 7)  # scores are within what the set can say: one seventh, and right each time, since ties go to the first
 
@@ -125,11 +127,11 @@ def test_the_worst_group_is_named_unless_it_is_too_small_to_say() -> None:
     logits = np.where(np.eye(2, dtype=bool)[seen.truth], 9.0, -9.0).astype(np.float32)
     bright = np.arange(450) % 3 == 0
     logits[bright & (np.arange(450) < 90)] *= -1  # 30 of the 150 bright ones
-    found = calibration.Rows("set", "test", meaning, logits, seen.truth, seen.records)
-    measured = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")[0]
+    found = answers.Rows("set", "test", meaning, logits, seen.truth, seen.records, seen.eyes)
+    measured = answers.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")[0]
     assert (measured.worst, measured.worst_coverage, measured.worst_n) == ("light bright", pytest.approx(0.8), 150)
-    few = calibration.Rows("set", "test", meaning, logits[:90], seen.truth[:90], seen.records[:90])
-    assert calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), few, "model.onnx")[0].worst == ""
+    few = answers.Rows("set", "test", meaning, logits[:90], seen.truth[:90], seen.records[:90], seen.eyes[:90])
+    assert answers.measure_answers(task, cards.AnswerCalibration(level=0.0), few, "model.onnx")[0].worst == ""
 
 
 def test_each_group_has_its_coverage_and_a_label_is_a_group_where_the_set_states_none() -> None:
@@ -137,14 +139,14 @@ def test_each_group_has_its_coverage_and_a_label_is_a_group_where_the_set_states
     seen = rows(task, meaning, 300, 0)
     logits = np.where(np.eye(2, dtype=bool)[seen.truth], 9.0, -9.0).astype(np.float32)
     logits[:50] *= -1
-    found = calibration.Rows("set", "test", meaning, logits, seen.truth, seen.records)
-    _, held = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")
+    found = answers.Rows("set", "test", meaning, logits, seen.truth, seen.records, seen.eyes)
+    _, held = answers.measure_answers(task, cards.AnswerCalibration(level=0.0), found, "model.onnx")
     bright, women = np.arange(300) % 3 == 0, seen.truth == meaning.names.index("female")
     assert (held["light"].each["bright"].value, held["light"].each["bright"].n) == (pytest.approx(np.mean(np.arange(300)[bright] >= 50)), 100)
     assert held["gender"].each["female"].value == pytest.approx(np.mean(np.arange(300)[women] >= 50))
     stating = tuple(Record(record.key, record.source, {}, groups={"gender": "not asked"}) for record in seen.records)
-    of_them = calibration.Rows("set", "test", meaning, logits, seen.truth, stating)
-    _, stated = calibration.measure_answers(task, cards.AnswerCalibration(level=0.0), of_them, "model.onnx")
+    of_them = answers.Rows("set", "test", meaning, logits, seen.truth, stating, seen.eyes)
+    _, stated = answers.measure_answers(task, cards.AnswerCalibration(level=0.0), of_them, "model.onnx")
     assert list(stated) == ["gender"] and list(stated["gender"].each) == ["not asked"]
 
 
@@ -298,7 +300,8 @@ def test_the_command_writes_the_card_and_prints_what_it_is_worth(model: Path, dr
     assert "coverage" in output.out and "utkface" in output.out and "identity: " in output.err  # everybody looks the same to this network
     after = engines.load(model).card
     assert set(after.calibration) >= {"age", "gender", "race", "attributes"}
-    assert msgspec.structs.replace(after, calibration={}) == before
+    assert "By pixels between the eyes" in output.out
+    assert msgspec.structs.replace(after, calibration={}, smaller=()) == before
     inside = engines.load(model / "model.onnx").card
     assert inside == after
 

@@ -60,10 +60,10 @@ def test_what_is_wrong_with_a_card_is_said_in_one_line(card: cards.Card, change:
 
 def test_a_card_from_before_calibration_is_read_and_one_with_it_comes_back(card: cards.Card, tmp_path: Path) -> None:
     old = json.loads(cards.json_of_card(card))
-    for key in ("calibration", "thresholds"):
+    for key in ("calibration", "thresholds", "smaller"):
         old.pop(key)
     read = cards.card_of_json(json.dumps(old).encode(), "card.json")
-    assert (read.calibration, read.thresholds) == ({}, ())
+    assert (read.calibration, read.thresholds, read.smaller) == ({}, (), ())
     said = {
         "age": cards.AnswerCalibration(temperature=0.9, level=0.87, coverage=0.9, fitted=(cards.FittedOn(dataset="drawn", split="validation", n=300),)),
         "identity": cards.PairCalibration(slope=9.5, intercept=-2.0, different=0.02, frr=0.01),

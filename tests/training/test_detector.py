@@ -82,6 +82,14 @@ def test_chosen_views_show_faces_of_all_sizes(scene: Scene) -> None:
     assert sizes.min() < 30 and sizes.max() > 90 and len(sizes) > 110
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_no_grey_where_the_picture_can_fill_the_view(tmp_path: Path, seed: int) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((200, 300, 3), 255, np.uint8))
+    corner = Scene.of("a", file_source(tmp_path / "a.png"), np.array([[4.0, 4, 24, 24]]), complete=True)
+    view = views.draw_view(corner, SIDE, views.Look(chosen=1.0, four=0.0, turned=0.0, covered=0.0, smallest=20.0, augment=PLAIN), np.random.default_rng(seed))
+    assert (view.image > 250).mean() > 0.98  # its edge is half a pixel of grey
+
+
 def test_small_cut_and_outside_faces_are_ignored_and_never_background(tmp_path: Path) -> None:
     boxes = np.array([[10.0, 10, 14, 14], [40, 40, 60, 60], [-15, 40, 5, 60], [95, 40, 135, 60], [200, 200, 220, 220]])
     scene = Scene.of("a", file_source(tmp_path), boxes)
