@@ -26,7 +26,7 @@ from polyface.evaluation.protocols.parsing import BENCHMARKS
 from polyface.evaluation.raw_pixels import PIXELS, pixels
 from polyface.evaluation.score import Scored
 from polyface.evaluation.taught import NOBODY, Lessons, strangers_only
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.images import geometry
 from polyface.images.read import Root
 from polyface.labels import PointMap, Ranges, Words, word_probabilities
@@ -180,7 +180,7 @@ def _answered(protocol: str, asked: _Asked, task: Task, file: Path, saved: bool,
     else:
         seen, targets = asked.all_at_once[1], _beside(file, "targets")
         for path, arrays in zip((file, targets), _arrays(protocol, task, dataset, each, seen), strict=True):
-            _write(path, arrays)
+            write_arrays(path, arrays)
         scored, options = getattr(score, protocol)(file, targets), f"--predictions {file} --targets {targets}"
     if seen.refused:
         notes.append(f"{len(seen.refused)} pictures were refused and are left out")
@@ -214,7 +214,7 @@ def _verification(seen: Seen, task: Task, pairs: Pairs, file: Path, notes: list[
     scored = {}
     for kind, path in (("output", file), (PIXELS, _beside(file, "pixels"))):
         subjects = {score.SUBJECTS: np.array([record.subject for record in records])} if all(record.subject for record in records) else {}
-        _write(path, {"names": np.array([record.key for record in records]), "embeddings": np.stack([row[kind] for row in rows]).astype(np.float32), **subjects})
+        write_arrays(path, {"names": np.array([record.key for record in records]), "embeddings": np.stack([row[kind] for row in rows]).astype(np.float32), **subjects})
         scored[kind] = score.verification(path, listed)
     return _beside_pixels(scored["output"], scored[PIXELS]), f"--embeddings {file} --pairs {listed}"
 
@@ -333,9 +333,3 @@ def _points(task: Points, meaning: PointMap, kept: Row, of_missed: Sequence[obje
 
 def _beside(file: Path, what: str, ending: str = ".npz") -> Path:
     return file.with_name(f"{file.stem}.{what}{ending}")
-
-
-def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
-    write_atomically(file, content.getvalue())

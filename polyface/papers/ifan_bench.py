@@ -18,11 +18,10 @@ import numpy as np
 
 from polyface.datasets.retold import Coarse, coarse_tasks
 from polyface.errors import RequestError
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.inference.card import Card, write_card
 from polyface.models.ifan import Ifan, IfanConfig
 from polyface.models.weights import read_tensors
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.ifan_cards import CARD, card_of
 from polyface.papers.ifan_compute import compute_of, matched_growth, peak_memory, reset_peak_memory
 from polyface.papers.ifan_config import DRAWN, IfanRecipe, Stage, Test
@@ -127,7 +126,7 @@ class Bench:
         test = scores(model, self.faces(row, "test"), self.recipe.overall, tell, kept)
         validation = scores(model, self.faces(row, "validation"), self.recipe.overall, tell)
         if model.config.passes > 1 and row.part == "ablation":
-            save_arrays(self.folder(row) / PICTURES, kept.arrays)
+            write_arrays(self.folder(row) / PICTURES, kept.arrays)
         return RowResult(
             name=row.name,
             title=row.title,

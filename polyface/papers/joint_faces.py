@@ -12,9 +12,8 @@ from polyface.datasets import copies
 from polyface.datasets.base import Dataset, Pairs, Record
 from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
-from polyface.files import sha256_of_lines
+from polyface.files import sha256_of_lines, write_arrays
 from polyface.images import align
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.joint_config import Distractors, JointRecipe, People
 from polyface.papers.joint_worlds import has_name
 
@@ -146,7 +145,7 @@ class _Cache:
             raise RequestError(f"{what}: no face of {', '.join(dataset.name for dataset, _ in sets)} has a crop; run `polyface datasets align`")
         order = np.random.default_rng(5).permutation(len(keys)) if what == "distractors" else np.arange(len(keys))
         made = Faces(np.stack(crops)[order], tuple(keys[at] for at in order), np.array(people)[order], np.stack(labels)[order])
-        save_arrays(file, {"crops": made.crops, "keys": np.array(made.keys), "people": made.people, "labels": made.labels, "made_with": np.array(made_with)})
+        write_arrays(file, {"crops": made.crops, "keys": np.array(made.keys), "people": made.people, "labels": made.labels, "made_with": np.array(made_with)})
         return made
 
 

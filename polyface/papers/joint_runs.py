@@ -15,10 +15,9 @@ import msgspec
 
 from polyface import tasks
 from polyface.errors import RequestError, nearest
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.models.joint import Joint, JointConfig, Level, fast
 from polyface.models.weights import read_tensors
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.joint_attributes import Voted, labelled, shares_of, vote
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Tests, tests_of
@@ -106,7 +105,7 @@ class Bench:
             train(JointPlan(lesson), folder, row.name, self.progress)
         model = self.network(row, lesson).to(parallel.device())
         found = score(model, self.tests, self.recipe)
-        save_arrays(folder / ARRAYS, found.arrays)
+        write_arrays(folder / ARRAYS, found.arrays)
         result = RowResult(
             name=row.name,
             kind=row.kind,
