@@ -11,7 +11,7 @@ import argparse
 import io
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
+from train import Ready  # the benchmark beside this one
 
 from polyface import tasks, terminal
 from polyface.models import margins
@@ -52,7 +53,7 @@ def measure(recipe: JointRecipe, data: Path, steps: int, rounds: int) -> None:
     bench.sources = sources = bench.worlds.recognition  # type: ignore[misc]
     bench.voted = _by_lot(sources)  # type: ignore[misc]
     plans = {kind: JointPlan(bench.lesson(Row(kind, kind, level, 1))) for kind, level in (("identity", ""), ("joint", "late"))}  # type: ignore[arg-type]
-    ready = {kind: _Ready(plan) for kind, plan in plans.items()}
+    ready = {kind: Ready(plan) for kind, plan in plans.items()}
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for kind, plan in plans.items():
@@ -69,19 +70,6 @@ def measure(recipe: JointRecipe, data: Path, steps: int, rounds: int) -> None:
     print("; ".join(f"{kind}: joint at {best[f'joint, {kind}'] / best[f'identity, {kind}']:.1%} of identity alone" for kind in kinds))
     size, batch = recipe.crop.size, recipe.joint.batch
     print(f"{size} pixels, {batch} pictures a step, {steps} steps, best of {rounds} rounds, {processors()} processors, {recipe.threads} threads that prepare batches")
-
-
-class _Ready:
-    """A plan whose batches cost nothing; all else is the plan's own."""
-
-    def __init__(self, plan: JointPlan):
-        self._plan, self._kept = plan, list(plan.batches(range(min(4, plan.steps))))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._plan, name)
-
-    def batches(self, steps: range) -> Iterator[Any]:
-        return (self._kept[step % len(self._kept)] for step in steps)
 
 
 def _rate_of_loop(plan: Any, batch: int) -> float:

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 
 from polyface import demo, terminal
 from polyface.runtime import processors
-from polyface.training import batches, config, loop
+from polyface.training import config, loop
 from polyface.training.plan import FacePlan
 
 KEPT = 8
@@ -43,7 +44,7 @@ def measure(plan: FacePlan, scratch: Path, rounds: int) -> None:
     """Prints the table. Each run of the loop is timed between its first and last step, so that neither its start nor its checkpoint counts."""
     steps, batch = plan.steps, plan.config.batch
     loader = _rate(lambda: sum(1 for _ in plan.batches(range(steps))), steps * batch)
-    ready = _Ready(plan, [batches.draw_batch(plan.mix, step, plan.crop.size) for step in range(min(KEPT, steps))])
+    ready = Ready(plan)
     compute, whole, memory = [], [], []
     for turn in range(rounds):
         for kind, rates in ((ready, compute), (plan, whole)) if turn % 2 == 0 else ((plan, whole), (ready, compute)):
@@ -66,16 +67,16 @@ def measure(plan: FacePlan, scratch: Path, rounds: int) -> None:
     print(f"{processors()} processors, {plan.config.threads} threads that prepare batches")
 
 
-class _Ready:
-    """A plan whose batches cost nothing; all else is the plan's own."""
+class Ready:
+    """A plan of any kind whose batches, the first KEPT in turns, cost nothing; all else is the plan's own."""
 
-    def __init__(self, plan: FacePlan, kept: list[batches.Batch]):
-        self._plan, self._kept = plan, kept
+    def __init__(self, plan: loop.Plan):
+        self._plan, self._kept = plan, list(plan.batches(range(min(KEPT, plan.steps))))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._plan, name)
 
-    def batches(self, steps: range) -> list[batches.Batch]:
+    def batches(self, steps: range) -> list[Any]:
         return [self._kept[step % len(self._kept)] for step in steps]
 
 

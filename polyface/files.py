@@ -3,8 +3,10 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from polyface.errors import RunError
 
@@ -14,21 +16,36 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Raises RunError naming the path when the disk is full or the folder cannot be written; the old file is then untouched.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with _whole(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """An .npz, written as `write_atomically` does. The arrays are not copied, which may be most of the memory."""
+    import numpy as np
+
+    with _whole(path) as file:
+        np.savez(file, **arrays)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+        if isinstance(error, OSError):
+            raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise
 
 
 def sha256_of_file(path: Path) -> str:

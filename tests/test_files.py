@@ -5,6 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from polyface import files
@@ -31,6 +32,20 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
     with pytest.raises(RunError, match=r"a\.json: cannot be written \(No space left on device\)"):
         files.write_atomically(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_arrays_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.npz"
+    files.write_arrays(path, {"numbers": np.arange(3)})
+    with pytest.raises(RuntimeError, match="cut off"):
+        files.write_arrays(path, {"numbers": np.arange(4), "more": Unready()})
+    with np.load(path) as there:
+        assert there["numbers"].tolist() == [0, 1, 2] and os.listdir(path.parent) == ["a.npz"]
+
+
+class Unready:
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("cut off")
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:

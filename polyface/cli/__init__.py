@@ -246,7 +246,7 @@ def calibrate(
     card = next(iter(networks.values())).card
     with terminal.progress("calibrating") as report:
         learned = [entry.name for entry in card.data]
-        found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name))
+        found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name), card.made_of)
     terminal.table(found.answer_rows())
     if found.smaller:
         print()
@@ -294,7 +294,8 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
 
     network = engine.load(model)
     with terminal.progress("scoring") as report:
-        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name), _lessons(network.card))
+        said = _lessons(network.card), network.card.made_of
+        found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name), *said)
     for each in found:
         print(each.title)
         score.show(each.scored, None if json is None else json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"))

@@ -278,7 +278,7 @@ def _before(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _thumbnails(places: Sequence[Place]) -> np.ndarray:
-    return copies.normalised([place.thumbnail for place in places if place.thumbnail is not None])
+    return copies.comparable([place.thumbnail for place in places if place.thumbnail is not None])
 
 
 def _share(one: Place, other: Place) -> bool:

@@ -11,7 +11,7 @@ copies stay: where people gave one picture two words, those are two votes.
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,6 +35,8 @@ PARTS: tuple[Split, ...] = ("test", "validation", "train")
 PICTURE = re.compile(r"(?:.*/)?(train|validation|test)/([^/]+)/([^/]+)")
 FACE_48 = Alignment(np.array([[15.5, 18.0], [32.2, 17.9], [23.5, 28.3], [17.0, 36.3], [31.0, 36.2]]), "guess")
 """Means of YuNet's five points in 160 pictures, in all of which it found a face; they deviate by 3 to 5 pixels."""
+SAME = 0.96
+"""The correlation of two pictures from which on they are one photograph."""
 
 Found = tuple[Split | None, str, Callable[[], Record]]
 """A picture's part, what names it in errors, and what makes its record or raises InputError; it does where the part is None, none that there is."""
@@ -70,8 +72,8 @@ def list_records(root: Root, split: Split) -> Listing:
 def add_originals(rows: Rows, answers: Mapping[str, Meaning], split: Split, found: Iterable[Found]) -> None:
     """Adds a split's records, less the photographs that are also in a part before it (PARTS).
 
-    Faces lie alike in all pictures of 48 x 48, so the thumbnails of copies correlate as they stand: at `copies.NEAR` each of the 692 pictures of train that are, pixel by
-    pixel, in another part is found though that part was compressed, and 607 more, all of those looked at the same photographs.
+    Faces lie alike in all pictures of 48 x 48, so copies correlate as they stand: at SAME each of the 692 pictures of train that are, pixel by pixel, in another
+    part is found though that part was compressed, and 607 more, all of those looked at the same photographs.
     """
     kept: dict[Split, list[tuple[str, Record]]] = {part: [] for part in PARTS[: PARTS.index(split) + 1]}
     thumbnails: dict[Split, list[np.ndarray]] = {part: [] for part in kept}
@@ -83,10 +85,10 @@ def add_originals(rows: Rows, answers: Mapping[str, Meaning], split: Split, foun
                 assert part is not None
                 thumbnails[part].append(_thumbnail(record.source))
                 kept[part].append((where, record))
-    others = np.concatenate([copies.normalised(thumbnails[part]) for part in kept if part != split] or [copies.normalised([])])
-    likeness, _ = copies.near_copies(copies.normalised(thumbnails[split]), others)
+    others = np.concatenate([_normalised(thumbnails[part]) for part in kept if part != split] or [_normalised([])])
+    likeness, _ = copies.near_copies(_normalised(thumbnails[split]), others)
     for (where, record), correlation in zip(kept[split], likeness, strict=True):
-        if correlation <= copies.NEAR:
+        if correlation <= SAME:
             with rows.row(where):
                 rows.add(record)
 
@@ -95,6 +97,13 @@ def _thumbnail(source: Source) -> np.ndarray:
     """uint8 [400] of 20 x 20."""
     grey = cv2.cvtColor(decode(source.read(), str(source)), cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (20, 20), interpolation=cv2.INTER_AREA).ravel()
+
+
+def _normalised(thumbnails: Sequence[np.ndarray]) -> np.ndarray:
+    """float32 [N, 400] of mean 0 and length 1, so that a dot product is a correlation."""
+    rows = np.stack(thumbnails).astype(np.float32) if len(thumbnails) else np.zeros((0, 400), np.float32)
+    rows -= rows.mean(1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
 
 
 def _in_folders(root: Root) -> Iterator[Found]:

@@ -10,27 +10,29 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from polyface import datasets, runtime
-from polyface.datasets.base import Dataset, Pairs
+from polyface.datasets.base import Dataset, Listing, Pairs
 from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError, nearest
 from polyface.evaluation import score
-from polyface.evaluation.evaluate import Face, Network, Pass, Progress, Seen, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
+from polyface.evaluation.evaluate import OURS, Face, Network, Pass, Progress, RowOf, Seen, answered_by_sets, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
 from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.protocols.parsing import BENCHMARKS
 from polyface.evaluation.raw_pixels import PIXELS, pixels
 from polyface.evaluation.score import Scored
 from polyface.evaluation.taught import NOBODY, Lessons, strangers_only
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.images import geometry
 from polyface.images.read import Root
 from polyface.labels import PointMap, Ranges, Words, word_probabilities
 from polyface.metrics import ages
 from polyface.tasks import scoring
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
 
 KINDS: Mapping[str, tuple[type[Task], ...]] = {
@@ -45,7 +47,7 @@ KINDS: Mapping[str, tuple[type[Task], ...]] = {
 """What `--protocol` names, and the kinds of question that it scores."""
 
 PUBLIC = {"celebamask": "celebamask-hq", "lapa": "lapa"}
-"""Data sets whose masks have the classes of a benchmark, in its order."""
+"""Data sets whose masks have the classes of a benchmark, in its order, unless they are retold."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ def evaluate_protocol(
     save: Path | None = None,
     report: Progress | None = None,
     lessons: Lessons = NOBODY,
+    made: Mapping[str, Derived] = OURS,
 ) -> tuple[list[Answered], dict[str, str]]:
     """Each question of the protocol on each set named, or at hand, that can answer it; and why others at hand were not. save: where the arrays go, FILE.npz; of
-    several questions FILE.SET.TASK.npz. lessons: as in `evaluate`.
+    several questions FILE.SET.TASK.npz. lessons and made: as in `evaluate`.
 
     Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
     """
@@ -79,19 +82,23 @@ def evaluate_protocol(
     if save is not None and save.suffix != ".npz":
         raise RequestError(f"{save}: the arrays are saved as a .npz")
     folder = datasets.data_folder(data)
-    asked = tuple(task for task in network.tasks if isinstance(task, KINDS[protocol]) and speaks_ours(task))
+    asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, KINDS[protocol]))
     if not asked:
         raise RequestError(f"{network.label} answers no question that {protocol} scores")
-    there = [(task, dataset, root) for dataset, root in sets_at_hand(asked, folder, sets) for task in asked if _suits(protocol, task, dataset)]
-    if not there:
+    there = [
+        _Asked(network, dataset, root, folder, tuple(task for task in asked if _suits(protocol, task, dataset)), report)
+        for dataset, root in sets_at_hand(asked, folder, sets, made)
+    ]
+    questions = [(each, task) for each in there for task in each.tasks]
+    if not questions:
         raise RequestError(f"{folder}: no set there has labels that {protocol} scores" + (f", of {', '.join(sets)}" if sets else ""))
     runtime.threads_for_opencv(1)
     found, skipped = [], {}
-    for task, dataset, root in there:
-        name = f"{dataset.name}.{task.name}"
-        with _place(save, name if len(there) > 1 else "") as file:
+    for each, task in questions:
+        name = f"{each.dataset.name}.{task.name}"
+        with _place(save, name if len(questions) > 1 else "") as file:
             try:
-                found.append(_answered(protocol, network, task, dataset, root, folder, file, save is not None, report, lessons))
+                found.append(_answered(protocol, each, task, file, save is not None, lessons))
             except (InputError, RequestError) as error:
                 if sets is not None:
                     raise RequestError(f"{name}: {error}") from error
@@ -120,31 +127,60 @@ def _place(save: Path | None, name: str) -> Iterator[Path]:
         yield Path(folder) / "arrays.npz"
 
 
-def _answered(
-    protocol: str, network: Network, task: Task, dataset: Dataset, root: Root, folder: Path, file: Path, saved: bool, report: Progress | None, lessons: Lessons
-) -> Answered:
-    listing = dataset.records(root, "test")
-    pairs, left_out = strangers_only(task, dataset, dataset.pairs(root), listing.records, lessons, folder) if isinstance(task, Embedding) else (None, "")
-    records = needed(listing, (task,), pairs)
-    if not records:
-        raise InputError("no picture of the test split has such a label")
-    each = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, (task,))[0][0]
-    notes = [left_out] if left_out else []
-    if each.missed and not isinstance(task, Points):
-        notes.append(f"{len(each.missed)} faces were not found and are left out")
+@dataclass
+class _Asked:
+    """A set, and what it is asked."""
+
+    network: Network
+    dataset: Dataset
+    root: Root
+    folder: Path
+    tasks: tuple[Task, ...]
+    report: Progress | None
+
+    def crops(self, asked: tuple[Task, ...], pairs: Pairs | None = None) -> Pass:
+        """Raises InputError where the test split has no label of any of these."""
+        records = needed(self.listing, asked, pairs)
+        if not records:
+            raise InputError("no picture of the test split has such a label")
+        return ways_to_crop(self.dataset, records, read_faces(self.folder, self.dataset.name).found, asked)[0][0]
+
+    def ask(self, each: Pass, row_of: RowOf = lambda *_: None) -> Seen:
+        return ask(self.network, self.dataset, each, self.report, row_of=row_of)
+
+    @cached_property
+    def listing(self) -> Listing:
+        return self.dataset.records(self.root, "test")
+
+    @cached_property
+    def all_at_once(self) -> tuple[Pass, Seen]:
+        """Each face looked at once for all questions."""
+        each = self.crops(self.tasks)
+        return each, self.ask(each)
+
+
+def _answered(protocol: str, asked: _Asked, task: Task, file: Path, saved: bool, lessons: Lessons) -> Answered:
+    dataset, notes = asked.dataset, []
+    pairs: Pairs | None = None
+    if isinstance(task, Embedding):
+        pairs, left_out = strangers_only(task, dataset, dataset.pairs(asked.root), asked.listing.records, lessons, asked.folder)
+        notes += [left_out] if left_out else []
+    each = asked.crops((task,), pairs) if isinstance(task, Embedding | Regions) else asked.all_at_once[0]
+    missed = [record for record in each.missed if isinstance(task, Embedding) or task.name in record.labels]
+    if missed and not isinstance(task, Points):
+        notes.append(f"{len(missed)} faces were not found and are left out")
     if each.name:
         notes.append("cropped by the boxes about labelled points, for no detector has searched this set")
     if isinstance(task, Embedding):
         assert pairs is not None
-        seen = ask(network, dataset, each, report, row_of=_with_pixels)
+        seen = asked.ask(each, _with_pixels)
         scored, options = _verification(seen, task, pairs, file, notes)
     elif isinstance(task, Regions):
-        scored, options, seen = _parsing(network, dataset, task, each, file, report)
+        scored, options, seen = _parsing(asked, task, each, file)
     else:
-        seen = ask(network, dataset, each, report)
-        targets = _beside(file, "targets")
+        seen, targets = asked.all_at_once[1], _beside(file, "targets")
         for path, arrays in zip((file, targets), _arrays(protocol, task, dataset, each, seen), strict=True):
-            _write(path, arrays)
+            write_arrays(path, arrays)
         scored, options = getattr(score, protocol)(file, targets), f"--predictions {file} --targets {targets}"
     if seen.refused:
         notes.append(f"{len(seen.refused)} pictures were refused and are left out")
@@ -178,7 +214,7 @@ def _verification(seen: Seen, task: Task, pairs: Pairs, file: Path, notes: list[
     scored = {}
     for kind, path in (("output", file), (PIXELS, _beside(file, "pixels"))):
         subjects = {score.SUBJECTS: np.array([record.subject for record in records])} if all(record.subject for record in records) else {}
-        _write(path, {"names": np.array([record.key for record in records]), "embeddings": np.stack([row[kind] for row in rows]).astype(np.float32), **subjects})
+        write_arrays(path, {"names": np.array([record.key for record in records]), "embeddings": np.stack([row[kind] for row in rows]).astype(np.float32), **subjects})
         scored[kind] = score.verification(path, listed)
     return _beside_pixels(scored["output"], scored[PIXELS]), f"--embeddings {file} --pairs {listed}"
 
@@ -198,9 +234,9 @@ def _beside_pixels(model: Scored, baseline: Scored) -> Scored:
 # Masks
 
 
-def _parsing(network: Network, dataset: Dataset, task: Regions, each: Pass, file: Path, report: Progress | None) -> tuple[Scored, str, Seen]:
+def _parsing(asked: _Asked, task: Regions, each: Pass, file: Path) -> tuple[Scored, str, Seen]:
     """Masks go to the files as they come, since those of a whole split need not fit in memory."""
-    words, benchmark = dataset.answers[task.name], PUBLIC.get(dataset.name)
+    words, benchmark = asked.dataset.answers[task.name], PUBLIC.get(asked.dataset.name) if speaks_ours(task) else None
     assert isinstance(words, Words)
     classes = BENCHMARKS[benchmark].classes if benchmark else words.names
     targets = _beside(file, "targets")
@@ -213,7 +249,7 @@ def _parsing(network: Network, dataset: Dataset, task: Regions, each: Pass, file
                 true.add(face.record.key, mask, face.record.subject)
             return {}
 
-        seen = ask(network, dataset, each, report, row_of=write)
+        seen = asked.ask(each, write)
     options = f"--predictions {file} --targets {targets}" + (f" --benchmark {benchmark}" if benchmark else "")
     return score.parsing(file, targets, benchmark), options, seen
 
@@ -297,9 +333,3 @@ def _points(task: Points, meaning: PointMap, kept: Row, of_missed: Sequence[obje
 
 def _beside(file: Path, what: str, ending: str = ".npz") -> Path:
     return file.with_name(f"{file.stem}.{what}{ending}")
-
-
-def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
-    write_atomically(file, content.getvalue())

@@ -84,7 +84,7 @@ def evaluate(
     """
     runtime.threads_for_opencv(1)  # the network has the processors, the thread that cuts pictures one of them
     folder = datasets.data_folder(data)
-    asked = tuple(task for task in network.tasks if (is_made_so(task, made[task.name]) if task.name in made else speaks_ours(task)))
+    asked = answered_by_sets(network, made)
     skipped = {f"task {task.name}": "no data set answers it in this vocabulary" for task in network.tasks if task not in asked}
     tested = []
     for dataset, root in sets_at_hand(asked, folder, sets, made):
@@ -98,19 +98,26 @@ def evaluate(
     return Report(network.label, sha256, commit(), datetime.now(UTC).isoformat(timespec="seconds"), tuple(tested), skipped)
 
 
+def answered_by_sets(network: Network, made: Mapping[str, Derived] = OURS) -> tuple[Task, ...]:
+    """The tasks of a network that data sets answer: the project's own, and those made of them."""
+    return tuple(task for task in network.tasks if (is_made_so(task, made[task.name]) if task.name in made else speaks_ours(task)))
+
+
 def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None, made: Mapping[str, Derived] = OURS) -> list[tuple[Dataset, Root]]:
     """The sets to score on, in the tasks that are asked, with their roots.
 
     Raises RequestError for a named one that is not there, has no test split, or answers nothing that is asked.
     """
     if sets is not None:
-        chosen = [datasets.named(name) for name in sets]
-        for dataset in chosen:
-            if "test" not in dataset.splits:
-                raise RequestError(f"{dataset.name} has no test split")
-            if not _answered(asked, told_to(dataset, asked, made)):
-                raise RequestError(f"{dataset.name} scores none of the model's tasks; it answers {', '.join(dataset.answers)}")
-        return [(told_to(dataset, asked, made), datasets.find_root(folder, dataset.name)) for dataset in chosen]
+        chosen = []
+        for original in map(datasets.named, sets):
+            if "test" not in original.splits:
+                raise RequestError(f"{original.name} has no test split")
+            dataset = told_to(original, asked, made)
+            if not _answered(asked, dataset):
+                raise RequestError(f"{dataset.name} scores none of the model's tasks; it answers {', '.join(original.answers)}")
+            chosen.append((dataset, datasets.find_root(folder, dataset.name)))
+        return chosen
     there = []
     for original in datasets.DATASETS:
         try:

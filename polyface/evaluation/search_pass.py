@@ -1,6 +1,5 @@
 """A pass over a gallery: chunks scanned on all processors, what they found put together, and kept so that a broken pass can go on."""
 
-import io
 import zipfile
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import numpy as np
 from polyface.errors import RequestError
 from polyface.evaluation.search_gallery import Work
 from polyface.evaluation.search_scan import Bars, Partial, Plan, scan
-from polyface.files import write_atomically
+from polyface.files import write_arrays
 
 KEPT = ("rows", "scores", "above", "reached", "impostors")
 
@@ -69,9 +68,7 @@ class Pass:
     def save(self, path: Path, asked: str) -> None:
         arrays: dict[str, Any] = {name: getattr(self, name) for name in KEPT}
         arrays |= {f"largest{number}": each for number, each in enumerate(self.largest)}
-        content = io.BytesIO()
-        np.savez(content, asked=np.array(asked), done=np.array(self.done), **arrays)
-        write_atomically(path, content.getvalue())
+        write_arrays(path, {"asked": np.array(asked), "done": np.array(self.done), **arrays})
 
     def load(self, path: Path, asked: str) -> None:
         """Raises RequestError where the file was kept by another search, or is none."""

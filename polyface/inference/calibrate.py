@@ -23,7 +23,7 @@ import msgspec
 from polyface import datasets, runtime
 from polyface.datasets.base import Dataset, Split
 from polyface.errors import InputError, RequestError
-from polyface.evaluation.evaluate import Network, Progress, look, sets_at_hand, speaks_ours
+from polyface.evaluation.evaluate import OURS, Network, Progress, answered_by_sets, look, sets_at_hand
 from polyface.evaluation.small import look_small
 from polyface.images.read import Root
 from polyface.inference import engine as engines
@@ -33,6 +33,7 @@ from polyface.inference.card import AnswerCalibration, Measured, PairCalibration
 from polyface.inference.card_page import smaller_rows
 from polyface.inference.engine import Engine
 from polyface.metrics.groups import FEWEST, Grouping
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Category, Embedding, Scale, Task, Traits
 
 Looked = TypeVar("Looked")
@@ -86,19 +87,21 @@ class Calibrated:
         ]
 
 
-def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Sequence[str], report: Progress | None = None) -> Calibrated:
-    """networks: by file name, the first of which is fitted, all of which are measured; trained_on: data sets that taught them.
+def calibrate(
+    networks: Mapping[str, Network], data: Path | None, trained_on: Sequence[str], report: Progress | None = None, made: Mapping[str, Derived] = OURS
+) -> Calibrated:
+    """networks: by file name, the first of which is fitted, all of which are measured; trained_on: data sets that taught them; made: as in `evaluate`.
 
     Raises RequestError where no set at hand has what a fit needs.
     """
     runtime.threads_for_opencv(1)  # as in `evaluate`
     folder = datasets.data_folder(data)
     network = next(iter(networks.values()))
-    asked = tuple(task for task in network.tasks if isinstance(task, Category | Scale | Traits) and speaks_ours(task))
+    asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, Category | Scale | Traits))
     notes: list[str] = []
     refused: list[str] = []
-    fitting = _answers(network, asked, folder, "validation", report, notes, refused)
-    smaller = _smaller_answers(network, asked, folder, report, notes, refused)
+    fitting = _answers(network, asked, made, folder, "validation", report, notes, refused)
+    smaller = _smaller_answers(network, asked, made, folder, report, notes, refused)
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     for task in asked:
         enough = [rows for rows in fitting.get(task.name, []) if len(rows.logits) >= ENOUGH]
@@ -111,7 +114,7 @@ def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Se
     chosen = tuple(task for task in asked if task.name in calibration)
     coverage: list[Coverage] = []
     for name, each in networks.items() if chosen else ():
-        for task_name, parts in _answers(each, chosen, folder, "test", report, notes, refused).items():
+        for task_name, parts in _answers(each, chosen, made, folder, "test", report, notes, refused).items():
             answered, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
             assert isinstance(fitted, AnswerCalibration)
             measured = [measure_answers(answered, fitted, rows, name) for rows in parts]
@@ -127,7 +130,7 @@ def calibrate(networks: Mapping[str, Network], data: Path | None, trained_on: Se
     if not calibration:
         raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(notes)}")
     order = [task.name for task in network.tasks]
-    measured_smaller = tuple(sorted(_measure_smaller(network, calibration, folder, report, notes, refused), key=lambda part: order.index(part.task)))
+    measured_smaller = tuple(sorted(_measure_smaller(network, calibration, made, folder, report, notes, refused), key=lambda part: order.index(part.task)))
     return Calibrated(calibration, thresholds, measured_smaller, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))
 
 
@@ -140,10 +143,12 @@ def networks_of(model: Path) -> dict[str, Engine]:
     return {names[0]: first, **{name: engines.load(model / name) for name in names[1:]}}
 
 
-def _answers(network: Network, asked: Sequence[Task], folder: Path, split: Split, report: Progress | None, notes: list[str], refused: list[str]) -> dict[str, list[Rows]]:
+def _answers(
+    network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, report: Progress | None, notes: list[str], refused: list[str]
+) -> dict[str, list[Rows]]:
     """By task, the rows of each set at hand that has the split. Fills notes and refused."""
     found: dict[str, list[Rows]] = {}
-    for dataset, seen in _over_sets(asked, folder, split, notes, lambda dataset, root: look(network, asked, dataset, root, folder, split, report)):
+    for dataset, seen in _over_sets(asked, made, folder, split, notes, lambda dataset, root: look(network, asked, dataset, root, folder, split, report)):
         refused += seen.refused
         for task in asked:
             if rows := rows_of(task, dataset, split, seen):
@@ -152,11 +157,13 @@ def _answers(network: Network, asked: Sequence[Task], folder: Path, split: Split
 
 
 def _smaller_answers(
-    network: Network, asked: Sequence[Task], folder: Path, report: Progress | None, notes: list[str], refused: list[str]
+    network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, report: Progress | None, notes: list[str], refused: list[str]
 ) -> dict[str, dict[int, list[Rows]]]:
     """By task and eye distance, the rows of validation of each set at hand, its pictures shrunk. Fills notes and refused."""
     found: dict[str, dict[int, list[Rows]]] = {}
-    for dataset, by_size in _over_sets(asked, folder, "validation", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "validation", report)):
+    for dataset, by_size in _over_sets(
+        asked, made, folder, "validation", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "validation", report)
+    ):
         for eyes, seen in by_size.items():
             refused += seen.refused
             for task in asked:
@@ -166,11 +173,17 @@ def _smaller_answers(
 
 
 def _measure_smaller(
-    network: Network, calibration: Mapping[str, AnswerCalibration | PairCalibration], folder: Path, report: Progress | None, notes: list[str], refused: list[str]
+    network: Network,
+    calibration: Mapping[str, AnswerCalibration | PairCalibration],
+    made: Mapping[str, Derived],
+    folder: Path,
+    report: Progress | None,
+    notes: list[str],
+    refused: list[str],
 ) -> Iterator[Smaller]:
     """What every answer but a vector is worth by eye distance on test splits, also those that have nothing to calibrate."""
-    asked = tuple(task for task in network.tasks if not isinstance(task, Embedding) and speaks_ours(task))
-    for dataset, by_size in _over_sets(asked, folder, "test", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "test", report)):
+    asked = tuple(task for task in answered_by_sets(network, made) if not isinstance(task, Embedding))
+    for dataset, by_size in _over_sets(asked, made, folder, "test", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "test", report)):
         for eyes, seen in by_size.items():
             refused += seen.refused
             for task in asked:
@@ -181,9 +194,11 @@ def _measure_smaller(
                     yield measured
 
 
-def _over_sets(asked: Sequence[Task], folder: Path, split: Split, notes: list[str], looking: Callable[[Dataset, Root], Looked]) -> Iterator[tuple[Dataset, Looked]]:
+def _over_sets(
+    asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, notes: list[str], looking: Callable[[Dataset, Root], Looked]
+) -> Iterator[tuple[Dataset, Looked]]:
     """Each set at hand that has the split, and what was seen of it; where nothing could be, a note."""
-    for dataset, root in sets_at_hand(asked, folder, None):
+    for dataset, root in sets_at_hand(asked, folder, None, made):
         if split in dataset.splits:
             try:
                 seen = looking(dataset, root)

@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 import torch.nn.functional as F
 
+from polyface.files import write_arrays
 from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_config import SplitName
 from polyface.papers.fusion_heads import Bank, Cell, Table, train_heads
-from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, finish, in_pieces, on_device, result_of, save_arrays
+from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, finish, in_pieces, on_device, result_of
 from polyface.papers.fusion_pictures import IDENTITY, Split, joint_groups, random_groups
 from polyface.papers.fusion_runs import Bench
 from polyface.papers.fusion_statistics import Answers
@@ -204,7 +205,7 @@ def fine_tuning(bench: Bench, split: Split) -> list[Control]:
         network = loop.run(plan, folder, bench.progress)
         finish(plan, network, split, time.monotonic() - started, bench.say)
         logits = in_pieces(network.eval(), bench.images, split.test)
-        save_arrays(folder / "answers.npz", {task: logits[task].argmax(1) for task in split.targets})
+        write_arrays(folder / "answers.npz", {task: logits[task].argmax(1) for task in split.targets})
     found = {}
     with np.load(folder / "answers.npz") as kept:
         for task in split.targets:
@@ -249,7 +250,7 @@ def _maps(trained: Trained, images: np.ndarray) -> dict[str, np.ndarray]:
         def quarters(crops):  # type: ignore[no-untyped-def]
             return {name: F.adaptive_avg_pool2d(each, 2).flatten(1) for name, each in zip(DEPTHS, network.maps(crops), strict=True)}
 
-        save_arrays(file, {name: each.astype(np.float16) for name, each in in_pieces(quarters, images, np.arange(len(images))).items()})
+        write_arrays(file, {name: each.astype(np.float16) for name, each in in_pieces(quarters, images, np.arange(len(images))).items()})
     with np.load(file) as kept:
         return {name: kept[name] for name in DEPTHS}
 

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polyface.errors import RequestError
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FusionHead
 from polyface.papers.fusion_config import Heads, digest
-from polyface.papers.fusion_networks import AT_ONCE, Progress, _losses, optimiser_of, save_arrays
+from polyface.papers.fusion_networks import AT_ONCE, Progress, _losses, optimiser_of
 from polyface.training import loop, parallel
 from polyface.training.config import Method
 
@@ -210,7 +210,7 @@ def _look(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _keep(file: Path, made_with: str, bank: Bank) -> None:
     arrays = {f"correct {cell}": each for cell, each in bank.correct.items()} | {f"rows {target}": each for target, each in bank.rows.items()}
-    save_arrays(file, arrays | {f"log {cell}": each for cell, each in bank.log_probabilities.items()})
+    write_arrays(file, arrays | {f"log {cell}": each for cell, each in bank.log_probabilities.items()})
     said = {
         "made_with": made_with,
         "seconds": bank.seconds,

@@ -20,7 +20,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from polyface.errors import RunError
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FeatureNetwork, NetworkConfig, parameters
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_config import FusionConfig, Training, digest
@@ -135,7 +135,7 @@ class Trained:
         if not file.exists():
             network = on_device(self.load(step))
             made = in_pieces(lambda crops: network.features(crops), images, np.arange(len(images)))
-            save_arrays(file, {task: each.astype(np.float16) for task, each in made.items()})
+            write_arrays(file, {task: each.astype(np.float16) for task, each in made.items()})
         with np.load(file) as kept:
             return {task: kept[task] for task in kept.files}
 
@@ -150,7 +150,7 @@ class Trained:
         file = self.folder / ("answers.npz" if step is None else f"answers-{step:06d}.npz")
         if not file.exists():
             logits = logits_of(on_device(self.load(step)), images, split.test)
-            save_arrays(file, {each: logits[each].argmax(1).astype(np.int32) for each in logits})
+            write_arrays(file, {each: logits[each].argmax(1).astype(np.int32) for each in logits})
         with np.load(file) as kept:
             answers = kept[task][truth[split.test] >= 0]
         return answers == truth[rows], rows
@@ -233,15 +233,6 @@ def on_device(module: nn.Module) -> Any:
 
 def save(module: nn.Module, file: Path) -> None:
     write_atomically(file, serialised({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
-
-
-def save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An .npz that appears whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    with open(partial, "wb") as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
-    partial.replace(file)
 
 
 def _losses(logits: Tensor, truth: np.ndarray) -> Tensor:

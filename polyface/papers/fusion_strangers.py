@@ -17,13 +17,13 @@ from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Record
 from polyface.errors import RequestError
 from polyface.evaluation.pairs import pair_scores
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.labels import Words
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers import votes
 from polyface.papers.fusion_config import FusionConfig
 from polyface.papers.fusion_heads import Cell, Table, run_bank
-from polyface.papers.fusion_networks import Progress, Say, Trained, in_pieces, on_device, save_arrays
+from polyface.papers.fusion_networks import Progress, Say, Trained, in_pieces, on_device
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, Question, Split
 from polyface.papers.fusion_runs import Bench
 from polyface.papers.fusion_statistics import Answers
@@ -199,7 +199,7 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
         kept, crops = cut([record for record, _ in chosen], source.dataset, data, config, progress)
         place = {record.key: at for at, (record, _) in enumerate(chosen)}
         rows = [place[record.key] for record in kept]
-        save_arrays(
+        write_arrays(
             file,
             {
                 "crops": crops,

@@ -13,12 +13,12 @@ from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Record
 from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
+from polyface.files import write_arrays
 from polyface.images import align
 from polyface.inference import engine
 from polyface.labels import Ranges, TraitNames, Words
 from polyface.papers import votes
 from polyface.papers.fusion_config import FusionConfig, digest
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.fusion_pictures import Pictures, Question, check, subset
 from polyface.synth.draw import draw
 from polyface.synth.people import Person, Scene, person, photo_of
@@ -181,7 +181,7 @@ def cached(folder: Path, config: FusionConfig, made_from: object, make: Callable
     made = make()
     check(made)
     arrays = {"crops": made.crops, "people": made.people} | {f"label {name}": each for name, each in made.labels.items()}
-    save_arrays(file, arrays if made.sure is None else {**arrays, "sure": made.sure})
+    write_arrays(file, arrays if made.sure is None else {**arrays, "sure": made.sure})
     questions_said = [{name: getattr(each, name) for name in ("name", "question", "classes", "of_person", "beside")} for each in made.questions]
     said = {name: getattr(made, name) for name in ("name", "title", "keys", "names", "terms", "drawings", "notes")}
     (folder / "pictures.json").write_text(json.dumps({**said, "questions": questions_said, "made_with": signature}))

@@ -32,9 +32,10 @@ from polyface.papers.ifan_model import best_of, write_best
 from polyface.papers.ifan_page import write_page
 from polyface.papers.ifan_rows import BEST, Row, chosen, rows_of
 from polyface.papers.ifan_runs import RowResult, read_row, read_rows
-from polyface.papers.ifan_starts import Progress
 from polyface.papers.ifan_statistics import DRAWS
-from polyface.papers.ifan_worlds import Worlds, drawn_sets
+from polyface.papers.ifan_worlds import Worlds
+from polyface.papers.stage import Progress
+from polyface.synth.write import write_once
 
 PAGE = "page"
 LEFT_OUT = "left_out.json"
@@ -98,7 +99,7 @@ def _in_words(result: RowResult) -> str:
 
 
 def _folder(recipe: IfanRecipe, out: Path, data: Path | None) -> Path:
-    return drawn_sets(recipe.drawn, out / "data") if recipe.drawn.sets else datasets.data_folder(data)
+    return write_once(recipe.drawn.sets, out / "data") if recipe.drawn.sets else datasets.data_folder(data)
 
 
 def _check(bench: Bench, rows: Sequence[Row]) -> None:

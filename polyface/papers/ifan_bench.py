@@ -18,11 +18,10 @@ import numpy as np
 
 from polyface.datasets.retold import Coarse, coarse_tasks
 from polyface.errors import RequestError
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.inference.card import Card, write_card
 from polyface.models.ifan import Ifan, IfanConfig
 from polyface.models.weights import read_tensors
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.ifan_cards import CARD, card_of
 from polyface.papers.ifan_compute import compute_of, matched_growth, peak_memory, reset_peak_memory
 from polyface.papers.ifan_config import DRAWN, IfanRecipe, Stage, Test
@@ -31,8 +30,10 @@ from polyface.papers.ifan_plan import IfanPlan, Lesson, streams_of, told_by
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, write_row
 from polyface.papers.ifan_scores import Kept, scores
-from polyface.papers.ifan_starts import WEIGHTS, Progress, fresh, load_start, seconds_of, train
+from polyface.papers.ifan_starts import fresh, load_start
 from polyface.papers.ifan_worlds import Worlds, drawn_people
+from polyface.papers.results import refuse_other_recipe
+from polyface.papers.stage import WEIGHTS, Progress, seconds_of, train
 from polyface.tasks.kinds import Task
 from polyface.training import parallel
 from polyface.training.examples import Source
@@ -101,9 +102,7 @@ class Bench:
 
     def refuse_other_recipe(self, row: Row) -> None:
         """Raises RequestError where a row, done or begun, was made by another recipe than it has now."""
-        path = self.folder(row) / MADE_WITH
-        if path.exists() and path.read_text() != self.made_with(row):
-            raise RequestError(f"{path}: made by another recipe; remove its folder or choose another --out")
+        refuse_other_recipe(self.folder(row) / MADE_WITH, self.made_with(row))
 
     def _train(self, row: Row) -> Lesson:
         """Into the row's folder, unless its weights are there."""
@@ -127,7 +126,7 @@ class Bench:
         test = scores(model, self.faces(row, "test"), self.recipe.overall, tell, kept)
         validation = scores(model, self.faces(row, "validation"), self.recipe.overall, tell)
         if model.config.passes > 1 and row.part == "ablation":
-            save_arrays(self.folder(row) / PICTURES, kept.arrays)
+            write_arrays(self.folder(row) / PICTURES, kept.arrays)
         return RowResult(
             name=row.name,
             title=row.title,

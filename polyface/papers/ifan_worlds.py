@@ -25,7 +25,6 @@ from polyface.papers.ifan_config import Drawn, IfanRecipe, Pool
 from polyface.papers.ifan_tasks import left_out, retold_source
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
-from polyface.synth.write import write_once
 from polyface.training.config import Config, Data
 from polyface.training.examples import Source, training_sources, validation_sources
 
@@ -171,10 +170,3 @@ words = "same"
 
 def _write_png(path: Path, image: np.ndarray) -> None:
     write_atomically(path, cv2.imencode(".png", image)[1].tobytes())
-
-
-def drawn_sets(drawn: Drawn, folder: Path) -> Path:
-    """The folder with a scale's sets in public layouts, drawn once instead of real ones."""
-    for name, layout, people, photos in drawn.sets:
-        write_once(layout, folder / name, people, photos, seed=1)
-    return folder

@@ -32,7 +32,7 @@ from polyface.papers.ifan_compute import multiplications
 from polyface.papers.transfer import GROUPS, QUESTIONS, SCALES, joint_run
 from polyface.papers.transfer_effects import Contrast, Found, Result, judge, measure, read_result
 from polyface.papers.transfer_page import verdict_rows
-from polyface.papers.transfer_runs import Bench, Run, refuse_other_recipe
+from polyface.papers.transfer_runs import Bench, Run
 from polyface.synth.write import write_once
 from polyface.training import config as recipes
 from polyface.training.config import Config
@@ -68,11 +68,12 @@ def reproduce(scale: str, data: Path | None, out: Path, only: str | None = None,
     if only is not None and only not in ARMS and only not in names:
         raise RequestError(f"no arm or run {only!r}{nearest(only, [*ARMS, *names])}")
     for run in runs:
-        refuse_other_recipe(run, out)
+        run.refuse_other_recipe(out)
     results = {name: result for name in names if (result := read_result(out / name / "result.json")) is not None}
     wanted = [run for run in runs if run.name not in results and only in (None, run.name, arm_of(run.name))]
     if wanted:
-        bench = Bench(wanted, _folder(chosen.drawn, data, out), out, chosen.most)
+        folder = write_once(chosen.drawn, out / "data") if chosen.drawn else datasets.data_folder(data)
+        bench = Bench(wanted, folder, out, chosen.most)
         costs = _costs(base, out)
         for run in wanted:
             results[run.name] = bench.do(run, partial(_say, report, len(results), len(runs)))
@@ -121,12 +122,6 @@ def arm_of(name: str) -> str:
 
 def _run(joint: Run, arm: str, network: ModelConfig) -> Run:
     return Run(f"{arm}-seed{joint.config.seed}", msgspec.structs.replace(joint.config, model=network), joint.questions)
-
-
-def _folder(drawn: Sequence[tuple[str, str, int, int]], data: Path | None, out: Path) -> Path:
-    for name, layout, people, photos in drawn:
-        write_once(layout, out / "data" / name, people, photos, seed=1)
-    return out / "data" if drawn else datasets.data_folder(data)
 
 
 def _say(report: Report | None, done: int, runs: int, words: str) -> None:

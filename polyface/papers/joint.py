@@ -22,16 +22,16 @@ import msgspec
 import torch
 
 from polyface import datasets, runtime
-from polyface.errors import RequestError
 from polyface.files import write_atomically
 from polyface.papers import joint_model
-from polyface.papers.ifan_starts import Progress
 from polyface.papers.joint_claims import Judged
 from polyface.papers.joint_config import JointRecipe, load
 from polyface.papers.joint_page import write_page
 from polyface.papers.joint_runs import Bench, Row, Say, chosen, rows_of
 from polyface.papers.joint_scores import REAL, SYNTHETIC, RowResult, read_rows
 from polyface.papers.joint_worlds import drawn_sets
+from polyface.papers.results import refuse_other_recipe
+from polyface.papers.stage import Progress
 
 PAGE, VOTES = "page", "votes"
 MADE_WITH = "made_with.json"
@@ -57,7 +57,7 @@ def reproduce(
     if only == PAGE:
         return write_page(out, recipe, read_rows(out))
     wanted = chosen(rows, None if only == VOTES else only)
-    _refuse_other_recipe(recipe, out)
+    _begin(recipe, out)
     torch.set_num_threads(recipe.compute_threads or runtime.processors())
     runtime.threads_for_opencv(1)
     data = drawn_sets(recipe.drawn, out / "data") if recipe.drawings else datasets.data_folder(data)
@@ -90,10 +90,9 @@ def _in_words(result: RowResult) -> str:
     return f"{result.name}{f' ({result.level})' if result.level else ''}: {said}; {result.images_per_second or 0:,.0f} images/s, trained {result.seconds:.0f} s"
 
 
-def _refuse_other_recipe(recipe: JointRecipe, out: Path) -> None:
-    """Raises RequestError where OUT was begun by another recipe."""
+def _begin(recipe: JointRecipe, out: Path) -> None:
+    """Say in OUT what it is made with. Raises RequestError where another recipe began it."""
     said = {name: value for name, value in msgspec.to_builtins(recipe).items() if name not in NOT_OF_A_ROW}
     words, path = json.dumps(said, indent=1) + "\n", out / MADE_WITH
-    if path.exists() and path.read_text() != words:
-        raise RequestError(f"{path}: begun by another recipe; remove the folder or choose another --out")
+    refuse_other_recipe(path, words)
     write_atomically(path, words)

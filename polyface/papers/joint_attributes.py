@@ -24,10 +24,10 @@ from polyface.errors import RequestError
 from polyface.labels import TraitNames
 from polyface.models.joint import Joint
 from polyface.models.weights import read_tensors
-from polyface.papers.ifan_starts import WEIGHTS, Progress, train
 from polyface.papers.joint_config import STABLE, JointRecipe
 from polyface.papers.joint_plan import JointPlan, Lesson
 from polyface.papers.joint_worlds import Worlds, fold_of
+from polyface.papers.stage import WEIGHTS, Progress, train
 from polyface.papers.votes import majority
 from polyface.tasks.kinds import Traits
 from polyface.training import batches, parallel

@@ -12,9 +12,8 @@ from polyface.datasets import copies
 from polyface.datasets.base import Dataset, Pairs, Record
 from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
-from polyface.files import sha256_of_lines
+from polyface.files import sha256_of_lines, write_arrays
 from polyface.images import align
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.joint_config import Distractors, JointRecipe, People
 from polyface.papers.joint_worlds import has_name
 
@@ -104,7 +103,7 @@ def _distractors(asked: Sequence[Distractors], probes: Faces, recipe: JointRecip
         by_name = {record.key for record in records if record.subject is not None and copies.person_name(record.subject) in names}
         thumbnails = read_faces(data, dataset.name).thumbnails
         seen = [record.key for record in records if record.key in thumbnails]
-        best, _ = copies.near_copies(copies.normalised([thumbnails[key] for key in seen]), copies.normalised(looks))
+        best, _ = copies.near_copies(copies.comparable([thumbnails[key] for key in seen]), copies.comparable(looks))
         alike = {key for key, correlation in zip(seen, best, strict=True) if correlation > copies.NEAR} - by_name
         if by_name or alike:
             removed.append(f"{dataset.name}: {len(by_name)} faces of probe people by name, {len(alike)} near-copies of their photographs left out")
@@ -146,7 +145,7 @@ class _Cache:
             raise RequestError(f"{what}: no face of {', '.join(dataset.name for dataset, _ in sets)} has a crop; run `polyface datasets align`")
         order = np.random.default_rng(5).permutation(len(keys)) if what == "distractors" else np.arange(len(keys))
         made = Faces(np.stack(crops)[order], tuple(keys[at] for at in order), np.array(people)[order], np.stack(labels)[order])
-        save_arrays(file, {"crops": made.crops, "keys": np.array(made.keys), "people": made.people, "labels": made.labels, "made_with": np.array(made_with)})
+        write_arrays(file, {"crops": made.crops, "keys": np.array(made.keys), "people": made.people, "labels": made.labels, "made_with": np.array(made_with)})
         return made
 
 

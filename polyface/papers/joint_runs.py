@@ -15,11 +15,9 @@ import msgspec
 
 from polyface import tasks
 from polyface.errors import RequestError, nearest
-from polyface.files import write_atomically
+from polyface.files import write_arrays, write_atomically
 from polyface.models.joint import Joint, JointConfig, Level, fast
 from polyface.models.weights import read_tensors
-from polyface.papers.fusion_networks import save_arrays
-from polyface.papers.ifan_starts import WEIGHTS, Progress, seconds_of, train
 from polyface.papers.joint_attributes import Voted, labelled, shares_of, vote
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Tests, tests_of
@@ -27,6 +25,7 @@ from polyface.papers.joint_plan import JointPlan, Lesson
 from polyface.papers.joint_scores import ARRAYS, RowResult, read_row, score, write_row
 from polyface.papers.joint_screen import Screened, screen
 from polyface.papers.joint_worlds import REFUSED, Worlds, without
+from polyface.papers.stage import WEIGHTS, Progress, seconds_of, train
 from polyface.tasks.kinds import Embedding, Task
 from polyface.training import parallel
 from polyface.training.examples import Source
@@ -106,7 +105,7 @@ class Bench:
             train(JointPlan(lesson), folder, row.name, self.progress)
         model = self.network(row, lesson).to(parallel.device())
         found = score(model, self.tests, self.recipe)
-        save_arrays(folder / ARRAYS, found.arrays)
+        write_arrays(folder / ARRAYS, found.arrays)
         result = RowResult(
             name=row.name,
             kind=row.kind,

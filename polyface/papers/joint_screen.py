@@ -14,12 +14,12 @@ from polyface import tasks
 from polyface.models.joint import Joint
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_networks import in_pieces
-from polyface.papers.ifan_starts import WEIGHTS, Progress, train
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Faces, evenly
 from polyface.papers.joint_plan import JointPlan, Lesson
 from polyface.papers.joint_worlds import has_name
 from polyface.papers.results import read_done, write_done
+from polyface.papers.stage import WEIGHTS, Progress, train
 from polyface.tasks.kinds import Embedding
 from polyface.training import batches, parallel
 from polyface.training.config import Strict

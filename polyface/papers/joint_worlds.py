@@ -174,7 +174,7 @@ def _twice_named(pictures: Mapping[str, int]) -> dict[str, str]:
 def _twice_seen(by_person: Mapping[str, Sequence[Example]], thumbnails: Mapping[str, np.ndarray]) -> dict[str, str]:
     """The lesser of two people of one set who share a photograph, by thumbnails of their aligned faces."""
     rows = [(who, example.record.key) for who, own in by_person.items() for example in own if example.record.key in thumbnails]
-    faces = copies.normalised([thumbnails[key] for _, key in rows])
+    faces = copies.comparable([thumbnails[key] for _, key in rows])
     people = np.unique([who for who, _ in rows], return_inverse=True)[1].reshape(-1)
     lesser: dict[str, str] = {}
     for start in range(0, len(rows), 2048):
@@ -205,8 +205,7 @@ SEED = 2017
 
 def drawn_sets(drawn: Drawn, folder: Path) -> Path:
     """The folder with a scale's sets, drawn once."""
-    for name, layout, people, photos in drawn.sets:
-        write_once(layout, folder / name, people, photos, seed=1)
+    write_once(drawn.sets, folder)
     for name, (people, photos) in drawn.people.items():
         if not (folder / name).exists():
             partial = folder / f".{name}.partial"

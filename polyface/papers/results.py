@@ -1,4 +1,4 @@
-"""What says that a run of an experiment is done: a file with its result, written whole at its end."""
+"""What says that a run of an experiment is done: a file with its result, written whole at its end. And by which recipe: a file that is written at its beginning."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -29,3 +29,9 @@ def read_rows(out: Path, result: str, kind: type[Kind]) -> dict[str, Kind]:
 
 def write_done(path: Path, result: msgspec.Struct) -> None:
     write_atomically(path, msgspec.json.encode(result) + b"\n")
+
+
+def refuse_other_recipe(path: Path, recipe: str) -> None:
+    """Raises RequestError where the file says that a run, done or begun, was made by another recipe than it has now."""
+    if path.exists() and path.read_text() != recipe:
+        raise RequestError(f"{path}: made by another recipe; remove its folder or choose another --out")

@@ -37,7 +37,7 @@ from polyface.files import write_atomically
 from polyface.papers.transfer_effects import Contrast, Found, Result, judge, measure, read_result, strongest
 from polyface.papers.transfer_grain import GRAINS, Grain
 from polyface.papers.transfer_page import Findings, page_of
-from polyface.papers.transfer_runs import Bench, Question, Run, refuse_other_recipe
+from polyface.papers.transfer_runs import Bench, Question, Run
 from polyface.synth.write import write_once
 from polyface.tasks.kinds import Task
 from polyface.training import config as recipes
@@ -289,10 +289,10 @@ def reproduce(scale: str, data: Path | None, out: Path, only: str | None = None,
     experiment = Experiment(chosen, recipes.load(chosen.recipe), dict(_results_in(out)))
     wanted, every = experiment.wanted(only), [run for runs in experiment.runs().values() for run in runs]
     for run in every:
-        refuse_other_recipe(run, out)
+        run.refuse_other_recipe(out)
     try:
         if wanted:
-            folder = _drawn_sets(chosen, out / "data") if chosen.drawn else datasets.data_folder(data)
+            folder = write_once(chosen.drawn, out / "data") if chosen.drawn else datasets.data_folder(data)
             bench = Bench(every if only is None else wanted, folder, out, chosen.most)
             for run in _pending(experiment, only):
                 experiment.results[run.name] = bench.do(run, partial(_say, report, experiment))
@@ -325,9 +325,3 @@ def _results_in(out: Path) -> Iterator[tuple[str, Result]]:
         found = read_result(path)
         if found is not None:
             yield path.parent.name, found
-
-
-def _drawn_sets(scale: Scale, data: Path) -> Path:
-    for name, layout, people, photos in scale.drawn:
-        write_once(layout, data / name, people, photos, seed=1)
-    return data

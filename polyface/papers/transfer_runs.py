@@ -24,7 +24,7 @@ from polyface.labels import PointMap, Ranges, Words, word_probabilities
 from polyface.metrics import ages, landmarks, regions
 from polyface.metrics.intervals import groups_of
 from polyface.models.polyface import PolyFace
-from polyface.papers.results import write_done
+from polyface.papers.results import refuse_other_recipe, write_done
 from polyface.papers.transfer_effects import Outcome, Result, read_result
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
 from polyface.training import loop
@@ -55,6 +55,10 @@ class Run:
     questions: tuple[Question, ...]
     change: Callable[[Source], Source] | None = None
 
+    def refuse_other_recipe(self, out: Path) -> None:
+        """Raises RequestError where OUT has a run of this name, done or begun, by another recipe."""
+        refuse_other_recipe(out / self.name / "config.toml", to_toml(self.config))
+
 
 class Bench:
     """Does runs. Raises RequestError before the first where a set is not at hand, or no face of a split that is scored is aligned."""
@@ -78,7 +82,7 @@ class Bench:
         folder = self.out / run.name
         if (done := read_result(folder / "result.json")) is not None:
             return done
-        refuse_other_recipe(run, self.out)
+        run.refuse_other_recipe(self.out)
         write_atomically(folder / "config.toml", to_toml(run.config))
         torch.set_num_threads(run.config.compute_threads or runtime.processors())
         plan, started = self._plan_of(run), time.monotonic()
@@ -117,13 +121,6 @@ class Bench:
             for question in here:
                 found[question.name] = outcome_of(question.task, dataset, seen.rows[question.task.name], seen.records[question.task.name])
         return found
-
-
-def refuse_other_recipe(run: Run, out: Path) -> None:
-    """Raises RequestError where a run, done or begun, was made by another recipe than it has now."""
-    path = out / run.name / "config.toml"
-    if path.exists() and path.read_text() != to_toml(run.config):
-        raise RequestError(f"{path}: made by another recipe; remove its folder or choose another --out")
 
 
 def _key(entry: Data) -> tuple[str, tuple[str, ...] | None]:

@@ -11,7 +11,7 @@ import itertools
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +56,16 @@ def write(layout: str, out: Path, people: int, photos: int, seed: int, shared_pe
     return LAYOUTS[layout](_Job(layout, out, people, photos, seed, shared_people))
 
 
-def write_once(layout: str, out: Path, people: int, photos: int, seed: int) -> None:
-    """As `write`, unless the folder is there: it appears whole or not at all, so that what was cut off is drawn anew."""
-    if out.exists():
-        return
-    unfinished = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    write(layout, unfinished, people, photos, seed)
-    unfinished.rename(out)
+def write_once(drawn: Iterable[tuple[str, str, int, int]], folder: Path) -> Path:
+    """Draw each of these sets, (name, layout, people, photos), that is not in the folder, and return the folder. A set appears whole or not at all, so that what was cut
+    off is drawn anew."""
+    for name, layout, people, photos in drawn:
+        if not (folder / name).exists():
+            unfinished = folder / f".{name}.partial"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            write(layout, unfinished, people, photos, seed=1)
+            unfinished.rename(folder / name)
+    return folder
 
 
 @dataclass(frozen=True)

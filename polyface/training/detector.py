@@ -60,8 +60,8 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (256, 192, 448, 256, 320)
     """Of the views of a step, in pixels; steps take turns. Large ones are for faces that fill a photograph, small ones are cheap."""
     last_sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (640, 384)
-    """The same of the last steps, and the first of them of validation: as large as photographs are looked at. In small views a cell of the largest stride hardly sees what
-    is none, and takes much in a large picture for a face that fills it."""
+    """The same of the last steps, and the first of them of validation: as large as photographs are looked at. A network that saw small views only takes much in a large
+    picture for a face that fills it."""
     last: Share = 0.15
     """Which share of the steps they are."""
     model: DetectorConfig = DetectorConfig()

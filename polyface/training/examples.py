@@ -83,23 +83,24 @@ def thumbnails_of_tests(data: Path, names: Sequence[str]) -> np.ndarray:
 
 def withheld(data: Path, names: Sequence[str], strange: Sequence[str]) -> Withheld:
     thumbnails, photographs, people = [], set(), set()
-    strangers = [datasets.named(name) for name in strange]  # refuses a misspelt one
-    own = [datasets.named(name) for name in names]
-    for dataset in {dataset.name: dataset for dataset in (*datasets.DATASETS, *strangers, *own)}.values():
+    own, strangers = ({dataset.name: dataset for dataset in map(datasets.named, each)} for each in (names, strange))  # refuses a misspelt one
+    for dataset in ({dataset.name: dataset for dataset in datasets.DATASETS} | strangers | own).values():
         if "test" not in dataset.splits:
             continue
+        faces = read_faces(data, dataset.name)
+        if not faces.thumbnails and dataset.name not in strangers:
+            continue  # nothing of it could be told in training, and to list a million distractors takes minutes
         try:
             records = dataset.records(datasets.find_root(data, dataset.name), "test").records
         except (InputError, RequestError) as error:
-            if dataset.name in strange:
+            if dataset.name in strangers:
                 raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
             continue  # nothing of it is here to keep away from
-        faces = read_faces(data, dataset.name)
         thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
-        if dataset in strangers:
+        if dataset.name in strangers:
             photographs |= {copies.photograph_name(record) for record in records}
             people |= {copies.person_name(record.subject) for record in records if record.subject}
-    return Withheld(copies.normalised(thumbnails), frozenset(photographs), frozenset(people))
+    return Withheld(copies.comparable(thumbnails), frozenset(photographs), frozenset(people))
 
 
 def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -> Source:
@@ -145,7 +146,7 @@ def _checked_even(entry: Data, dataset: Dataset) -> str | None:
 def near_copies(keys: Sequence[str], faces: Faces, tests: np.ndarray) -> set[str]:
     """Which pictures of a set show what a test picture shows, by thumbnails of their aligned faces; those that `align` never saw cannot be compared."""
     keys = [key for key in keys if key in faces.thumbnails]
-    best, _ = copies.near_copies(copies.normalised([faces.thumbnails[key] for key in keys]), tests)
+    best, _ = copies.near_copies(copies.comparable([faces.thumbnails[key] for key in keys]), tests)
     return {key for key, correlation in zip(keys, best, strict=True) if correlation > copies.NEAR}
 
 

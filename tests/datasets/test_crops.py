@@ -11,7 +11,7 @@ import pytest
 from polyface import tasks
 from polyface.datasets import crops
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split
-from polyface.datasets.copies import NEAR, near_copies, normalised
+from polyface.datasets.copies import NEAR, comparable, near_copies
 from polyface.datasets.crops import Example, Found
 from polyface.errors import InputError, RequestError
 from polyface.images import align, geometry, read
@@ -187,5 +187,5 @@ def test_thumbnails_tell_a_photograph_compressed_anew_from_another(tmp_path: Pat
         picture(tmp_path, name, seed, quality=quality)
     first, again, other = (crops.thumbnail(crops.open_picture(record("stated", name, tmp_path)), POINTS) for name in ("a.png", "again.jpg", "b.png"))
     shrunk = cv2.resize(crops.open_picture(record("stated", "a.png", tmp_path)), (120, 120), interpolation=cv2.INTER_AREA)
-    correlations = near_copies(normalised([again, crops.thumbnail(shrunk, POINTS / 2), other]), normalised([first]))[0]
+    correlations = near_copies(comparable([again, crops.thumbnail(shrunk, POINTS / 2), other]), comparable([first]))[0]
     assert first.shape == (400,) and (correlations[:2] > NEAR).all() and correlations[2] < NEAR

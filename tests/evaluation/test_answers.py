@@ -13,6 +13,7 @@ import pytest
 
 from polyface import cli, datasets
 from polyface.datasets import crops
+from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
 from polyface.evaluation.answers import KINDS, evaluate_protocol
 from polyface.evaluation.evaluate import evaluate
@@ -20,7 +21,8 @@ from polyface.evaluation.masks import read_masks
 from polyface.evaluation.raw_pixels import pixels
 from polyface.images import align
 from polyface.synth.write import write
-from polyface.tasks import TASKS, Task
+from polyface.tasks import TASKS, Task, parsing
+from polyface.tasks.derive import Derived
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 CROP = align.Crop()
@@ -111,6 +113,40 @@ def test_what_is_saved_scores_as_the_protocol_says_and_as_evaluate_says(drawn: P
             assert found[at][ours] == pytest.approx(reports[at[1].partition(".")[0]][at[1].partition(".")[2], theirs].value, abs=2e-6), (at, ours)
     assert {f"{name}|raw pixels" for name in ("accuracy", "auc", "tar@1e-1")} <= found["verification", "lfw.identity"].keys()
     assert (tmp_path / "classification.utkface.race.targets.npz").exists() and (tmp_path / "verification.npz").exists()
+
+
+def test_tasks_made_of_ours_are_scored_on_sets_retold_in_them(drawn: Path, tmp_path: Path) -> None:
+    brows = ("l_brow", "r_brow")
+    made = {
+        "regions": Derived(of="parsing", words={"rest": tuple(name for name in parsing.vocabulary if name not in brows), "brows": brows}),
+        "points": Derived(of="landmarks", words={"eye": tuple(range(36, 42)), "other eye": tuple(range(42, 48)), "nose": (30,), "mouth": (48,), "its other end": (54,)}),
+    }
+    network = Projects(tasks=tuple(each.task for each in coarse_tasks(made)))
+    reports = {part.name: {(entry.task, entry.metric): entry.value for entry in part.scores} for part in evaluate(network, drawn, made=made).sets}
+    for protocol, name, ours, metric in (
+        ("parsing", "celebamask.regions", "f1_1_classes", "F1 of 1 classes"),
+        ("landmarks", "mtfl.points", "nme_found_inter_pupil", "NME"),
+    ):
+        found = {each.name: each for each in evaluate_protocol(network, protocol, drawn, save=tmp_path / f"{protocol}.npz", made=made)[0]}
+        dataset, task = name.split(".")
+        assert found[name].scored.result.scores[ours].value == pytest.approx(reports[dataset][task, metric], abs=2e-6)
+        assert "--benchmark" not in found[name].command
+    with pytest.raises(RequestError, match="answers no question that parsing scores"):
+        evaluate_protocol(network, "parsing", drawn)
+
+
+def test_a_set_is_looked_at_once_whatever_it_is_asked(drawn: Path) -> None:
+    class Counts(Projects):
+        seen = 0
+
+        def run(self, seen: np.ndarray, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+            self.seen += len(seen)
+            return super().run(seen, names)
+
+    network = Counts()
+    found, _ = evaluate_protocol(network, "classification", drawn, ["fairface"])
+    assert [each.name for each in found] == ["fairface.age", "fairface.gender", "fairface.race"]
+    assert network.seen == len(datasets.named("fairface").records(datasets.find_root(drawn, "fairface"), "test").records)
 
 
 def test_poses_are_those_of_evaluate(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

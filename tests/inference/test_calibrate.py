@@ -11,6 +11,7 @@ import pytest
 
 from polyface import cli, datasets, tasks
 from polyface.datasets.base import Dataset, Listing, Meaning, Record
+from polyface.datasets.retold import coarse_tasks
 from polyface.errors import InputError, RequestError
 from polyface.images import align
 from polyface.images.read import Root, Source, open_root
@@ -24,6 +25,7 @@ from polyface.inference.drift import Drift
 from polyface.labels import People, Ranges, TraitNames, same_words, words
 from polyface.synth.write import write
 from polyface.tasks import scoring
+from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Task, softmax
 
 HEAT = 2.0
@@ -216,6 +218,17 @@ def test_a_model_is_calibrated_from_files_to_card(drawn: Path, few: None, card: 
     assert told["calibration"]["race"]["of"] == "answers"
     assert [(part["dataset"], part["network"]) for part in told["coverage"] if part["task"] == "race"] == [("utkface", "model.onnx"), ("utkface", "model.int8.onnx")]
     assert all(part["groups"].keys() == {"age", "gender", "race"} for part in told["coverage"] if part["dataset"] == "utkface")
+
+
+def test_a_task_made_of_ours_is_calibrated_on_sets_retold_in_it(drawn: Path, few: None) -> None:
+    asian = ("East Asian", "Southeast Asian")
+    made = {"origin": Derived(of="race", words={"Asian": asian, "other": tuple(word for word in tasks.race.vocabulary if word not in asian)})}
+    network = ByColour(tasks=(coarse_tasks(made)[0].task,))
+    found = calibration.calibrate({"model.onnx": network}, drawn, [], made=made)
+    origin = found.calibration["origin"]
+    assert isinstance(origin, cards.AnswerCalibration) and [part.dataset for part in origin.fitted] == ["utkface"]
+    with pytest.raises(RequestError, match="nothing to calibrate on"):  # that it is a question of race nobody said
+        calibration.calibrate({"model.onnx": network}, drawn, [])
 
 
 def test_lines_are_drawn_on_people_who_taught_nothing(drawn: Path, few: None) -> None:

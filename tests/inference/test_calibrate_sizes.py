@@ -88,7 +88,7 @@ def network(drawn: tuple[Dataset, read.Root]) -> ByDetail:
 @pytest.fixture(scope="module")
 def found(drawn: tuple[Dataset, read.Root], network: ByDetail, tmp_path_factory: pytest.TempPathFactory) -> calibration.Calibrated:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "sets_at_hand", lambda asked, folder, sets: [drawn])
+        patch.setattr(calibration, "sets_at_hand", lambda asked, folder, sets, made: [drawn])
         return calibration.calibrate({"model.onnx": network}, tmp_path_factory.mktemp("data"), [])
 
 

@@ -14,7 +14,7 @@ from polyface.papers import ifan, ifan_rows
 from polyface.papers.ifan_config import SCALES, load
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, chosen, is_candidate, planned_minutes, rows_of
 from polyface.papers.ifan_runs import PICTURES, RowResult, read_rows
-from polyface.papers.ifan_starts import WEIGHTS
+from polyface.papers.stage import WEIGHTS
 
 pytestmark = pytest.mark.timeout(900)  # all of `smoke`, on a machine that has other things to do
 

@@ -13,7 +13,8 @@ from polyface.datasets.retold import coarse_tasks, retelling, told_to
 from polyface.errors import RequestError
 from polyface.images import geometry
 from polyface.papers.ifan_config import EMOTION, POINTS, REGIONS, load
-from polyface.papers.ifan_worlds import Worlds, drawn_sets
+from polyface.papers.ifan_worlds import Worlds
+from polyface.synth.write import write_once
 from polyface.tasks.derive import Derived
 
 COARSE = coarse_tasks({"regions": REGIONS, "points": POINTS, "emotion": EMOTION})
@@ -150,7 +151,7 @@ def test_a_vocabulary_that_cannot_be_mapped_is_refused_by_name(section: str, tmp
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = load("smoke", ['drawn.sets=[["celebamask", "celebamask", 12, 1]]'])
-    return drawn_sets(recipe.drawn, tmp_path_factory.mktemp("drawn"))
+    return write_once(recipe.drawn.sets, tmp_path_factory.mktemp("drawn"))
 
 
 def test_an_image_without_its_mask_is_named_before_training(drawn: Path, tmp_path: Path) -> None:

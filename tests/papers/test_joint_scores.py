@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from polyface.evaluation.protocols.megaface import identify
+from polyface.files import write_arrays
 from polyface.papers import joint_claims as claims
-from polyface.papers.fusion_networks import save_arrays
 from polyface.papers.joint_claims import Board, judge, verdict
 from polyface.papers.joint_config import load
 from polyface.papers.joint_faces import evenly
@@ -96,7 +96,7 @@ def board(folder: Path, hits: dict[str, float]) -> Board:
     for name, share in hits.items():
         ranks = np.where(hard < share, 1, 5)
         arrays = {f"trials {about}": ranks for about in ("real 160", "synthetic 2000")}
-        save_arrays(folder / "rows" / name / "arrays.npz", arrays | {"trials people": np.repeat([f"p{number}" for number in range(100)], 6)})
+        write_arrays(folder / "rows" / name / "arrays.npz", arrays | {"trials people": np.repeat([f"p{number}" for number in range(100)], 6)})
         rows[name] = result(name, 0.9 if name == "joint-late" else 0.5, numbers)
     return Board(load("smoke"), folder, rows)
 

@@ -11,7 +11,7 @@ from polyface.errors import RequestError
 from polyface.images.read import decode_mask
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
-from polyface.synth.write import CELEBA_EYES, LAYOUTS, MOST_YAW_ALIGNED, write
+from polyface.synth.write import CELEBA_EYES, LAYOUTS, MOST_YAW_ALIGNED, write, write_once
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -197,3 +197,12 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     with pytest.raises(RequestError, match="not an empty folder"):
         write("utkface", tmp_path, 1, 1, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_sets_are_drawn_once_and_what_was_cut_off_is_drawn_anew(tmp_path: Path) -> None:
+    (tmp_path / ".lfw.partial").mkdir()
+    (tmp_path / ".lfw.partial" / "left over").touch()
+    (tmp_path / "utkface").mkdir()  # there already, so it stays as it is
+    assert write_once([("lfw", "lfw", 4, 2), ("utkface", "utkface", 1, 1)], tmp_path) == tmp_path
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lfw", "utkface"] and not list((tmp_path / "utkface").iterdir())
+    assert len(list((tmp_path / "lfw").rglob("*.jpg"))) == 8 and not list(tmp_path.rglob("left over"))

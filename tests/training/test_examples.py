@@ -11,6 +11,7 @@ import pytest
 
 from polyface import datasets, tasks
 from polyface.datasets import crops
+from polyface.datasets.base import Listing
 from polyface.errors import RequestError
 from polyface.labels import People
 from polyface.synth.write import write
@@ -65,6 +66,20 @@ def test_a_near_copy_of_another_sets_test_picture_leaves_training_too(helens: Pa
         assert source.left_out["near-copy of a test picture"] == len(keys(source))
 
 
+def test_a_test_set_of_which_nothing_can_be_told_in_training_is_not_listed(helens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million distractors whose faces nobody found take minutes to list."""
+    shutil.copytree(helens, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "megaface").mkdir()
+
+    def refuse(root: object, split: str) -> Listing:
+        raise AssertionError(f"{split} was listed")
+
+    monkeypatch.setattr(datasets, "DATASETS", (datasets.helen, dataclasses.replace(datasets.megaface, list_records=refuse)))
+    assert examples.training_sources(recipe("helen"), tmp_path)[0].left_out["near-copy of a test picture"] == 1
+    with pytest.raises(AssertionError, match="test was listed"):  # but as strangers its people have names
+        examples.training_sources(recipe("helen", strangers=["megaface"]), tmp_path)
+
+
 @pytest.fixture(scope="module")
 def strangers(tmp_path_factory: pytest.TempPathFactory, find_faces: Callable[..., None]) -> Path:
     """LFW, people in folders of whom one is of LFW under another spelling, and MTFL with a photograph of LFW."""
@@ -107,6 +122,13 @@ def test_a_photograph_of_lfw_leaves_training_whatever_set_it_is_in(strangers: Pa
 def test_a_misspelt_stranger_is_refused(strangers: Path) -> None:
     with pytest.raises(RequestError, match="no data set 'lwf'; did you mean 'lfw'"):
         examples.training_sources(recipe("pins", strangers=["lwf"]), strangers)
+
+
+def test_strangers_of_a_users_own_set_that_is_not_at_hand_are_refused(strangers: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('name = "own"\ntitle = "Own"\nterms = ""\ntable = "faces.csv"\npicture = "file"\n[tasks.age]\ncolumn = "age"\n')
+    with pytest.raises(RequestError, match="strangers: own is not at hand"):
+        examples.training_sources(recipe("pins", strangers=[str(file)]), strangers)
 
 
 def test_people_are_numbered_by_rank_within_their_set(strangers: Path) -> None:
