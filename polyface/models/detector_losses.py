@@ -124,6 +124,7 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # validation may be the first to ask, and training has the same tensors
 def _cells(side: int) -> tuple[Tensor, Tensor]:
     """Corners [P, 2] in strides, and strides [P], of all cells of a square view."""
     corners = [torch.from_numpy(cells(side, side, stride)).float() for stride in STRIDES]
