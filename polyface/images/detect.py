@@ -88,8 +88,11 @@ class YuNet:
     def __init__(self, path: Path, threads: int | None = None):
         self.session = runtime.session(path, threads)
         said = self.session.get_modelmeta().custom_metadata_map
-        self.name, self.threshold = said.get(NAME_IN_ONNX, "yunet"), float(said.get(THRESHOLD_IN_ONNX, THRESHOLD))
-        self.best_size = float(said.get(BEST_SIZE_IN_ONNX, BEST_SIZE))
+        self.name = said.get(NAME_IN_ONNX, "yunet")
+        try:
+            self.threshold, self.best_size = float(said.get(THRESHOLD_IN_ONNX, THRESHOLD)), float(said.get(BEST_SIZE_IN_ONNX, BEST_SIZE))
+        except ValueError as error:
+            raise RequestError(f"{path}: its threshold or best size is no number ({error})") from error
         self.sha256 = sha256_of_file(path)
         self.outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
         inputs = self.session.get_inputs()

@@ -96,6 +96,14 @@ def test_a_file_may_say_from_which_score_a_find_is_a_face(tmp_path):
         assert len(detector.detect(np.zeros((304, 304, 3), np.uint8), threshold=0.6)) == 1  # whoever asks for another gets it
 
 
+def test_a_file_whose_threshold_is_no_number_is_refused(tmp_path):
+    model = onnx.load(constant_yunet(tmp_path / "y.onnx", {}))
+    helper.set_model_props(model, {"polyface_threshold": "high"})
+    onnx.save(model, tmp_path / "y.onnx")
+    with pytest.raises(RequestError, match=r"y\.onnx: its threshold or best size is no number"):
+        load_detector(tmp_path / "y.onnx", 1)
+
+
 def test_finds_of_one_face_are_one_face_with_points_by_score(tmp_path):
     box = [0, 0, np.log(16), np.log(16)]
     finds = [(8 * 20 + 9, 0.9, 0.9, box, np.zeros(10)), (8 * 20 + 10, 0.6, 0.6, box, np.ones(10)), (19 * 20 + 19, 0.5, 0.5, box, np.zeros(10))]
