@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -210,8 +211,12 @@ class Analyzer:
 
     def _is_too_small(self, found: detect.Face) -> bool:
         """Whether the sets of answers hold the truth less often than the card says, since nobody fitted any to so small a face."""
-        fitted = [said.sizes[0].eyes for said in self.engine.card.calibration.values() if isinstance(said, AnswerCalibration) and said.sizes]
-        return bool(fitted) and align.eyes_in_picture(self._matrix(found), self.engine.crop) < min(fitted)
+        return self._smallest_fitted > 0 and align.eyes_in_picture(self._matrix(found), self.engine.crop) < self._smallest_fitted
+
+    @cached_property
+    def _smallest_fitted(self) -> float:
+        """Pixels between the eyes; 0 where the card tells no sizes apart."""
+        return min((said.sizes[0].eyes for said in self.engine.card.calibration.values() if isinstance(said, AnswerCalibration) and said.sizes), default=0.0)
 
 
 def load(model: str | Path | None = None, detector: str | Path | None = None, threads: int | None = None) -> Analyzer:
