@@ -1,13 +1,14 @@
 """Photographs -> answers about every face on them.
 
-Pictures stream through: while one group of them is looked at, the next is decoded in a thread, and all faces of a group go through the network together, so memory does
+Pictures stream through: while two groups of them are looked at, the next is decoded in a thread, and all faces of a group go through the network together, so memory does
 not grow with the number of pictures. The frames of a video are such pictures, each with its number and time; along it a face keeps its number (`track.py`). An
 answer's form is DESIGN.md's; which kind of question gives which form is said once, in `answer_of`.
 """
 
 import base64
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +29,10 @@ from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, S
 if TYPE_CHECKING:
     from polyface.inference.compare import Comparison
 
-GROUP_PICTURES, GROUP_PIXELS = 16, 24_000_000
-"""What is decoded together; three groups are in memory at once, at 3 bytes a pixel."""
+GROUP_PICTURES, GROUP_PIXELS = 16, 16_000_000
+"""What is decoded together; five groups are in memory at once, at 3 bytes a pixel: one being decoded, one waiting, two looked at, one told."""
+LOOKS = 2
+"""While one group's faces are cut and its answers put in words, which one processor does, the network has the others with another group."""
 
 Picture = str | Path | read.Source | read.Sent
 """A picture that is still to be read: a file, one in an archive, or one that somebody sent."""
@@ -122,13 +125,14 @@ class Analyzer:
         if not isinstance(picture, np.ndarray) and _is_video(picture):
             return [face for answers in self.analyze_many([picture], tasks) for face in _or_raise(answers).faces]
         opened = _from_array(picture) if isinstance(picture, np.ndarray) else _open(picture)
-        return list(_or_raise(self._answer([opened], self.chosen(tasks))[0]).faces)
+        chosen = self.chosen(tasks)
+        return list(_or_raise(self._told(self._look([opened], chosen)[0], chosen)).faces)
 
     def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None, every: int | str = 1) -> Iterator[ImageAnswers]:
         """The answers of each picture, and of each frame of a video, in order, while they come; every: 10 looks at each tenth frame, "0.5s" at one in each half second.
         Raises nothing for what cannot be read: its answers hold the error, which comes last where a video is cut short."""
         chosen, looked_at = self.chosen(tasks), video.every(every)
-        return (answers for group in _decoded_ahead(pictures, looked_at, self.engine.card) for answers in self._answer(group, chosen))
+        return self._answered(_decoded_ahead(pictures, looked_at, self.engine.card), chosen)
 
     def compare(self, a: Picture | np.ndarray, b: Picture | np.ndarray, far: float | None = None) -> "Comparison":
         """The same person? Of the foremost face of each picture; far: one of the card's rates of false acceptance. Raises InputError where a picture has no face,
@@ -143,30 +147,39 @@ class Analyzer:
             return tuple(task for task in self.engine.tasks if not isinstance(task, Embedding))
         return self.engine.chosen(names)
 
-    def _answer(self, pictures: Sequence["_Picture"], tasks: Sequence[Task]) -> list[ImageAnswers]:
-        """A group at once: detect, align, cut, ask the network, decode. Of a video's frames the network is asked for embeddings too, which stay here if nobody asked."""
-        finds = self._detect(pictures)
-        of_person = self._of_person() if any(picture.tracks is not None for picture in pictures) else None
-        hidden = of_person if of_person is not None and of_person not in tasks else None
-        tasks = tasks if hidden is None else [*tasks, hidden]
-        owners = [(at, face) for at, (faces, _) in enumerate(finds) for face in faces]
-        answers: list[dict[str, Any]] = []
-        for start in range(0, len(owners), engines.CHUNK):
-            seen = [(pictures[at].pixels, face) for at, face in owners[start : start + engines.CHUNK]]
-            answers += self._ask(seen, tasks)
-        of_picture: list[list[dict[str, Any]]] = [[] for _ in pictures]
-        for (at, _), answer in zip(owners, answers, strict=True):
-            of_picture[at].append(answer)
-        answered = []
-        for picture, (found, error), said in zip(pictures, finds, of_picture, strict=True):
-            numbers = _followed(picture, found, said, of_person)
-            if hidden is not None:
-                said = [{name: answer for name, answer in each.items() if name != hidden.name} for each in said]
-            faces = tuple(self._face(picture, index, *each) for index, each in enumerate(zip(found, said, numbers, strict=True)))
-            answered.append(ImageAnswers(picture.name, faces, error, picture.pixels if error is None else None, picture.frame, picture.time))
-        return answered
+    def _answered(self, groups: Iterable[Sequence["_Picture"]], tasks: Sequence[Task]) -> Iterator[ImageAnswers]:
+        """Groups are looked at side by side and answered in order, since along a video a face keeps its number."""
+        looking: deque[Future[list[_Seen]]] = deque()
+        with ThreadPoolExecutor(LOOKS, thread_name_prefix="polyface-look") as threads:
+            for group in groups:
+                looking.append(threads.submit(self._look, group, tasks))
+                if len(looking) > LOOKS:
+                    yield from (self._told(seen, tasks) for seen in looking.popleft().result())
+            while looking:
+                yield from (self._told(seen, tasks) for seen in looking.popleft().result())
 
-    def _of_person(self) -> Embedding | None:
+    def _look(self, pictures: Sequence["_Picture"], tasks: Sequence[Task]) -> list["_Seen"]:
+        """A group at once: detect, align, cut, ask the network, decode. Of a video's frames the network is asked for embeddings too, even if nobody asked."""
+        finds = self._detect(pictures)
+        person = self._person() if any(picture.tracks is not None for picture in pictures) else None
+        asked = tasks if person is None or person in tasks else [*tasks, person]
+        owners = [(at, face, self._matrix(face)) for at, (faces, _) in enumerate(finds) for face in faces]
+        seen = [_Seen(picture, error) for picture, (_, error) in zip(pictures, finds, strict=True)]
+        for start in range(0, len(owners), engines.CHUNK):
+            chunk = owners[start : start + engines.CHUNK]
+            answers = self._ask([(pictures[at].pixels, matrix) for at, _, matrix in chunk], asked)
+            for (at, face, matrix), answer in zip(chunk, answers, strict=True):
+                seen[at].faces.append((face, matrix, answer))
+        return seen
+
+    def _told(self, seen: "_Seen", tasks: Sequence[Task]) -> ImageAnswers:
+        """What leaves: each face with its number along a video, and without an embedding that nobody asked for."""
+        picture, names = seen.picture, {task.name for task in tasks}
+        tracks = seen.followed(self._person())
+        faces = tuple(self._face(picture, index, *face, names, track) for index, (face, track) in enumerate(zip(seen.faces, tracks, strict=True)))
+        return ImageAnswers(picture.name, faces, seen.error, picture.pixels if seen.error is None else None, picture.frame, picture.time)
+
+    def _person(self) -> Embedding | None:
         return next((task for task in self.engine.tasks if isinstance(task, Embedding)), None)
 
     def _detect(self, pictures: Sequence["_Picture"]) -> list[tuple[list[detect.Face], str | None]]:
@@ -180,14 +193,14 @@ class Analyzer:
                 return [([], f"{pictures[0].name}: no face can be looked for on it ({reason(error)})")]
             return [self._detect([picture])[0] for picture in pictures]
 
-    def _ask(self, seen: Sequence[tuple[np.ndarray, detect.Face]], tasks: Sequence[Task]) -> list[dict[str, Any]]:
-        """Answers by task name for each (picture, face)."""
-        matrices, size = [self._matrix(face) for _, face in seen], self.engine.crop.size
-        crops = np.stack([geometry.warp(pixels, matrix, (size, size)) for (pixels, _), matrix in zip(seen, matrices, strict=True)])
+    def _ask(self, faces: Sequence[tuple[np.ndarray, np.ndarray]], tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """Answers by task name for each (picture, matrix from it to the crop)."""
+        size = self.engine.crop.size
+        crops = np.stack([geometry.warp(pixels, matrix, (size, size)) for pixels, matrix in faces])
         outputs = self.engine.run(crops, [task.name for task in tasks])
         return [
             {task.name: answer_of(task, outputs[task.name][row], matrix, pixels.shape[:2], self._calibration(task, matrix)) for task in tasks}  # type: ignore[arg-type]
-            for row, ((pixels, _), matrix) in enumerate(zip(seen, matrices, strict=True))
+            for row, (pixels, matrix) in enumerate(faces)
         ]
 
     def _calibration(self, task: Task, matrix: np.ndarray) -> AnswerCalibration | None:
@@ -203,15 +216,16 @@ class Analyzer:
         by_points = align.from_points(face.points, self.engine.crop)
         return by_points if 1 / 4 < geometry.scale_of(by_points) / geometry.scale_of(by_box) < 4 else by_box
 
-    def _face(self, picture: "_Picture", index: int, found: detect.Face, answers: dict[str, Any], track: int | None) -> Face:
-        notes = ((ON_DRAWINGS,) if self.engine.card.trained_on_drawings else ()) + ((TOO_SMALL,) if self._is_too_small(found) else ())
+    def _face(self, picture: "_Picture", index: int, found: detect.Face, matrix: np.ndarray, answers: dict[str, Any], names: set[str], track: int | None) -> Face:
+        notes = ((ON_DRAWINGS,) if self.engine.card.trained_on_drawings else ()) + ((TOO_SMALL,) if self._is_too_small(matrix) else ())
         box = tuple(round(float(side), 2) for side in found.box)
-        said = self.detector.name, notes, box, round(float(found.score), 4), answers, self.engine.label
+        told = {name: answer for name, answer in answers.items() if name in names}
+        said = self.detector.name, notes, box, round(float(found.score), 4), told, self.engine.label
         return Face(picture.name, index, *said, picture.frame, picture.time, track)  # type: ignore[arg-type]
 
-    def _is_too_small(self, found: detect.Face) -> bool:
+    def _is_too_small(self, matrix: np.ndarray) -> bool:
         """Whether the sets of answers hold the truth less often than the card says, since nobody fitted any to so small a face."""
-        return self._smallest_fitted > 0 and align.eyes_in_picture(self._matrix(found), self.engine.crop) < self._smallest_fitted
+        return self._smallest_fitted > 0 and align.eyes_in_picture(matrix, self.engine.crop) < self._smallest_fitted
 
     @cached_property
     def _smallest_fitted(self) -> float:
@@ -275,6 +289,24 @@ class _Picture:
     tracks: Tracks | None = None
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A picture that was looked at: each face with its matrix to the crop and all answers, or why there is none."""
+
+    picture: _Picture
+    error: str | None
+    faces: list[tuple[detect.Face, np.ndarray, dict[str, Any]]] = field(default_factory=list)
+
+    def followed(self, person: Embedding | None) -> Sequence[int | None]:
+        """The number along the video of each face, None on a photograph."""
+        if self.picture.tracks is None or self.picture.time is None:
+            return [None] * len(self.faces)
+        from polyface.inference.compare import vector_of
+
+        vectors = None if person is None else [vector_of(answers[person.name]) for _, _, answers in self.faces]
+        return self.picture.tracks.follow(self.picture.time, [face.box for face, _, _ in self.faces], vectors)
+
+
 def _open(picture: Picture) -> _Picture:
     name = str(picture)
     source = read.file_source(picture) if isinstance(picture, str | Path) else picture
@@ -298,16 +330,6 @@ def _or_raise(answers: ImageAnswers) -> ImageAnswers:
     if answers.error is not None:
         raise InputError(answers.error)
     return answers
-
-
-def _followed(picture: _Picture, faces: Sequence[detect.Face], answers: Sequence[dict[str, Any]], of_person: Embedding | None) -> Sequence[int | None]:
-    """The number along the video of each face, None on a photograph."""
-    if picture.tracks is None or picture.time is None:
-        return [None] * len(faces)
-    from polyface.inference.compare import vector_of
-
-    vectors = None if of_person is None else [vector_of(answer[of_person.name]) for answer in answers]
-    return picture.tracks.follow(picture.time, [face.box for face in faces], vectors)
 
 
 def _decoded_ahead(pictures: Iterable[Picture], every: video.Every, card: Card) -> Iterator[list[_Picture]]:

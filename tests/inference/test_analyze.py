@@ -1,6 +1,7 @@
 import base64
 import json
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -187,7 +188,20 @@ def test_many_pictures_come_in_order_whatever_is_on_them(analyzer: analysis.Anal
             assert five[:2].mean(0)[1] == pytest.approx(60.5 + number, abs=1.0)  # each answer is about its own picture
 
 
-def test_pictures_are_read_no_further_ahead_than_a_group_or_two(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
+def test_groups_are_looked_at_side_by_side(engine: engines.Engine, tmp_path: Path) -> None:
+    together = threading.Barrier(analysis.LOOKS)
+
+    class Waiting(OnRed):
+        def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+            together.wait(timeout=30)  # raises where nobody else comes
+            return super().detect_many(images)
+
+    path = write(tmp_path / "a.png", picture((60, 60)))
+    answers = list(analysis.Analyzer(engine, Waiting()).analyze_many([path] * analysis.GROUP_PICTURES * analysis.LOOKS, ["age"]))
+    assert [len(found.faces) for found in answers] == [1] * len(answers)
+
+
+def test_pictures_are_read_no_further_ahead_than_a_few_groups(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
     path, taken = write(tmp_path / "a.png", picture((60, 60))), []
 
     def endless():
@@ -199,7 +213,7 @@ def test_pictures_are_read_no_further_ahead_than_a_group_or_two(analyzer: analys
     for _ in range(3):
         next(answers)
     answers.close()
-    assert len(taken) <= analysis.GROUP_PICTURES * 2
+    assert len(taken) <= analysis.GROUP_PICTURES * (analysis.LOOKS + 2)
 
 
 def test_a_picture_the_detector_chokes_on_does_not_take_others_with_it(engine: engines.Engine, tmp_path: Path) -> None:
@@ -331,7 +345,7 @@ def test_frames_are_read_no_further_ahead_than_a_group_or_two(analyzer: analysis
     for _ in range(3):
         next(answers)
     answers.close()
-    assert len(taken) <= analysis.GROUP_PICTURES * 2
+    assert len(taken) <= analysis.GROUP_PICTURES * (analysis.LOOKS + 2)
 
 
 def test_a_hundred_faces_are_a_hundred_answers(analyzer: analysis.Analyzer) -> None:
