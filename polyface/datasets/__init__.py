@@ -18,6 +18,7 @@ from polyface.datasets.fasseg import fasseg
 from polyface.datasets.fer2013 import fer2013
 from polyface.datasets.ferplus import ferplus
 from polyface.datasets.folders import people_in_folders, pins
+from polyface.datasets.helen_masks import helen_masks
 from polyface.datasets.lapa import lapa
 from polyface.datasets.lfw import lfw
 from polyface.datasets.lfwa import lfwa
@@ -33,7 +34,7 @@ from polyface.images.read import Root, open_root
 
 DATASETS: tuple[Dataset, ...] = (
     utkface, fairface, rafdb, fer2013, ferplus, affectnet, agedb, celeba, celeba_wild, celebamask, lapa, fasseg, facesynthetics,
-    helen, afw, mtfl, lfw, lfwa, cfp_ff, cfp_fp, pins, facescrub, megaface, recordio,
+    helen, helen_masks, afw, mtfl, lfw, lfwa, cfp_ff, cfp_fp, pins, facescrub, megaface, recordio,
 )  # fmt: skip
 
 PART_OF = {celeba_wild.name: (celeba.name,), cfp_ff.name: ("cfp",), cfp_fp.name: ("cfp",)}
@@ -90,6 +91,6 @@ def _of_module(path: Path) -> Dataset:
 
 __all__ = [
     "DATASETS", "Alignment", "Dataset", "Listing", "Pairs", "Record", "Split", "affectnet", "afw", "agedb", "celeba", "celeba_wild", "celebamask", "cfp_ff",
-    "cfp_fp", "data_folder", "facescrub", "facesynthetics", "fairface", "fasseg", "fer2013", "ferplus", "find_root", "helen", "lapa", "lfw", "lfwa", "megaface",
-    "mtfl", "named", "people_in_folders", "pins", "rafdb", "read_manifest", "recordio", "split_of", "split_of_train", "tenth", "utkface",
+    "cfp_fp", "data_folder", "facescrub", "facesynthetics", "fairface", "fasseg", "fer2013", "ferplus", "find_root", "helen", "helen_masks", "lapa", "lfw", "lfwa",
+    "megaface", "mtfl", "named", "people_in_folders", "pins", "rafdb", "read_manifest", "recordio", "split_of", "split_of_train", "tenth", "utkface",
 ]  # fmt: skip

@@ -13,8 +13,8 @@ Everything is found again: a run that was cut off goes on where it was; page and
 that all rows share, is refused before anything is trained; the page leaves rows of another recipe out and names them. `--only` takes a part (ablation, controls,
 hybrid, drawn, seeds, plug, whole), a row, or `page`, which makes the page anew of the rows that are done.
 
-The paper's 91.15 on Helen and 45.73 on BNU-LSVED cannot be tested, because these labels are not public; who has them adds them to `data` and `tests` as manifests
-(`datasets/manifest.py`).
+The paper's 91.15 on Helen and 45.73 on BNU-LSVED are not tested here, since their labels are not at hand. Who has Helen's masks adds `helen_masks` to `data` and `tests`
+(`datasets/helen_masks.py`), who has BNU-LSVED a manifest of it (`datasets/manifest.py`).
 """
 
 import json

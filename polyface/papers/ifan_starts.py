@@ -12,8 +12,8 @@ from polyface.tasks.kinds import Task
 
 
 def fresh(network: IfanConfig, tasks: Sequence[Task], streams: Mapping[str, str]) -> Ifan:
-    """A network as it is before any training: points begin in the middle of the crop, and not at random places about it [INF]. Else a hundred steps are spent on bringing
-    them back: their validation error was then five times as high."""
+    """A network as it is before any training: points begin in the middle of the crop, and not at random places about it [INF], which the first steps
+    would be spent on."""
     model = Ifan(network, tasks, streams)
     for head in model.heads.values():
         if isinstance(head, PointsHead):

@@ -2,13 +2,15 @@
 
 **The arms** (ARMS), each with every seed of the scale, made from the joint run of `transfer` (its recipe, sets, questions and scored faces):
 
-    none        the network as it is
-    fusion      the heads look again, with all answers drawn into the maps that they read
-    feedback    so does the trunk, from its second stage on
-    wider       none, widened until it multiplies as often as feedback: equal compute
+    none              the network as it is
+    fusion            the heads look again, with all answers drawn into the maps that they read
+    feedback          so does the trunk, from its second stage on
+    wider-fusion      none, widened until it multiplies as often as fusion: equal compute
+    wider-feedback    none, as wide as feedback costs
 
 All see equally many pictures in equally many steps. Nothing is chosen along the way, and verdicts are given on test splits as `transfer_effects` gives them: all seeds
-agree, an interval over seeds and test people leaves 0 out, p by Holm over the table is below 5 %. Feedback is worth its cost where it beats `wider`.
+agree, an interval over seeds and test people leaves 0 out, p by Holm over the table is below 5 %. An interaction is worth
+its cost where it beats the network widened to it.
 
 OUT/<arm>-seed<n>/ is a run, done where it has a result.json; one that was cut off goes on. OUT/interaction.html and OUT/findings.json are written anew after each.
 """
@@ -37,8 +39,10 @@ from polyface.synth.write import write_once
 from polyface.training import config as recipes
 from polyface.training.config import Config
 
-ARMS = ("none", "fusion", "feedback", "wider")
-ASKED = (("feedback", "wider"), ("feedback", "none"), ("fusion", "none"), ("feedback", "fusion"))
+ARMS = ("none", "fusion", "feedback", "wider-fusion", "wider-feedback")
+ASKED = (
+    ("feedback", "wider-feedback"), ("fusion", "wider-fusion"), ("feedback", "none"), ("fusion", "none"), ("feedback", "fusion"),
+)  # fmt: skip
 """Which arm is compared with which."""
 PAGE, FINDINGS, COSTS = "interaction.html", "findings.json", "costs.json"
 STEP = 1 / 32
@@ -94,7 +98,8 @@ def networks_of(base: Config) -> dict[str, ModelConfig]:
     """By arm."""
     model = joint_run(base).config.model
     fusion, feedback = (msgspec.structs.replace(model, interaction=kind) for kind in ("fusion", "feedback"))
-    return {"none": model, "fusion": fusion, "feedback": feedback, "wider": matched(model, feedback, base.crop.size)}
+    wider = {f"wider-{other.interaction}": matched(model, other, base.crop.size) for other in (fusion, feedback)}
+    return {"none": model, "fusion": fusion, "feedback": feedback, **wider}
 
 
 def matched(model: ModelConfig, other: ModelConfig, size: int) -> ModelConfig:
@@ -117,7 +122,7 @@ def matched(model: ModelConfig, other: ModelConfig, size: int) -> ModelConfig:
 
 
 def arm_of(name: str) -> str:
-    return name.partition("-")[0]
+    return name.rpartition("-seed")[0]
 
 
 def _run(joint: Run, arm: str, network: ModelConfig) -> Run:

@@ -199,6 +199,16 @@ def lapa() -> Files:
     return files
 
 
+def helen_masks() -> Files:
+    files: Files = {}
+    for file, names in (("exemplars", range(6)), ("tuning", range(6, 8)), ("testing", range(8, 10))):
+        files[f"SmithCVPR2013_dataset_resized/{file}.txt"] = "".join(f"{row} , {name}_1\n" for row, name in enumerate(names, 1))
+        for name in names:
+            files[f"SmithCVPR2013_dataset_resized/images/{name}_1.jpg"] = noise(name)
+            files |= {f"SmithCVPR2013_dataset_resized/labels/{name}_1/{name}_1_lbl{layer:02}.png": mask(100 * name + layer, top=254) for layer in range(11)}
+    return files
+
+
 def facescrub() -> Files:
     """As MegaFace gives it: whole photographs, named by the number of the face."""
     files: Files = {f"Person {i}/Person {i}_{i + k}.jpg": noise(2 * i + k) for i in range(80) for k in range(2)}
@@ -241,7 +251,7 @@ LAYOUTS: dict[str, Callable[[], Files]] = {
     "utkface": utkface, "fairface": fairface, "rafdb": rafdb, "celeba": celeba, "celeba_wild": celeba, "celebamask": celebamask, "helen": helen, "afw": afw, "mtfl": mtfl,
     "lfw": lfw, "pins": pins,
     "fasseg": fasseg, "facesynthetics": facesynthetics, "cfp_ff": cfp, "cfp_fp": cfp,
-    "fer2013": fer2013, "ferplus": ferplus, "affectnet": affectnet, "agedb": agedb, "lapa": lapa,
+    "fer2013": fer2013, "ferplus": ferplus, "affectnet": affectnet, "agedb": agedb, "lapa": lapa, "helen_masks": helen_masks,
     "facescrub": facescrub, "megaface": megaface, "lfwa": lfwa, "recordio": recordio,
 }  # fmt: skip
 

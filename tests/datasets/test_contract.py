@@ -34,6 +34,7 @@ COUNTS = {
     "affectnet": 68,
     "agedb": 120,
     "lapa": 10,
+    "helen_masks": 10,
     "facescrub": 160,
     "megaface": 4,
     "lfwa": 8,

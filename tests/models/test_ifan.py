@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,9 +18,9 @@ from polyface.images.align import Crop
 from polyface.inference import card as cards
 from polyface.inference import engine
 from polyface.models import export
-from polyface.models.densenet import Integrator
+from polyface.models.densenet import Integrator, Norm
 from polyface.models.ifan import Ifan, IfanConfig, Maps, channels_of, discs, pooled, rendered, tiled
-from polyface.models.passes import Statistics
+from polyface.models.passes import NAMES, Statistics
 from polyface.models.weights import read_tensors
 from polyface.tasks import Category, Embedding, Points, Regions, Traits
 from polyface.tasks.kinds import Angles, Scale, Task
@@ -300,7 +300,12 @@ def test_told_sees_every_tasks_maps_and_what_it_says_enters() -> None:
 
 
 def test_maps_that_never_change_make_the_second_pass_the_last_word() -> None:
+    """Where all passes remember the same."""
     model = network().eval()
+    for norm in (module for module in model.modules() if isinstance(module, Norm)):
+        for name, later in norm.later.items():
+            for each in later:  # type: ignore[attr-defined]
+                each.load_state_dict({buffer: getattr(norm.sets[name], buffer) for buffer in NAMES})
     first = model.refine(crops(), lambda maps: {name: torch.full_like(each, 0.25) for name, each in maps.items()})
     assert same(first[1], first[2], 0) and not same(first[0], first[1])
 
@@ -317,55 +322,42 @@ def test_a_task_that_is_left_out_enters_as_zeros() -> None:
 
 
 def test_what_a_pass_remembers_is_what_it_saw() -> None:
-    """Batches normalised by what is remembered of them are answered, pass by pass, as by their own statistics."""
-    model, x = network(), crops(16)
-    model.train()
+    """A batch that is all that is remembered is answered in use as it was in training, pass by pass."""
+    model, x = network().train(), crops(16)
     with torch.no_grad():
-        for _ in range(60):
-            own = [model.passes(x, task.name) for task in THREE]
-    kept = [model.eval().passes(x, task.name) for task in THREE]
-    for task, learned, used in zip(THREE[:1], own[:1], kept[:1], strict=True):
-        for at, (wanted, found) in enumerate(zip(learned, used, strict=True)):
-            away = (found - wanted).square().mean() / wanted.var()
-            assert away < 0.01, (task.name, at, float(away))
+        for _ in range(40):
+            learned = model.passes(x, REGIONS.name)
+        used = model.eval().passes(x, REGIONS.name)
+    for at, (wanted, found) in enumerate(zip(learned, used, strict=True)):
+        assert (found - wanted).square().mean() < 0.05 * wanted.var(), at
 
 
 def test_the_first_pass_of_a_network_trained_with_feedback_is_as_good_by_running_statistics_as_by_its_batchs_own() -> None:
-    """A bright square whose middle is asked for; pass 0 never reads anything but the picture."""
+    """A bright square whose middle is asked for. With one memory for all passes the first was three times as bad by it."""
     torch.manual_seed(0)
-    model = Ifan(msgspec.structs.replace(TINY, size=16, levels=2, feedback=(8, 4)), (POINTS,), {POINTS.name: POINTS.name})
-    optimiser = torch.optim.Adam(model.parameters(), 0.01)
+    middle = Points("middle", "Where?", 1, (0,))
+    model = Ifan(msgspec.structs.replace(TINY, size=16, levels=2, layers=1, feedback=(8, 4)), (middle,), {middle.name: middle.name})
 
-    def drawn(seed: int) -> tuple[Tensor, Tensor]:
+    def errors(seed: int) -> list[Tensor]:
+        """Of every pass, on new pictures."""
         random = np.random.default_rng(seed)
         middles = random.integers(3, 13, (32, 2))
         pictures = random.integers(0, 60, (32, 16, 16, 3), dtype=np.uint8)
         for picture, (across, down) in zip(pictures, middles, strict=True):
             picture[down - 2 : down + 2, across - 2 : across + 2] = 255
-        return torch.from_numpy(pictures), torch.from_numpy(middles).float()[:, None]
+        return [(output[:, 0, :2] - torch.from_numpy(middles)).square().mean() for output in model.passes(torch.from_numpy(pictures), middle.name)]
 
-    def errors(seed: int) -> list[Tensor]:
-        pictures, middles = drawn(seed)
-        return [(output[..., :2] - middles).square().mean() for output in model.passes(pictures, POINTS.name)]
-
-    for step in range(150):
+    optimiser = torch.optim.Adam(model.parameters(), 0.01)
+    for step in range(100):
         optimiser.zero_grad()
         torch.stack(errors(step)).mean().backward()
         optimiser.step()
     with torch.no_grad():
-        running = errors_in(model.eval(), errors)
-        own = errors_in(model.train(), errors)
-    print(running, own)
-    assert running[0] < 1.25 * own[0] and running[-1] < 1.25 * own[-1]
-
-
-def errors_in(model: Ifan, errors: Callable[[int], list[Tensor]]) -> list[float]:
-    """Of every pass, over batches that it has not seen; what it remembers stays."""
-    kept, found = copy.deepcopy(model.state_dict()), []
-    for seed in range(1000, 1004):
-        found.append([float(error) for error in errors(seed)])
-        model.load_state_dict(kept)
-    return np.mean(found, 0).tolist()
+        model.eval()
+        running = torch.tensor([errors(seed) for seed in range(1000, 1004)]).mean(0)
+        model.train()
+        own = torch.tensor([errors(seed) for seed in range(1000, 1004)]).mean(0)
+    assert own[0] < 2 and (running < 1.5 * own).all(), (running, own)
 
 
 # Streams
@@ -506,7 +498,7 @@ def test_through_the_loop_the_other_tasks_are_taught_by_this_one() -> None:
     for name, part in model.parts().items():
         assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in part), name
     moved = {name for name, buffer in statistics(model).items() if not torch.equal(buffer, before[name])}
-    assert all(f".sets.{MOOD.name}." in name for name in moved)
+    assert all(f".{MOOD.name}." in name for name in moved)
 
 
 def test_gradients_through_the_loop_are_those_of_finite_differences() -> None:

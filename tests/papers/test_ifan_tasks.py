@@ -43,7 +43,7 @@ def test_the_tasks_are_nine_regions_five_points_and_seven_emotions() -> None:
     assert "68" not in points.question and "seven" in emotion.question
 
 
-@pytest.mark.parametrize("name", ["celebamask", "fasseg", "facesynthetics", "lapa", "helen", "mtfl", "rafdb", "fer2013", "ferplus", "affectnet"])
+@pytest.mark.parametrize("name", ["celebamask", "fasseg", "facesynthetics", "lapa", "helen_masks", "helen", "mtfl", "rafdb", "fer2013", "ferplus", "affectnet"])
 def test_whoever_answers_the_finer_task_answers_the_coarser(name: str) -> None:
     dataset = datasets.named(name)
     told = retelling(dataset, COARSE)

@@ -24,12 +24,15 @@ def test_the_arms_of_a_seed_differ_in_their_networks_only() -> None:
     for run in runs:
         assert msgspec.structs.replace(run.config, model=SMOKE.model, seed=1) == msgspec.structs.replace(transfer.joint_run(SMOKE).config, model=SMOKE.model)
     kinds = {run.name: (run.config.model.interaction, run.config.seed) for run in runs}
-    assert kinds["feedback-seed2"] == ("feedback", 2) and kinds["fusion-seed1"] == ("fusion", 1) and kinds["wider-seed1"] == kinds["none-seed1"] == ("none", 1)
+    assert kinds["feedback-seed2"] == ("feedback", 2) and kinds["fusion-seed1"] == ("fusion", 1) and kinds["wider-fusion-seed1"] == kinds["none-seed1"] == ("none", 1)
+    assert [interaction.arm_of(run.name) for run in runs] == 2 * list(interaction.ARMS)
 
 
-def test_the_wider_network_multiplies_as_often_as_the_one_with_feedback() -> None:
+def test_each_interaction_is_compared_with_a_wider_network_that_multiplies_as_often() -> None:
     counted = {arm: multiplications(build(network, {}), BASE.crop.size) for arm, network in interaction.networks_of(BASE).items()}
-    assert counted["wider"] == pytest.approx(counted["feedback"], rel=0.03) and counted["none"] < counted["fusion"] < counted["feedback"]
+    for arm in ("fusion", "feedback"):
+        assert counted[f"wider-{arm}"] == pytest.approx(counted[arm], rel=0.03) and (arm, f"wider-{arm}") in interaction.ASKED
+    assert counted["none"] < counted["fusion"] < counted["feedback"]
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +45,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(900)
 def test_a_run_that_is_done_is_on_the_page_and_in_the_findings_and_stays_done(out: Path, capsys: pytest.CaptureFixture) -> None:
     found = json.loads((out / interaction.FINDINGS).read_text())
-    assert len(found["missing"]) == 7 and "feedback-seed1" not in found["missing"]
+    assert len(found["missing"]) == 9 and "feedback-seed1" not in found["missing"]
     assert all(row["feedback"] is not None and row["none"] is None for row in found["scores"])
     assert {row["verdict"] for row in found["verdicts"]} == {"missing"} and [row["arm"] for row in found["costs"]] == list(interaction.ARMS)
     assert all(row["ms a face (ONNX, one thread)"] > 0 for row in found["costs"])
     stamp = (out / "feedback-seed1" / "result.json").stat().st_mtime_ns
     assert cli.run(["reproduce", "interaction", "--only", "feedback-seed1", "--out", str(out)]) == 0
-    assert (out / "feedback-seed1" / "result.json").stat().st_mtime_ns == stamp and "7 runs are not done" in (out / interaction.PAGE).read_text()
+    assert (out / "feedback-seed1" / "result.json").stat().st_mtime_ns == stamp and "9 runs are not done" in (out / interaction.PAGE).read_text()
     capsys.readouterr()
 
 
