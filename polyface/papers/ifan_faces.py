@@ -5,7 +5,7 @@ Faces are aligned as `evaluation/evaluate.py` says: by the detector's points, or
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from polyface.evaluation.evaluate import TRUE_BOXES
 from polyface.images import align
 from polyface.metrics.intervals import groups_of
 from polyface.papers.ifan_config import Test
+from polyface.papers.ifan_constant import FROM, Constant, constants_of
 from polyface.tasks import scoring
 from polyface.tasks.kinds import Points, Row, Task
 from polyface.training.batches import stacked
@@ -29,7 +30,7 @@ class Faces:
     """The faces of one split of a set, in one way of cropping, that have a label of some task.
 
     crops uint8 [N, S, S, 3]; matrices [N, 2, 3] from picture to crop; truths {task: a label as its score reads it, None where a face has none}; labels {task: rows in the
-    crop, stacked}; missed: faces without a crop, by word for yaw.
+    crop, stacked}; missed: faces without a crop, by word for yaw; constants {task: what answers the same for every face}, of the test split only.
     """
 
     dataset: Dataset
@@ -44,6 +45,7 @@ class Faces:
     matrices: np.ndarray = field(repr=False)
     truths: Mapping[str, tuple[np.ndarray | None, ...]] = field(repr=False)
     labels: Mapping[str, Row] = field(repr=False)
+    constants: Mapping[str, Constant] = field(default_factory=dict, repr=False)
 
 
 def faces_of(test: Test, coarse: Sequence[Coarse], data: Path, split: Split, crop: align.Crop, say: Callable[[str], None] = print) -> list[Faces]:
@@ -52,6 +54,31 @@ def faces_of(test: Test, coarse: Sequence[Coarse], data: Path, split: Split, cro
     About `test.most` faces (of validation: `test.validation`), evenly through the list, all of a person or none. Validation is cropped in one way only. Pictures that
     cannot be opened are named and left out.
     """
+    if split != "test":
+        return _ways(test, coarse, data, split, test.validation, crop, say)
+    return with_constants(_ways(test, coarse, data, split, test.most, crop, say, both_ways=test.true_boxes), test, coarse, data, crop, say)
+
+
+def with_constants(ways: Sequence[Faces], test: Test, coarse: Sequence[Coarse], data: Path, crop: align.Crop, say: Callable[[str], None]) -> list[Faces]:
+    """Test faces with the constant answers of the same set, cropped in the same way: learned from its training split, or from validation where it has none; never from
+    test. Where neither has a face, no constant answer is known, which is said."""
+    whose: Split
+    for whose in ("train", "validation"):
+        try:
+            learned = {each.way: each for each in _ways(test, coarse, data, whose, FROM, crop, say, both_ways=len(ways) > 1)}
+        except RequestError:
+            continue
+        words = "training" if whose == "train" else whose
+        known = {way: constants_of(each.tasks, each.labels, words) for way, each in learned.items()}
+        return [replace(each, constants=known.get(each.way, {})) for each in ways]
+    say(f"{ways[0].dataset.name}: no training or validation face has a crop, so that no constant answer stands beside its scores")
+    return list(ways)
+
+
+def _ways(
+    test: Test, coarse: Sequence[Coarse], data: Path, split: Split, most: int | None, crop: align.Crop, say: Callable[[str], None], both_ways: bool = False
+) -> list[Faces]:
+    """At most so many faces of a split. both_ways: whether points are also cropped by true boxes, which are the only ones where no detector searched."""
     original = datasets.named(test.set)
     told = retelling(original, coarse, test.tasks)
     found = read_faces(data, original.name).found
@@ -59,7 +86,7 @@ def faces_of(test: Test, coarse: Sequence[Coarse], data: Path, split: Split, cro
         records = original.records(datasets.find_root(data, original.name), split).records
     except InputError as error:
         raise RequestError(str(error)) from error
-    kept = thinned([record for record in map(told.record, records) if record.labels], test.most if split == "test" else test.validation)
+    kept = thinned([record for record in map(told.record, records) if record.labels], most)
     aligned = [(record, align_record(record, found.get(record.key), training=False)) for record in kept]
     examples = [example for _, example in aligned if example is not None]
     boxed = [true_box(record) for record in kept if record.alignment is not None and record.alignment.how == "labelled"]
@@ -67,7 +94,7 @@ def faces_of(test: Test, coarse: Sequence[Coarse], data: Path, split: Split, cro
     points = [task for task in asked if isinstance(task, Points)]
     missed = Counter(record.groups.get(tasks.pose.name, "") for record, example in aligned if example is None)
     ways = [cut(told.dataset, split, "", asked, examples, missed, crop, say)] if examples else []
-    if boxed and ((points and test.true_boxes and split == "test") or not examples):
+    if boxed and ((points and both_ways) or not examples):
         ways.append(cut(told.dataset, split, TRUE_BOXES, points if examples else asked, boxed, Counter(), crop, say))
     if not ways:
         raise RequestError(f"{original.name}: no face of the {split} split has a crop; run `polyface datasets align {original.name}`")

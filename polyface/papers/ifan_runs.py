@@ -16,13 +16,22 @@ from polyface.papers.results import read_done, write_done
 from polyface.training.config import Strict
 
 
+class ConstantResult(Strict, frozen=True, kw_only=True):
+    """What the constant answer (`ifan_constant.py`) scores on the faces of a measure. answer: in words; values, of [N]: as after one pass of a network."""
+
+    answer: str
+    values: tuple[float, ...]
+    of: tuple[float, ...] = ()
+
+
 class MeasureResult(Strict, frozen=True, kw_only=True):
     """One measure on the faces of a split, after every pass of the network.
 
     values [passes][N]: a number for each face; the last pass is the answer. Where `of` is there (same shape), the measure is pooled: values are numerators, `of` the
     denominators, in pixels, and the score of faces is 100 * sum(values) / sum(of), so that it is bootstrapped by sums. Else it is the mean of values.
     groups: a word for each face, such as {"pose": ("frontal", ...)}; missed: faces that no detector found, which have no value, counted by the word "pose" where there
-    is one ("" where not), failures all; people [N]: a number for whose face it is, drawn together; sha256: of the list of keys.
+    is one ("" where not), failures all; people [N]: a number for whose face it is, drawn together; sha256: of the list of keys. constant: what answers the same for
+    every face, None where no label to learn it from was at hand.
     """
 
     task: str
@@ -37,6 +46,7 @@ class MeasureResult(Strict, frozen=True, kw_only=True):
     of: tuple[tuple[float, ...], ...] = ()
     groups: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     missed: dict[str, int] = msgspec.field(default_factory=dict)
+    constant: ConstantResult | None = None
 
     def score(self, at: int = -1, faces: Sequence[int] | None = None) -> float:
         """The score after a pass, over all faces or some (which may repeat); NaN for none."""
@@ -48,6 +58,12 @@ class MeasureResult(Strict, frozen=True, kw_only=True):
             return float(numbers.mean())
         whole = np.array(self.of[at])[chosen].sum()
         return float(100 * numbers.sum() / whole) if whole else float("nan")
+
+    def of_constant(self) -> "MeasureResult | None":
+        """The constant answer on the same faces, as a network of one pass."""
+        if self.constant is None:
+            return None
+        return msgspec.structs.replace(self, values=(self.constant.values,), of=(self.constant.of,) if self.constant.of else (), constant=None)
 
 
 class Compute(Strict, frozen=True, kw_only=True):

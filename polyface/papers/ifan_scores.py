@@ -17,7 +17,7 @@ from polyface.metrics.regions import UNLABELLED
 from polyface.models.ifan import Ifan
 from polyface.papers.ifan_faces import TRUE_BOXES, Faces
 from polyface.papers.ifan_plan import Tell, stream_for
-from polyface.papers.ifan_runs import MeasureResult
+from polyface.papers.ifan_runs import ConstantResult, MeasureResult
 from polyface.tasks.kinds import Category, Points, Regions, Task, Traits, sigmoid, softmax
 
 BATCH = 64
@@ -82,11 +82,19 @@ def _measures(model: Ifan, faces: Faces, task: Task, overall: Sequence[Sequence[
                 decoded[number].extend(_shown(task, output[row]) for row, face in enumerate(at) if face in looked)
     if kept is not None and len(looked):
         kept.keep(faces, task, looked, np.stack([np.stack(each) for each in decoded]))
-    found = {}
+    found, constant = {}, _constant(task, faces, overall)
     for name, parts in numbers.items():
         whole = np.stack([np.concatenate(each) for each in parts])  # [passes, N] or [passes, N, 2], numerators and denominators
-        found[f"{faces.dataset.name}/{name}{faces.way}"] = _measure(task, faces, name, whole)
+        found[f"{faces.dataset.name}/{name}{faces.way}"] = _measure(task, faces, name, whole, constant.get(name))
     return found
+
+
+def _constant(task: Task, faces: Faces, overall: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """{metric: what the constant answer is worth on each face}, as `_values`; empty where none is known."""
+    learned, count = faces.constants.get(task.name), len(faces.crops)
+    if learned is None:
+        return {}
+    return _values(task, faces, np.arange(count), np.broadcast_to(learned.output, (count, *learned.output.shape)), overall)
 
 
 METRICS = {
@@ -99,12 +107,17 @@ METRICS = {
 }
 
 
-def _measure(task: Task, faces: Faces, metric: str, whole: np.ndarray) -> MeasureResult:
+def _measure(task: Task, faces: Faces, metric: str, whole: np.ndarray, constant: np.ndarray | None) -> MeasureResult:
     numbers = whole if whole.ndim == 2 else whole[..., 0]
     decided = np.flatnonzero(np.isfinite(numbers[0]))
 
     def listed(array: np.ndarray) -> tuple[tuple[float, ...], ...]:
         return tuple(tuple(round(float(value), 4) for value in row[decided]) for row in array)
+
+    same = None
+    if constant is not None and np.isfinite(constant[decided]).all():  # a face without a part has no F of its own where none is answered either
+        values, *of = listed(constant.reshape(len(constant), -1).T)
+        same = ConstantResult(answer=faces.constants[task.name].answer, values=values, of=of[0] if of else ())
 
     unit, higher = METRICS[metric]
     return MeasureResult(
@@ -120,6 +133,7 @@ def _measure(task: Task, faces: Faces, metric: str, whole: np.ndarray) -> Measur
         of=listed(whole[..., 1]) if whole.ndim == 3 else (),
         groups={name: tuple(words[int(at)] for at in decided) for name, words in faces.groups.items()},
         missed=dict(faces.missed),
+        constant=same,
     )
 
 
