@@ -82,7 +82,7 @@ def reproduce_ifan(
         Parameter(help="smoke: drawn people, a minute; small: half of every width, 64 pixels, two hours; paper: 128 pixels, for a GPU.", show_default=True),
     ] = "smoke",
     only: Annotated[
-        str | None, Parameter(help="Only a part (ablation, controls, levels, hybrid, drawn, seeds, plug, whole), a row by its name (feedback-3), or page.")
+        str | None, Parameter(help="Only a part (ablation, controls, hybrid, drawn, seeds, plug, whole), a row by its name (feedback-3), or page.")
     ] = None,
     data: Data = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),

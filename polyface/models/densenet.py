@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,17 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from polyface.models.passes import NAMES, Statistics, lent
+
 Upsample = Literal["transposed", "depth_to_space"]
 
 
 @dataclass(frozen=True)
 class Mode:
     """How a run through the shared kernels normalises. batch: by the statistics of this batch, which the set then remembers, and with dropout; else by those remembered.
-    recompute: dense blocks keep nothing for the backward pass and run again in it."""
+    recompute: dense blocks keep nothing for the backward pass and run again in it. turn: which pass it is, from 0; each has statistics of its own (`passes.py`)."""
 
     set: str
     batch: bool = False
     recompute: bool = False
+    turn: int = 0
 
 
 class Top(NamedTuple):
@@ -61,23 +64,26 @@ class Unit:
 class Trunk(nn.Module):
     """Stem, `levels` dense blocks each halved by its mean, the bottleneck, and up again with skips.
 
-    feedback: sides of the maps before whose dense block an `Integrator` stands; encoded: channels of the maps that enter there.
+    feedback: sides of the maps before whose dense block an `Integrator` stands; encoded: channels of the maps that enter there; passes: how often what lies below runs.
     """
 
     def __init__(
-        self, size: int, stem: int, growth: int, layers: int, levels: int, feedback: Sequence[int], encoded: int, upsample: Upsample, dropout: float, sets: Sequence[str]
-    ):
+        self, size: int, stem: int, growth: int, layers: int, levels: int, feedback: Sequence[int], encoded: int, passes: int, upsample: Upsample, dropout: float,
+        sets: Sequence[str],
+    ):  # fmt: skip
         super().__init__()
         new, self.sides = layers * growth, tuple(size >> level for level in range(levels + 1))
         self.first = min((self.sides.index(side) for side in feedback), default=0)
         """The first level that feedback reaches."""
         widths = [stem + level * new for level in range(levels + 1)]
         self.stem = convolution(3, stem, 7)
-        self.integrators = nn.ModuleDict({str(side): Integrator(width, encoded, sets) for side, width in zip(self.sides, widths, strict=True) if side in feedback})
-        self.blocks = nn.ModuleList(DenseBlock(width, growth, layers, dropout, sets) for width in widths)
-        self.downs = nn.ModuleList(Down(width + new, dropout, sets) for width in widths[:-1])
+        fed = {str(side): width for side, width in zip(self.sides, widths, strict=True) if side in feedback}
+        self.integrators = nn.ModuleDict({side: Integrator(width, encoded, sets, passes) for side, width in fed.items()})
+        runs = [1 if level < self.first else passes for level in range(levels + 1)]
+        self.blocks = nn.ModuleList(DenseBlock(width, growth, layers, dropout, sets, times) for width, times in zip(widths, runs, strict=True))
+        self.downs = nn.ModuleList(Down(width + new, dropout, sets, times) for width, times in zip(widths[:-1], runs, strict=False))
         self.ups = nn.ModuleList(Up(new, upsample) for _ in widths[:-1])
-        self.up_blocks = nn.ModuleList(DenseBlock(new + width + new, growth, layers, dropout, sets) for width in widths[:-1])
+        self.up_blocks = nn.ModuleList(DenseBlock(new + width + new, growth, layers, dropout, sets, passes) for width in widths[:-1])
         self.deep_width, self.fine_width = widths[-1] + new, new + stem + new + new
 
     def top(self, stem: Tensor, mode: Mode) -> Top:
@@ -156,11 +162,11 @@ class Trunk(nn.Module):
 class DenseBlock(nn.Module):
     """x [N, C, H, W] -> the new maps [N, layers * growth, H, W]; each layer (BN, ReLU, 3x3, dropout) sees x and all maps before its own."""
 
-    def __init__(self, width: int, growth: int, layers: int, dropout: float, sets: Iterable[str]):
+    def __init__(self, width: int, growth: int, layers: int, dropout: float, sets: Iterable[str], passes: int):
         super().__init__()
         self.width, self.width_out, self.dropout = width, width + layers * growth, dropout
         widths = [width + layer * growth for layer in range(layers)]
-        self.norms = nn.ModuleList(Norm(each, sets) for each in widths)
+        self.norms = nn.ModuleList(Norm(each, sets, passes) for each in widths)
         self.convolutions = nn.ModuleList(convolution(each, growth, 3) for each in widths)
 
     def forward(self, x: Tensor, mode: Mode) -> Tensor:
@@ -179,10 +185,10 @@ class DenseBlock(nn.Module):
 class Down(nn.Module):
     """BN, ReLU, 1x1 of the same width, dropout, mean of 2x2."""
 
-    def __init__(self, width: int, dropout: float, sets: Iterable[str]):
+    def __init__(self, width: int, dropout: float, sets: Iterable[str], passes: int):
         super().__init__()
         self.width_out, self.dropout = width, dropout
-        self.norm, self.mix = Norm(width, sets), convolution(width, width, 1)
+        self.norm, self.mix = Norm(width, sets, passes), convolution(width, width, 1)
 
     def forward(self, x: Tensor, mode: Mode) -> Tensor:
         return F.avg_pool2d(F.dropout(self.mix(F.relu(self.norm(x, mode), inplace=True)), self.dropout, mode.batch), 2)
@@ -210,17 +216,20 @@ class Up(nn.Module):
 
 
 class Integrator(nn.Module):
-    """x + W ReLU(BN([x; e])), e the mean of the maps over each pixel of x. W starts at zero, so that at first nothing that is fed back changes anything."""
+    """x + W ReLU(BN([x; e])), e the mean of the maps over each pixel of x. W starts at zero, so that at first nothing that is fed back changes anything.
 
-    def __init__(self, width: int, encoded: int, sets: Iterable[str]):
+    It runs in all passes but the first.
+    """
+
+    def __init__(self, width: int, encoded: int, sets: Iterable[str], passes: int):
         super().__init__()
         self.width_out = width
-        self.norm, self.mix = Norm(width + encoded, sets), convolution(width + encoded, width, 1)
+        self.norm, self.mix = Norm(width + encoded, sets, max(1, passes - 1)), convolution(width + encoded, width, 1)
         nn.init.zeros_(self.mix.weight)
 
     def forward(self, x: Tensor, maps: Tensor, mode: Mode) -> Tensor:
         encoded = F.avg_pool2d(maps, maps.shape[-1] // x.shape[-1]).to(x.dtype)
-        return x + self.mix(F.relu(self.norm(torch.cat([x, encoded], 1), mode), inplace=True))
+        return x + self.mix(F.relu(self.norm(torch.cat([x, encoded], 1), replace(mode, turn=mode.turn - 1)), inplace=True))
 
     def widen(self, extra: int) -> None:
         self.norm.widen(extra)
@@ -230,20 +239,21 @@ class Integrator(nn.Module):
 
 
 class Norm(nn.Module):
-    """Batch normalisation, a set of statistics and of scales and shifts for each name."""
+    """Batch normalisation, a set of statistics and of scales and shifts for each name; of each set, statistics for each pass that it runs in."""
 
-    def __init__(self, width: int, sets: Iterable[str]):
+    def __init__(self, width: int, sets: Iterable[str], passes: int = 1):
         super().__init__()
         self.width = width
         self.sets = nn.ModuleDict({_key(name): _Set(width) for name in sets})
+        self.later = nn.ModuleDict({name: nn.ModuleList(Statistics(width) for _ in range(passes - 1)) for name in self.sets if passes > 1})
 
     def forward(self, x: Tensor, mode: Mode) -> Tensor:
-        one = self.of(mode.set)
+        one, statistics = self.of(mode.set), self._remembered(mode)
         if mode.batch:
-            with _unchanged(one) if _again.get() else nullcontext():
+            with lent(one, _copied(statistics) if _again.get() else statistics):
                 return one(x)
-        mean, var = one.running_mean, one.running_var
-        assert mean is not None and var is not None
+        mean, var = statistics.running_mean, statistics.running_var
+        assert isinstance(mean, Tensor) and isinstance(var, Tensor)
         if self.training and torch.is_grad_enabled():  # the backward pass reads them, and by then another sub-batch may have moved them
             mean, var = mean.clone(), var.clone()
         return F.batch_norm(x, mean, var, one.weight, one.bias, eps=one.eps)
@@ -252,16 +262,24 @@ class Norm(nn.Module):
         """`parallel.synchronise` puts a class of its own here where several processes train."""
         return self.sets[_key(name)]  # type: ignore[return-value]
 
+    def _remembered(self, mode: Mode) -> nn.Module:
+        """The first pass's statistics are the set's own."""
+        return self.later[_key(mode.set)][mode.turn - 1] if mode.turn else self.of(mode.set)  # type: ignore[index]
+
     def add(self, name: str, like: str) -> None:
         self.sets[_key(name)] = copy.deepcopy(self.of(like)).requires_grad_(True)
+        if self.later:
+            self.later[_key(name)] = copy.deepcopy(self.later[_key(like)])
 
     def widen(self, extra: int) -> None:
         self.width += extra
-        for one in self.sets.values():
-            for name, fill in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+        fills = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+        for one in (*self.sets.values(), *(each for passes in self.later.values() for each in passes)):  # type: ignore[attr-defined]
+            for name in fills.keys() & {*one._parameters, *one._buffers}:
                 old = getattr(one, name)
-                wider = torch.cat([old.detach(), old.new_full((extra,), fill)])
+                wider = torch.cat([old.detach(), old.new_full((extra,), fills[name])])
                 setattr(one, name, nn.Parameter(wider, old.requires_grad) if isinstance(old, nn.Parameter) else wider)
+        for one in self.sets.values():
             one.num_features = self.width  # type: ignore[assignment]
 
 
@@ -291,17 +309,12 @@ def _running_again() -> Iterator[None]:
         _again.reset(token)
 
 
-@contextmanager
-def _unchanged(one: nn.modules.batchnorm._BatchNorm) -> Iterator[None]:
-    """Whatever class it is of, its statistics afterwards are those before. Copies are lent to it, since autograd watches the true ones for changes."""
-    kept = {name: buffer for name, buffer in one.named_buffers() if buffer is not None}
-    for name, buffer in kept.items():
-        setattr(one, name, buffer.clone())
-    try:
-        yield
-    finally:
-        for name, buffer in kept.items():
-            setattr(one, name, buffer)
+def _copied(statistics: nn.Module) -> Statistics:
+    """For a second run, which is to leave them as they are: autograd watches the true ones for changes."""
+    same = Statistics(0)
+    for name in NAMES:
+        setattr(same, name, getattr(statistics, name).clone())
+    return same
 
 
 def convolution(width: int, width_out: int, kernel: int) -> nn.Conv2d:

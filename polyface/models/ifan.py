@@ -8,6 +8,7 @@ A task's output comes from the run that uses its own set; so do the maps that it
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -81,7 +82,7 @@ class Ifan(nn.Module):
                 raise ValueError(f"no stream is labelled for {task.name!r}")
         self.trunk = Trunk(
             size=config.size, stem=config.stem, growth=config.growth, layers=config.layers, levels=config.levels, feedback=config.feedback,
-            encoded=sum(map(channels_of, tasks)), upsample=config.upsample, dropout=config.dropout, sets=self.sets,
+            encoded=sum(map(channels_of, tasks)), passes=config.passes, upsample=config.upsample, dropout=config.dropout, sets=self.sets,
         )  # fmt: skip
         self.heads = nn.ModuleDict({task.name: self._head(task) for task in tasks})
 
@@ -173,15 +174,16 @@ class Ifan(nn.Module):
         maps: Tensor | None = None
         while True:
             last, features = len(passes) + 1 == self.config.passes, {}
+            now = {name: replace(mode, turn=len(passes)) for name, mode in modes.items()}
             fine = {name for name, task in (readers if last else [*readers, *((name, task) for task, name in beside.items())]) if isinstance(self._task(task), Regions)}
             for name in own if last else modes:
                 with self._gradient(name in own):
-                    features[name] = self.trunk.below(tops[name], maps, modes[name], name in fine)
-            passes.append({stream: self._answer(task, features[name].of(asked[stream]), modes[name]) for stream, (name, task) in zip(asked, readers, strict=True)})
+                    features[name] = self.trunk.below(tops[name], maps, now[name], name in fine)
+            passes.append({stream: self._answer(task, features[name].of(asked[stream]), now[name]) for stream, (name, task) in zip(asked, readers, strict=True)})
             if last:
                 return passes
             with self._gradient(False):
-                answers = {task: self._answer(task, features[name], Mode(name)) for task, name in beside.items()}
+                answers = {task: self._answer(task, features[name], replace(now[name], batch=False)) for task, name in beside.items()}
                 for stream, rows in asked.items():
                     name, output = self.streams[stream], passes[-1][stream]
                     answers[name] = output if rows is None else answers[name].index_copy(0, rows, output)
@@ -214,9 +216,9 @@ def head_of(task: Task, config: IfanConfig, trunk: Trunk, sets: Sequence[str]) -
     if isinstance(task, Regions):
         return RegionsHead(trunk.fine_width, len(task.vocabulary))
     if isinstance(task, Points):
-        return PointsHead(trunk.deep_width, trunk.sides[-1], task.count, config.size, sets)
+        return PointsHead(trunk.deep_width, trunk.sides[-1], task.count, config.size, sets, config.passes)
     if isinstance(task, Category | Traits | Scale | Angles):
-        return VectorHead(trunk.deep_width, task.shape(0), sets)
+        return VectorHead(trunk.deep_width, task.shape(0), sets, config.passes)
     raise TypeError(f"no head for the kind {type(task).__name__}")
 
 
@@ -235,9 +237,9 @@ class RegionsHead(nn.Module):
 class PointsHead(nn.Module):
     """BN, ReLU, and all of the map to coordinates from 0 to 1, given in crop pixels -> [N, P, 3]. The third number, in place of the kind's spread, is always 1."""
 
-    def __init__(self, width: int, side: int, count: int, size: int, sets: Sequence[str]):
+    def __init__(self, width: int, side: int, count: int, size: int, sets: Sequence[str], passes: int):
         super().__init__()
-        self.size, self.norm = size, Norm(width, sets)
+        self.size, self.norm = size, Norm(width, sets, passes)
         self.places = _from_he(nn.Linear(width * side * side, 2 * count), bias=0.5)  # the middle of the crop
 
     def forward(self, features: Features, mode: Mode) -> Tensor:
@@ -250,9 +252,9 @@ class PointsHead(nn.Module):
 class VectorHead(nn.Module):
     """BN, ReLU, mean over the map -> logits of any shape."""
 
-    def __init__(self, width: int, shape: tuple[int, ...], sets: Sequence[str]):
+    def __init__(self, width: int, shape: tuple[int, ...], sets: Sequence[str], passes: int):
         super().__init__()
-        self.shape, self.norm = shape, Norm(width, sets)
+        self.shape, self.norm = shape, Norm(width, sets, passes)
         self.logits = _from_he(nn.Linear(width, math.prod(shape)))
 
     def forward(self, features: Features, mode: Mode) -> Tensor:

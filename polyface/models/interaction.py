@@ -31,17 +31,18 @@ class Stages(Protocol):
 
 
 class Interaction(nn.Module):
-    """widths: channels of the trunk's maps, fine to coarse; the first, which is the stem's, takes nothing in."""
+    """widths: channels of the trunk's maps, fine to coarse; the first, which is the stem's, takes nothing in. passes: of the network, the first counted."""
 
-    def __init__(self, tasks: Sequence[Task], widths: Sequence[int], feedback: bool):
+    def __init__(self, tasks: Sequence[Task], widths: Sequence[int], feedback: bool, passes: int):
         super().__init__()
         self.tasks, self.feedback = tuple(filter(is_drawn, tasks)), feedback
         encoded = sum(map(channels_of, self.tasks))
-        self.integrators = nn.ModuleList(Integrator(width, encoded, [SHARED]) for width in widths[1:])
+        self.integrators = nn.ModuleList(Integrator(width, encoded, [SHARED], passes) for width in widths[1:])
 
-    def forward(self, trunk: Stages, maps: Sequence[Tensor], answers: Mapping[str, Tensor], size: int) -> list[Tensor]:
-        """maps: the trunk's of the first pass, of crops of size x size; answers: those of the pass before to the tasks that are drawn, of the same rows."""
-        drawn, mode = self._drawn(answers, size, maps[1].shape[-1]), Mode(SHARED, self.training)
+    def forward(self, trunk: Stages, maps: Sequence[Tensor], answers: Mapping[str, Tensor], size: int, turn: int) -> list[Tensor]:
+        """maps: the trunk's of the first pass, of crops of size x size; answers: those of the pass before to the tasks that are drawn, of the same rows; turn: which pass
+        this is, from 0."""
+        drawn, mode = self._drawn(answers, size, maps[1].shape[-1]), Mode(SHARED, self.training, turn=turn)
 
         def enter(place: int, x: Tensor) -> Tensor:
             return self.integrators[place - 1](x, drawn, mode)

@@ -1,16 +1,19 @@
 """The network: one trunk, one crop, one pass, a head for each task; or several passes, in which tasks see each other's answers (`interaction.py`)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import msgspec
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from polyface import tasks
 from polyface.models.backbones import ResidualTrunk
 from polyface.models.heads import EmbeddingHead, Neck, head_of, is_dense
 from polyface.models.interaction import Interaction, Kind, is_drawn
 from polyface.models.margins import COSFACE, Identity, People
+from polyface.models.passes import Statistics, lent
 from polyface.tasks.kinds import Embedding, Task
 
 
@@ -57,24 +60,41 @@ class PolyFace(nn.Module):
         self.heads = nn.ModuleDict({task.name: head_of(task, self.trunk.widths, config.fine, config.hidden) for task in self.tasks})
         dimension = next((task.dimension for task in self.tasks if isinstance(task, Embedding)), 0)
         self.people = People(people if dimension else {}, dimension, identity)
-        self.interaction = None if config.interaction == "none" else Interaction(self.tasks, self.trunk.widths, config.interaction == "feedback")
+        self.interaction = None if config.interaction == "none" else Interaction(self.tasks, self.trunk.widths, config.interaction == "feedback", config.passes)
+        if self.interaction is not None:
+            self.later = nn.ModuleList(nn.ModuleList(Statistics(norm.num_features) for norm in self._again()) for _ in range(config.passes - 1))
 
     def forward(self, crops: Tensor, rows: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         return self.passes(crops, rows)[-1]
 
     def passes(self, crops: Tensor, rows: Mapping[str, Tensor] | None = None) -> list[dict[str, Tensor]]:
         """What forward answers, after every pass; one where tasks do not interact. In all passes but the last the heads whose answers are drawn run on all rows."""
-        maps = first = self.features(crops)
+        first = self.features(crops)
         if self.interaction is None:
-            return [self._answers(maps, rows)]
+            return [self._answers(first, rows)]
         drawn = [task.name for task in self.tasks if is_drawn(task)]
         whole = None if rows is None else {**rows, **dict.fromkeys(drawn, torch.arange(len(crops), device=crops.device))}
-        found = []
-        for _ in range(self.config.passes - 1):
-            answers = self._answers(maps, whole)
-            found.append(answers if rows is None else {name: answers[name][at] if name in drawn else answers[name] for name, at in rows.items()})
-            maps = self.interaction(self.trunk, first, answers, crops.shape[1])
-        return [*found, self._answers(maps, rows)]
+        found: list[dict[str, Tensor]] = []
+        answers: dict[str, Tensor] = {}
+        for turn in range(self.config.passes):
+            asked = rows if turn == self.config.passes - 1 else whole
+            with self._remembering(turn):
+                answers = self._answers(self.interaction(self.trunk, first, answers, crops.shape[1], turn) if turn else first, asked)
+            found.append(answers if rows is asked else {name: answers[name][at] if name in drawn else answers[name] for name, at in rows.items()})  # type: ignore[union-attr]
+        return found
+
+    @contextmanager
+    def _remembering(self, turn: int) -> Iterator[None]:
+        """Within it all layers normalise by the statistics of a pass; the first one's are their own (`passes.py`)."""
+        with ExitStack() as stack:
+            for norm, statistics in zip(self._again(), self.later[turn - 1], strict=True) if turn else ():  # type: ignore[arg-type]
+                stack.enter_context(lent(norm, statistics))
+            yield
+
+    def _again(self) -> list[_BatchNorm]:
+        """What normalises in every pass: heads, neck and, with feedback, the trunk from its second stage on."""
+        parts = [self.heads, *([] if self.neck is None else [self.neck]), *(self.trunk.stages[1:] if self.config.interaction == "feedback" else [])]
+        return [module for part in parts for module in part.modules() if isinstance(module, _BatchNorm)]
 
     def _answers(self, maps: list[Tensor], rows: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         asked = [task for task in self.tasks if rows is None or task.name in rows]

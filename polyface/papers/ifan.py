@@ -9,8 +9,9 @@
     model     ifan_model         the best row by validation, a model like any other
     page      ifan_page          one file with forest plots, curves and pictures (ifan_statistics, ifan_claims)
 
-Everything is found again: a run that was cut off goes on where it was; page and findings.json are written after every row. `--only` takes a part (ablation, controls,
-levels, hybrid, drawn, seeds, plug, whole), a row, or `page`, which makes the page anew of the rows that are done.
+Everything is found again: a run that was cut off goes on where it was; page and findings.json are written after every row. What another recipe made, a row or the start
+that all rows share, is refused before anything is trained; the page leaves rows of another recipe out and names them. `--only` takes a part (ablation, controls,
+hybrid, drawn, seeds, plug, whole), a row, or `page`, which makes the page anew of the rows that are done.
 
 The paper's 91.15 on Helen and 45.73 on BNU-LSVED cannot be tested, because these labels are not public; who has them adds them to `data` and `tests` as manifests
 (`datasets/manifest.py`).
@@ -25,7 +26,7 @@ import torch
 
 from polyface import datasets, runtime
 from polyface.files import write_atomically
-from polyface.papers.ifan_bench import Bench, Say
+from polyface.papers.ifan_bench import Bench, Say, of_this_recipe
 from polyface.papers.ifan_claims import Judged
 from polyface.papers.ifan_config import IfanRecipe, load
 from polyface.papers.ifan_model import best_of, write_best
@@ -69,7 +70,7 @@ def reproduce(
         try:
             _do(bench, rows, wanted, lambda: _page(out, recipe, scale, FEW_DRAWS))
         except BaseException:  # interrupted, out of disk: the page has what is done
-            if read_rows(out):
+            if of_this_recipe(recipe, out, read_rows(out))[0]:
                 _page(out, recipe, scale)
             raise
     return _page(out, recipe, scale)
@@ -118,4 +119,7 @@ def _check(bench: Bench, rows: Sequence[Row]) -> None:
 def _page(out: Path, recipe: IfanRecipe, scale: str, draws: int = DRAWS) -> list[Judged]:
     """Raises RequestError where no row is done."""
     notes = tuple(json.loads((out / LEFT_OUT).read_text())) if (out / LEFT_OUT).exists() else ()
-    return write_page(out, recipe, read_rows(out), f"polyface reproduce ifan --scale {scale}", notes, draws)
+    rows, others = of_this_recipe(recipe, out, read_rows(out))
+    if others:
+        notes = (*notes, f"Done in this folder, but not by this recipe, and left out of this page: {', '.join(others)}.")
+    return write_page(out, recipe, rows, f"polyface reproduce ifan --scale {scale}", notes, draws)

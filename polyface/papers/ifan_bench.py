@@ -1,6 +1,6 @@
-"""Doing the rows of paper B's ablation: pre-train once for each seed, train row by row with the one loop, score, keep. What is done stays done; what was cut off goes on.
+"""Doing the rows of paper B's ablation: pre-train once, train row by row with the one loop, score, keep. What is done stays done; what was cut off goes on.
 
-OUT/start-seed1/{regions,points,emotion}/    task-wise pre-training, where the rows of a seed start
+OUT/start/{regions,points,emotion}/          task-wise pre-training, where the rows of all seeds start; made_with.json: by which recipe
 OUT/rows/<name>/                             a row (`ifan_runs.py`)
 OUT/model/                                   the best row by validation, a model like any other (`ifan_model.py`)
 """
@@ -8,7 +8,7 @@ OUT/model/                                   the best row by validation, a model
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from polyface.papers.ifan_compute import compute_of, matched_growth, peak_memory
 from polyface.papers.ifan_config import DRAWN, IfanRecipe, Stage, Test
 from polyface.papers.ifan_faces import Faces, faces_of
 from polyface.papers.ifan_plan import IfanPlan, Lesson, streams_of, told_by
-from polyface.papers.ifan_rows import Row, rows_of
+from polyface.papers.ifan_rows import BEST, Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, write_row
 from polyface.papers.ifan_scores import Kept, scores
 from polyface.papers.ifan_starts import fresh, load_start
@@ -43,6 +43,10 @@ MADE_WITH = "made_with.json"
 PLUGGED = ("frozen", "joint")
 NOT_OF_A_ROW = ("name", "rows", "seeds", "plan", "pictures", "threads", "compute_threads")
 """Keys of a recipe that change nothing about a row that is done."""
+
+
+OF_THE_START = ("crop", "tasks", "data", "pretrain", "optimiser", "losses", "augment")
+"""Keys of a recipe that the shared start depends on, its network beside."""
 
 
 @dataclass
@@ -75,7 +79,7 @@ class Bench:
         folder = self.folder(row)
         if (done := read_row(folder)) is not None:
             return done
-        write_atomically(folder / MADE_WITH, self.made_with(row))
+        write_atomically(folder / MADE_WITH, made_with(self.recipe, row))
         reset_peak_memory()
         lesson = self._train(row) if row.trains else None
         result = self._scored(row, lesson, peak_memory() if row.trains else None)
@@ -92,17 +96,11 @@ class Bench:
             shutil.rmtree(self.folder(row))
         return self.do(replace(row, start=best.name))
 
-    def made_with(self, row: Row) -> str:
-        """Everything that a row depends on, as JSON."""
-        said = msgspec.to_builtins(self.recipe)
-        for name in (*NOT_OF_A_ROW, *(() if row.plug else ("plug",))):
-            said.pop(name)
-        words = ("title", "question", "against")
-        return json.dumps({"recipe": said, "row": {name: value for name, value in asdict(row).items() if name not in words}}, indent=1) + "\n"
-
     def refuse_other_recipe(self, row: Row) -> None:
-        """Raises RequestError where a row, done or begun, was made by another recipe than it has now."""
-        refuse_other_recipe(self.folder(row) / MADE_WITH, self.made_with(row))
+        """Raises RequestError where a row or the start that it shares, done or begun, was made by another recipe than it has now."""
+        if row.start == "shared":
+            refuse_other_recipe(self._start_folder(row) / MADE_WITH, self._start_made_with(row))
+        refuse_other_recipe(self.folder(row) / MADE_WITH, made_with(self.recipe, row))
 
     def _train(self, row: Row) -> Lesson:
         """Into the row's folder, unless its weights are there."""
@@ -236,6 +234,8 @@ class Bench:
         if row.start not in ("shared", "own"):
             return self.folder(self.row(row.start)) / WEIGHTS
         network, tasks, before = self._network_of_start(row), self.tasks(self._own(row)), None
+        if row.start == "shared":
+            write_atomically(self._start_folder(row) / MADE_WITH, self._start_made_with(row))
         for task, lesson in self._lessons_of_start(row).items():
             folder = self._start_folder(row) / task
             if not (folder / WEIGHTS).exists():
@@ -247,21 +247,26 @@ class Bench:
 
     def _own(self, row: Row) -> Row:
         """Whose world and width a start has."""
-        return replace(row, plug="") if row.start == "own" else Row("start", "", "start", seed=row.seed)
+        return replace(row, plug="") if row.start == "own" else Row("start", "", "start", seed=self.recipe.seeds[0])
 
     def _network_of_start(self, row: Row) -> IfanConfig:
         return msgspec.structs.replace(self.config(self._own(row)), passes=1, feedback=(), normalisation="per_task", through=False)
+
+    def _start_made_with(self, row: Row) -> str:
+        """Everything that the shared start depends on, as JSON; nothing of it is of the joint stage or of what is scored."""
+        said = {name: msgspec.to_builtins(getattr(self.recipe, name)) for name in OF_THE_START}
+        return json.dumps({"recipe": said, "network": msgspec.to_builtins(self._network_of_start(row)), "seed": self._own(row).seed}, indent=1) + "\n"
 
     def _lessons_of_start(self, row: Row) -> dict[str, Lesson]:
         """{task: its stage}, in the recipe's order (B4)."""
         own, network = self._own(row), self._network_of_start(row)
         return {
-            task.name: replace(self.lesson(own), network=network, stage=self.recipe.pretrain, told="", taught=(task.name,), seed=100 * row.seed + at)
+            task.name: replace(self.lesson(own), network=network, stage=self.recipe.pretrain[task.name], told="", taught=(task.name,), seed=100 * own.seed + at)
             for at, task in enumerate(self.tasks(own))
         }
 
     def _start_folder(self, row: Row) -> Path:
-        return self.folder(row) / "start" if row.start == "own" else self.out / f"start-seed{row.seed}"
+        return self.folder(row) / "start" if row.start == "own" else self.out / "start"
 
     def _seconds_of_start(self, row: Row) -> float:
         if row.start not in ("shared", "own"):
@@ -304,6 +309,29 @@ class Bench:
         if row.plug and self.recipe.plug is not None:
             tests += [(test, (self.plugged,), self.worlds.data) for test in self.recipe.plug.tests]
         return [(msgspec.structs.replace(test, most=None), *rest) for test, *rest in tests] if row.part == "whole" else tests  # type: ignore[misc]
+
+
+def made_with(recipe: IfanRecipe, row: Row) -> str:
+    """Everything that a row depends on, as JSON."""
+    said = msgspec.to_builtins(recipe)
+    for name in (*NOT_OF_A_ROW, *(() if row.plug else ("plug",))):
+        said.pop(name)
+    words = ("title", "question", "against")
+    return json.dumps({"recipe": said, "row": {name: value for name, value in asdict(row).items() if name not in words}}, indent=1) + "\n"
+
+
+def of_this_recipe(recipe: IfanRecipe, out: Path, results: Mapping[str, RowResult]) -> tuple[dict[str, RowResult], list[str]]:
+    """Of the rows that are done in OUT those that the recipe would make as they are, and the names of the others."""
+    known = {row.name: row for row in rows_of(msgspec.structs.replace(recipe, rows=()))}
+    kept = {}
+    for name, result in results.items():
+        row = known.get(name)
+        if row is not None and name == BEST:  # of another row's network, which the plan does not know
+            row = replace(row, start=result.start)
+        file = out / "rows" / name / MADE_WITH
+        if row is not None and file.exists() and file.read_text() == made_with(recipe, row):
+            kept[name] = result
+    return kept, [name for name in results if name not in kept]
 
 
 def _beside(old: Sequence[Source], new: Sequence[Source], tasks: int) -> tuple[Source, ...]:

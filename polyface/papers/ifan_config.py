@@ -16,7 +16,7 @@ from polyface.tasks.derive import Derived
 from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Strict, with_settings
 
 SCALES = ("smoke", "small", "paper")
-PARTS = ("ablation", "controls", "levels", "hybrid", "drawn", "seeds", "plug", "whole")
+PARTS = ("ablation", "controls", "hybrid", "drawn", "seeds", "plug", "whole")
 DRAWN = "drawn"
 """The set of drawn people whose every label is known (`ifan_drawn.py`)."""
 
@@ -128,8 +128,8 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
     overall: tuple[tuple[str, ...], ...] = OVERALL
     data: tuple[Pool, ...]
     tests: tuple[Test, ...]
-    pretrain: Stage
-    """Of each task, one after the other; the weights are where all rows of one seed start."""
+    pretrain: dict[str, Stage]
+    """{task: its stage}, of every task, one after the other in the order of `tasks`; the weights are where the rows of all seeds start."""
     joint: Stage
     optimiser: Optimiser = Optimiser(ema=0.99)
     """The loop's own [INF]: the base network's RMSprop (B4) is none of the loop's algorithms."""
@@ -139,7 +139,7 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
     rows: tuple[str, ...] = ()
     """Rows of the ablation to do; all where nothing is said."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """The first does all rows, the others those of part `seeds`; the second two of drawn people too."""
+    """The first does all rows, the others those of part `seeds` and two of drawn people; all from one shared start."""
     drawn: Drawn = Drawn()
     plug: Plug | None = None
     two_labels: tuple[Pool, ...] = ()
@@ -162,6 +162,8 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.crop.size != self.network.size:
             raise ValueError(f"crop.size {self.crop.size} is not network.size {self.network.size}")
+        if self.pretrain.keys() != self.tasks.keys():
+            raise ValueError(f"pretrain has a stage for each of {', '.join(self.tasks)}, and for nothing else: found {', '.join(self.pretrain)}")
         for name in self.losses:
             if name not in self.tasks and (self.plug is None or name != self.plug.name):
                 raise ValueError(f"losses: no task {name!r}{nearest(name, self.tasks)}")

@@ -287,8 +287,9 @@ all goes on. Cells of the old tasks: points against before, and against as much 
 {% else %}<p>This recipe plugs nothing in.</p>{% endif %}
 
 <h2>How it was done</h2>
-<p>{{ config.network.size }} pixels, {{ config.joint.steps | string }} steps of {{ config.joint.batch }} pictures after {{ config.pretrain.steps }} of
-{{ config.pretrain.batch }} for each task. Nothing was chosen on test pictures.</p>
+<p>{{ config.network.size }} pixels, {{ config.joint.steps | string }} steps of {{ config.joint.batch }} pictures, from a start that all rows and seeds share:
+{% for task, stage in config.pretrain.items() %}{{ stage.steps }} steps of {{ stage.batch }} for {{ task }}{{ ", " if not loop.last }}{% endfor %}.
+Nothing was chosen on test pictures.</p>
 {% if notes %}<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
 {{ losses }}
 <details><summary>Every comparison of every row, on every set</summary>

@@ -208,18 +208,15 @@ def squared_error(output: Tensor, labels: Labels, size: int) -> Tensor:
 
 
 def told_by(kind: str, model: Ifan) -> Tell:
-    """ "": the network's own predictions; another: those of the row before, another face's; constant: the same everywhere and always; without:TASK: nothing of a task;
-    truth: of the tasks that are not asked, what is labelled."""
-    what, _, left_out = kind.partition(":")
-    match what:
+    """ "": the network's own predictions; another: those of the row before, another face's; constant: the same everywhere and always; truth: of the tasks that are not
+    asked, what is labelled."""
+    match kind:
         case "":
             return lambda asked, labels: None
         case "another":
             return lambda asked, labels: lambda maps: {name: each.roll(1, 0) for name, each in maps.items()}
         case "constant":
             return lambda asked, labels: lambda maps: {name: torch.full_like(each, 1 / each.shape[1]) for name, each in maps.items()}
-        case "without":
-            return lambda asked, labels: lambda maps: {name: each for name, each in maps.items() if name != left_out}
         case "truth":
             return lambda asked, labels: lambda maps: {name: each if name == asked else _truth(model, name, each, labels.get(name)) for name, each in maps.items()}
     raise ValueError(f"nothing is known of {kind!r} to be fed back")

@@ -1,6 +1,10 @@
 """The rows of paper B's ablation, as a table: what each changes in the recipe, and what it is compared with.
 
-All rows of a seed start from the same pre-trained weights and see equally many pictures, unless their words say otherwise.
+All rows, those of other seeds too, start from one set of pre-trained weights and see equally many pictures, unless their words say otherwise: seeds differ in the joint
+stage's order and draws alone.
+
+Equal picture counts mean one thing: as many different pictures to learn from, and as many shown in every stage, repeats counted. A picture with two labels teaches two
+tasks when it is shown, so that of as many pictures the network learns from twice as many labels, by twice as many runs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,17 +84,17 @@ def planned_minutes(recipe: IfanRecipe, rows: Sequence[Row]) -> float:
     if recipe.plan is None:
         raise RequestError(f"recipe ifan/{recipe.name} plans no minutes")
     plan, tasks = recipe.plan, len(recipe.tasks)
-    pretraining = recipe.pretrain.steps * recipe.pretrain.batch * plan.first
-    milliseconds = pretraining * tasks * len({row.seed for row in rows if row.start == "shared"})
+    pretraining = {name: stage.steps * stage.batch * plan.first for name, stage in recipe.pretrain.items()}
+    milliseconds = sum(pretraining.values()) if any(row.start == "shared" for row in rows) else 0.0
     minutes = 0.0
     for row in rows:
-        passes, own = int(row.network.get("passes", recipe.network.passes)), len(row.tasks or recipe.tasks)  # type: ignore[call-overload]
+        passes, own = int(row.network.get("passes", recipe.network.passes)), row.tasks or tuple(recipe.tasks)  # type: ignore[call-overload]
         wide = WIDER if row.matched else 1.0
-        each = wide * plan.first + (passes - 1) * (plan.through if row.network.get("through") else plan.further) * own / tasks
+        each = wide * plan.first + (passes - 1) * (plan.through if row.network.get("through") else plan.further) * len(own) / tasks
         labels = {"drawn": tasks, "drawn_both": 2}.get(row.world, 1)
         stage = recipe.plug.stage if row.plug and recipe.plug else recipe.joint
         share = {"frozen": 1 / tasks, "joint": 1 + 1 / tasks}.get(row.plug, row.share * labels)
-        milliseconds += stage.steps * stage.batch * share * each * row.trains + wide * pretraining * own * (row.start == "own")
+        milliseconds += stage.steps * stage.batch * share * each * row.trains + wide * sum(pretraining[name] for name in own) * (row.start == "own")
         minutes += plan.scoring * passes * (WHOLE if row.part == "whole" else 1)
     return milliseconds / 60_000 + minutes
 
@@ -104,7 +108,6 @@ def _every_row(recipe: IfanRecipe) -> Iterator[Row]:
     yield from _compared(recipe, first)
     yield from _ablation(recipe)
     yield from _controls(recipe)
-    yield from _levels(recipe)
     yield from _hybrid(recipe)
     yield from _drawn(recipe)
     for seed in recipe.seeds[1:]:
@@ -169,17 +172,6 @@ def _controls(recipe: IfanRecipe) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _levels(recipe: IfanRecipe) -> Iterator[Row]:
-    levels = recipe.network.feedback
-    for fed in dict.fromkeys((levels[:1], levels[:2], levels[-1:])):
-        if fed != levels:
-            words = " and ".join(map(str, fed))
-            name = "feedback-at-" + "-".join(map(str, fed))
-            yield Row(name, f"feedback at {words} pixels only", "levels", "fewer levels of feedback", (FEEDBACK, JOINT), {"passes": 3, "feedback": fed})
-    for task in recipe.tasks:
-        yield Row(f"without-{task}", f"feedback without {task}", "levels", f"what {task} gives the others back", (FEEDBACK, JOINT), {"passes": 3}, told=f"without:{task}")
-
-
 def _hybrid(recipe: IfanRecipe) -> Iterator[Row]:
     three: Mapping[str, object] = {"passes": 3}
     if not recipe.two_labels:
@@ -188,7 +180,7 @@ def _hybrid(recipe: IfanRecipe) -> Iterator[Row]:
     yield Row("two-labels", f"trained on {names} only, which has two of the labels", "hybrid", "", (), three, two, "two_labels", start="own")
     against: tuple[str, ...] = ("two-labels",)
     if recipe.hundred:
-        asks, others = "as many pictures with one label each", ", ".join(pool.set for pool in recipe.hundred)
+        asks, others = "as many pictures with one label each instead of two", ", ".join(pool.set for pool in recipe.hundred)
         yield Row("hundred", f"trained on as many pictures of {others}", "hybrid", asks, against, three, two, "hundred", start="own")
         against = (*against, "hundred")
     asks = "all sets instead of so few pictures"
@@ -202,7 +194,7 @@ def _answered(recipe: IfanRecipe) -> tuple[str, ...]:
 
 def _drawn(recipe: IfanRecipe) -> Iterator[Row]:
     third, three, two = 1 / len(recipe.tasks), {"passes": 3}, _answered(recipe)
-    for seed in recipe.seeds[:2]:  # no other rows are scored on drawn people, so that how far seeds scatter there is known from these
+    for seed in recipe.seeds:  # no other rows are scored on drawn people, so that how far seeds scatter there is known from these
         joint, fed = (name if seed == recipe.seeds[0] else f"{name}-seed{seed}" for name in ("drawn-joint", "drawn-feedback-3"))
         yield Row(joint, "drawn people, every label, one pass", "drawn", "", (), {"passes": 1}, world="drawn", share=third, seed=seed)
         yield Row(fed, "drawn people, 3 passes", "drawn", "three passes against one", (joint,), three, world="drawn", share=third, seed=seed)
@@ -210,9 +202,9 @@ def _drawn(recipe: IfanRecipe) -> Iterator[Row]:
         "drawn-truth", "drawn people, the other tasks' ground truth fed back", "drawn", "ground truth of the others: the upper bound",
         ("drawn-feedback-3", "drawn-joint"), three, world="drawn", told="truth", share=third,
     )  # fmt: skip
-    yield Row("drawn-both", "drawn people, both labels of each picture", "drawn", "", (), three, two, "drawn_both", start="own", share=1 / 2)
+    yield Row("drawn-both", "drawn people, both labels of each picture", "drawn", "", (), three, two, "drawn_both", start="own")
     yield Row(
-        "drawn-hybrid", "drawn people, one label of each picture", "drawn", "disjoint labels instead of both, as many pictures",
+        "drawn-hybrid", "drawn people, one label of each picture", "drawn", "as many pictures with one label each instead of two",
         ("drawn-both",), three, two, "drawn_hybrid", start="own",
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Where rows of paper B's ablation start: weights of task-wise pre-training, or of another row, fitted into a network of other sets, tasks or feedback."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -21,13 +22,15 @@ def fresh(network: IfanConfig, tasks: Sequence[Task], streams: Mapping[str, str]
 
 
 def load_start(model: Ifan, weights: Mapping[str, Tensor]) -> None:
-    """Weights into a network that may have other sets of batch normalisation, fewer tasks, or integrators that the weights lack, which stay as they are.
+    """Weights into a network that may have other sets of batch normalisation, fewer tasks, more passes, or integrators that the weights lack, which stay as they are.
 
-    A set that all streams share starts from the mean of the tasks' sets [INF], one of a data set from its task's. Raises RequestError where anything else is missing.
+    A set that all streams share starts from the mean of the tasks' sets [INF], one of a data set from its task's; a further pass remembers what the first does. Raises
+    RequestError where anything else is missing.
     """
     state, tasks = model.state_dict(), [task.name for task in model.tasks]
     for name, own in state.items():
-        found = weights[name] if name in weights else _of_other_sets(name, weights, tasks)
+        first = LATER.sub(rf"{SETS}\1.", name)
+        found = weights[name] if name in weights else weights[first] if first in weights else _of_other_sets(first, weights, tasks)
         if found is not None and found.shape == own.shape:
             state[name] = found.to(own.dtype)
         elif ".integrators." not in name:
@@ -35,7 +38,8 @@ def load_start(model: Ifan, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(state)
 
 
-SETS = ".sets."
+SETS, LATER = ".sets.", re.compile(r"\.later\.([^.]+)\.\d+\.")
+"""Where the names of weights have a set, and a further pass of it (`models/densenet.Norm`)."""
 
 
 def _of_other_sets(name: str, weights: Mapping[str, Tensor], tasks: list[str]) -> Tensor | None:

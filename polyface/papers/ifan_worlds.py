@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 
 from polyface import datasets, tasks
-from polyface.datasets.crops import Example
 from polyface.datasets.retold import Coarse, coarse_tasks, retelling
 from polyface.errors import InputError, RequestError, nearest
 from polyface.files import write_atomically
@@ -72,9 +71,10 @@ class Worlds:
             case "drawn":
                 return self._pools((Pool(set=str(drawn_people(self.recipe.drawn, self.own))),), self.coarse, self.own)
             case "drawn_both":
-                return tuple(_with_labels(source, [_first_two(self.coarse)]) for source in self.sources("drawn"))
-            case "drawn_hybrid":
-                return tuple(_with_labels(source, [(name,) for name in _first_two(self.coarse)]) for source in self.sources("drawn"))
+                return tuple(_labelled_for(source, _first_two(self.coarse)) for source in self.sources("drawn"))
+            case "drawn_hybrid":  # as sets with one label each, so that in pre-training, too, every picture that is shown has the label that is asked for
+                turns = list(enumerate(_first_two(self.coarse)))
+                return tuple(_labelled_for(source, (name,), at, len(turns)) for source in self.sources("drawn") for at, name in turns)
         raise RequestError(f"no world {world!r}{nearest(world, WORLDS)}")
 
     def _pools(self, pools: Sequence[Pool], coarse: Sequence[Coarse], folder: Path) -> tuple[Source, ...]:
@@ -105,14 +105,15 @@ def _first_two(coarse: Sequence[Coarse]) -> tuple[str, ...]:
     return tuple(each.task.name for each in coarse[:2])
 
 
-def _with_labels(source: Source, kept: Sequence[Sequence[str]]) -> Source:
-    """Every picture keeps the labels of one of the lists, which pictures take in turn."""
-
-    def told(at: int, example: Example) -> Example:
-        labels = {name: label for name, label in example.record.labels.items() if name in kept[at % len(kept)]}
-        return replace(example, record=replace(example.record, labels=labels))
-
-    return replace(source, examples=replace(source.examples, items=tuple(told(at, example) for at, example in enumerate(source.examples.items))))
+def _labelled_for(source: Source, kept: Sequence[str], first: int = 0, step: int = 1) -> Source:
+    """Every step-th picture, with its labels of some tasks only."""
+    examples = source.examples
+    items = tuple(
+        replace(each, record=replace(each.record, labels={name: label for name, label in each.record.labels.items() if name in kept}))
+        for each in examples.items[first::step]
+    )
+    dataset = replace(examples.dataset, answers={name: meaning for name, meaning in examples.dataset.answers.items() if name in kept})
+    return replace(source, examples=replace(examples, dataset=dataset, items=items))
 
 
 # Drawn people

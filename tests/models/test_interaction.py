@@ -64,11 +64,11 @@ def test_feedback_is_the_trunk_run_again_with_predictions_in_every_map_but_the_s
     """The slow reference; fusion, with the same weights, puts them in without running any stage again."""
     model, other = network(FEEDBACK), network(FUSION)
     assert model.interaction is not None and other.interaction is not None
-    other.load_state_dict(model.state_dict())
+    other.load_state_dict(model.state_dict(), strict=False)  # the trunk's later passes are its own
     with torch.inference_mode():
         first, answers = model.features(crops(2, size)), model.passes(crops(2, size))[0]
         drawn = model.interaction._drawn(answers, size, size // 4)
-        mode, x, again = Mode(SHARED), first[1], [first[0]]
+        mode, x, again = Mode(SHARED, turn=1), first[1], [first[0]]
         for place, integrator in enumerate(model.interaction.integrators, start=1):
             x = integrator(x if place == 1 else model.trunk.stages[place - 1](x), drawn, mode)
             again.append(x)
@@ -106,6 +106,23 @@ def test_heads_asked_for_some_rows_answer_them_after_every_pass_as_in_the_whole_
             assert same({name: whole[name][chosen] for name, chosen in rows.items()}, part, 1e-4)
         few = {tasks.age.name: torch.tensor([1])}
         assert all(list(each) == [tasks.age.name] and len(each[tasks.age.name]) == 1 for each in model.passes(crops(2), few))
+
+
+@BOTH
+def test_each_pass_remembers_what_it_saw_and_scale_and_shift_are_the_same_in_all(config: ModelConfig) -> None:
+    """A batch, seen so often that it is all that is remembered, is answered in use by the statistics that it had in training."""
+    model, first = network(config).train(), network(NONE).train()
+    first.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        for _ in range(80):
+            model.passes(crops(8)), first.passes(crops(8))
+    norms = {name: module for name, module in first.named_modules() if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)}
+    of_model = dict(model.named_modules())
+    for name, norm in norms.items():
+        assert torch.allclose(norm.running_mean, of_model[name].running_mean, atol=1e-5), name  # type: ignore[arg-type, union-attr]
+        assert torch.equal(norm.num_batches_tracked, of_model[name].num_batches_tracked), name  # type: ignore[arg-type, union-attr]
+    later = [each for each in model.later[0] if int(each.num_batches_tracked) == 80]  # type: ignore[union-attr]
+    assert len(later) == len(model._again()) and not any(name.startswith("later.") for name, _ in model.named_parameters())
 
 
 @BOTH

@@ -1,6 +1,8 @@
 """Paper B from end to end on drawn people: every row, resumed, compared, and the best of them a model like any other; and the ablation as a table."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from polyface import cli
 from polyface.errors import RequestError
 from polyface.images.read import SUFFIXES
 from polyface.inference import analyze, engine
+from polyface.models.weights import read_tensors
 from polyface.papers import ifan, ifan_rows
 from polyface.papers.ifan_config import SCALES, load
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, chosen, is_candidate, planned_minutes, rows_of
@@ -40,26 +43,31 @@ def test_the_ablation_has_what_the_issue_asks_for() -> None:
     rows = {row.name: row for row in rows_of(recipe)}
     asked = [
         "alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, "feedback-2", FEEDBACK, "feedback-4", "feedback-3-through", "another", "constant",
-        "same-cost", "per-dataset", "two-labels", "hundred", "drawn-both", "drawn-hybrid", "drawn-truth", "plug-frozen", "plug-joint", "feedback-at-16",
-        "without-regions", "without-points", "without-emotion",
+        "same-cost", "per-dataset", "two-labels", "hundred", "all-of-hybrid", "drawn-both", "drawn-hybrid", "drawn-truth", "plug-none", "plug-frozen", "plug-joint",
+        "own-regions", "own-points", "own-emotion", "another-at-test", "drawn-joint", "drawn-feedback-3", ifan_rows.BEST,
     ]  # fmt: skip
-    assert set(asked) <= set(rows)
+    assert set(asked) == {name for name, row in rows.items() if row.seed == 1}
     for name in ("alone-regions", "joint-shared", JOINT, FEEDBACK):  # single against joint, shared against own statistics, one pass against three
         assert {f"{name}-seed2", f"{name}-seed3"} <= set(rows)
     assert {name for name, row in rows.items() if row.seed != 1} == {
-        f"{name}-seed{seed}" for seed in (2, 3) for name in ("alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, FEEDBACK)
-    } | {f"{name}-seed2" for name in ("drawn-joint", "drawn-feedback-3")}
+        f"{name}-seed{seed}"
+        for seed in (2, 3)
+        for name in ("alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, FEEDBACK, "drawn-joint", "drawn-feedback-3")
+    }
     small = recipe.network
     assert (small.size, small.stem, small.growth, small.feedback, small.radius) == (64, 24, 6, (16, 8, 4), 2.5)
     there = {"celebamask": 790, "fasseg": 163, "facesynthetics": 100, "helen": 782}  # pictures of sets that are taken whole
     assert 5000 < sum(pool.most or there[pool.set] for pool in recipe.data) < 7000
+    several, one_each = (sum(pool.most or there[pool.set] for pool in pools) for pools in (recipe.two_labels, recipe.hundred))
+    assert several == one_each, "equal picture counts: as many to learn from"
+    for first, second in (("two-labels", "hundred"), ("drawn-both", "drawn-hybrid")):
+        assert (rows[first].share, rows[first].start) == (rows[second].share, rows[second].start), "and as many shown"
 
 
 def test_the_plan_keeps_to_two_hours() -> None:
     recipe = load("small")
     rows = rows_of(recipe)
-    assert 90 < planned_minutes(recipe, rows) <= 120
-    assert max(planned_minutes(recipe, [row]) for row in rows) < 8
+    assert planned_minutes(recipe, rows) <= 120
     with pytest.raises(RequestError, match="plans no minutes"):
         planned_minutes(load("paper"), rows)
 
@@ -67,7 +75,7 @@ def test_the_plan_keeps_to_two_hours() -> None:
 def test_a_row_that_is_asked_for_brings_what_it_starts_from() -> None:
     rows = rows_of(load("smoke"))
     assert [row.name for row in chosen(rows, "plug-frozen")] == [FEEDBACK, "plug-frozen"]
-    assert {row.part for row in chosen(rows, "levels")} == {"levels"}
+    assert {row.part for row in chosen(rows, "plug")} == {"ablation", "plug"}
     assert [row.name for row in rows_of(load("smoke", ['rows=["joint", "alone-points"]']))] == ["alone-points", "joint"]
     with pytest.raises(RequestError, match=r"no row 'jiont'.*did you mean 'joint'"):
         rows_of(load("smoke", ['rows=["jiont"]']))
@@ -102,6 +110,8 @@ def test_every_row_is_done_and_on_the_page(out: Path, rows: dict[str, RowResult]
 def test_rows_of_a_seed_see_equally_many_pictures(rows: dict[str, RowResult]) -> None:
     joint = [row for row in rows.values() if row.start == "shared" and not row.name.startswith(("own-", "drawn-"))]
     assert len(joint) > 15 and len({sum(row.samples.values()) for row in joint}) == 1
+    drawn = [sum(rows[name].samples.values()) for name in ("drawn-both", "drawn-hybrid")]
+    assert drawn[0] == drawn[1], "pictures, however many labels each has"
     assert rows["own-points"].batch * 3 == rows["alone-points"].batch, "one task's share of the rows"
     assert set(rows["alone-points"].samples) > {"mtfl", "helen"} and rows[JOINT].samples == rows[FEEDBACK].samples == rows["another"].samples
 
@@ -144,8 +154,38 @@ def test_a_row_that_was_trained_but_not_scored_is_not_trained_again(out: Path) -
 
 
 def test_a_row_that_another_recipe_made_is_refused(out: Path) -> None:
-    with pytest.raises(RequestError, match="made by another recipe"):
+    with pytest.raises(RequestError, match=r"joint/made_with\.json: made by another recipe"):
         ifan.reproduce("smoke", out, only="joint", settings=["joint.steps=3"])
+
+
+def test_a_start_that_another_recipe_made_is_refused_and_one_of_another_joint_stage_is_not(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out / "start", tmp_path / "start")
+    (tmp_path / "data").symlink_to(out / "data")
+    with pytest.raises(RequestError, match=r"start/made_with\.json: made by another recipe"):
+        ifan.reproduce("smoke", tmp_path, only="joint", settings=["pretrain.points.steps=3"])
+    assert not (tmp_path / "rows").exists()
+    stamp = (tmp_path / "start" / "points" / WEIGHTS).stat().st_mtime_ns
+    ifan.reproduce("smoke", tmp_path, only="alone-points", settings=["joint.steps=1"])
+    assert (tmp_path / "start" / "points" / WEIGHTS).stat().st_mtime_ns == stamp
+
+
+def test_rows_of_another_recipe_are_kept_off_the_page_and_named(out: Path, tmp_path: Path) -> None:
+    for name in (JOINT, FEEDBACK, "best"):
+        (tmp_path / "rows" / name).mkdir(parents=True)
+        for file in ("result.json", "made_with.json"):
+            shutil.copy(out / "rows" / name / file, tmp_path / "rows" / name)
+    made = tmp_path / "rows" / JOINT / "made_with.json"
+    made.write_text(made.read_text().replace('"steps": 2', '"steps": 1'))
+    ifan.reproduce("smoke", tmp_path, only="page")
+    page = (tmp_path / "ifan.html").read_text()
+    assert f"not by this recipe, and left out of this page: {JOINT}." in page
+    assert {row["row"] for row in csv.DictReader((tmp_path / "scores.csv").open())} == {FEEDBACK, "best"}
+
+
+def test_every_seed_starts_from_the_same_weights(out: Path, rows: dict[str, RowResult]) -> None:
+    assert sorted(path.name for path in (out / "start").iterdir()) == ["emotion", "made_with.json", "points", "regions"] and not list(out.glob("start-*"))
+    first, second = (read_tensors(out / "rows" / name / WEIGHTS)["trunk.stem.weight"] for name in (JOINT, f"{JOINT}-seed2"))
+    assert not first.equal(second), "another order and other draws of the joint stage"
 
 
 def test_the_page_is_made_anew_without_data(out: Path, tmp_path: Path) -> None:
@@ -191,6 +231,7 @@ def test_a_row_is_a_run_of_which_a_model_is_made(out: Path, rows: dict[str, RowR
         (["--set", "joint.stepz=3"], "unknown key 'stepz'"),
         (["--set", "network.feedback=[5]"], "no map has the side 5"),
         (["--set", "losses.speech=1.0"], "no task 'speech'"),
+        (["--set", "pretrain={points={steps=1,batch=4}}"], "pretrain has a stage for each of regions, points, emotion, and for nothing else: found points"),
     ],
 )
 def test_a_wrong_request_leaves_nothing_behind(arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

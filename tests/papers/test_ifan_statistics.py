@@ -15,7 +15,8 @@ from polyface.papers.transfer_effects import Scatter
 
 PEOPLE, EACH = 60, 3
 RECIPE = IfanRecipe(
-    name="made-up", network=IfanConfig(), data=(Pool(set="mtfl"),), tests=(Test(set="rafdb"), Test(set="fer2013")), pretrain=Stage(steps=1, batch=1),
+    name="made-up", network=IfanConfig(), data=(Pool(set="mtfl"),), tests=(Test(set="rafdb"), Test(set="fer2013")),
+    pretrain=dict.fromkeys(("regions", "points", "emotion"), Stage(steps=1, batch=1)),
     joint=Stage(steps=1, batch=1),
 )  # fmt: skip
 FEEDBACK = Comparison("three passes against one", "feedback-3", "joint", task="emotion")
