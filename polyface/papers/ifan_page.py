@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from polyface import page
+from polyface.datasets.facesynthetics import facesynthetics
 from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
 from polyface.evaluation.figures import write_csv
@@ -99,6 +100,7 @@ def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
         forest=_figure(drawn, "Points that each comparison gives, with intervals", FOREST),
         verdicts=page.table(_said_once(tables.claim_rows(verdicts))),
         seeds=_seeds(board),
+        renders=any(pool.set == facesynthetics.name for pool in board.config.two_labels),
         paper=claims,
     )
 
@@ -259,9 +261,9 @@ Of the planned rows are done: {{ seeds | join("; ") }}. All have the first seed,
 far a row is off by its seed alone is estimated, by measure, from the rows that were repeated, and is in every interval; for a measure of which none was, the largest of
 that metric on other sets stands in; two readings of the same weights have none. Where nothing was repeated nothing is decided. Which comparisons decide was written down
 before any row was done.</p>
-<p class="quiet">Two labels on each picture against one is asked twice, and the first time the answer has two causes. The one set here that has both labels is
-FaceSynthetics, which is rendered; the sets with one label are photographs, and of the very sets that rows are tested on, so that they may win without the number of
-labels having any part in it. Drawn people are the same people in both arms: they decide.</p>
+{% if renders %}<p class="quiet">Two labels on each picture against one is asked twice, and decided once. The one set here that has both labels, facesynthetics, is
+rendered; the sets with one label are photographs, and among them the very sets that rows are tested on, which may win for that alone: what row
+&ldquo;hundred&rdquo; shows has several causes, and so has what training on all sets gains. Drawn people are the same in both arms: they decide.</p>{% endif %}
 <details><summary>Every comparison that decides, with its numbers</summary>{{ verdicts }}</details>
 """
 

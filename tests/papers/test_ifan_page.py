@@ -259,7 +259,9 @@ def test_the_page_says_which_seeds_are_done(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_page_says_what_the_set_with_two_labels_is(page: tuple[Path, str]) -> None:
-    assert "FaceSynthetics, which is rendered" in page[1] and "of the very sets that rows are tested on" in " ".join(page[1].split()) and "real pictures" not in page[1]
+    text = " ".join(page[1].split())
+    assert "has both labels, facesynthetics, is rendered" in text and "the very sets that rows are tested on" in text and "real pictures" not in text
+    assert not [each for _, said in ifan_claims.CLAIMS for each in said if each.row == "hundred"], "what has several causes decides no claim"
 
 
 def test_a_gain_that_stays_with_another_faces_predictions_is_called_depth() -> None:
@@ -345,7 +347,7 @@ def test_errors_accumulate_for_each_word_for_yaw(page: tuple[Path, str]) -> None
         errors = [value for value, own in zip(measure.values[-1], measure.groups["pose"], strict=True) if own == word]
         of = len(errors) + (7 if word == "left profile" else 0)
         (found,) = [each for each in rows if (each["pose"], each["row"], each["boxes"], float(each["NME"])) == (word, row.title, "detector's boxes", 9)]
-        assert float(found["share of faces"]) == pytest.approx(sum(error <= 9 for error in errors) / of)
+        assert float(found["share of faces"]) == pytest.approx(sum(error <= 9 for error in errors) / of, abs=1e-4)
     assert "for each word for yaw" in page[1]
 
 
