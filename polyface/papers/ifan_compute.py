@@ -8,8 +8,12 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from polyface import datasets
+from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.models.ifan import Ifan, IfanConfig
-from polyface.papers.ifan_runs import Compute
+from polyface.papers.ifan_config import DRAWN, IfanRecipe, Pool
+from polyface.papers.ifan_rows import Row
+from polyface.papers.ifan_runs import Compute, RowResult
 from polyface.tasks.kinds import Task
 
 AT_ONCE = 16
@@ -48,6 +52,34 @@ def multiplications(model: nn.Module, size: int) -> int:
         for hook in hooks:
             hook.remove()
     return counted
+
+
+def training_multiplications(recipe: IfanRecipe, row: Row, result: RowResult) -> int:
+    """Of a row's joint stage, forward, its start left out: labelled pictures x passes x streams, by the multiplications of an answer.
+
+    A picture runs once for each label that it has. In every pass but the last all streams run, since their predictions are fed back; in the last the label's own. An
+    answer is all streams in all passes. With shared normalisation one run answers all.
+    """
+    shared, passes = row.network.get("normalisation") == "shared", result.passes
+    streams = 1 if shared else len(result.tasks)
+    share = (streams * (passes - 1) + 1) / (streams * passes)
+    return round(result.steps * result.batch * (1.0 if shared else labels_of(recipe, row)) * result.compute.multiplications * share)
+
+
+def labels_of(recipe: IfanRecipe, row: Row) -> float:
+    """Labels of a training picture that a row learns from, on average over a batch."""
+    tasks = tuple(recipe.tasks) if row.tasks is None else row.tasks
+    if row.plug == "frozen" or row.world == f"{DRAWN}_hybrid":
+        return 1.0
+    if row.world.startswith(DRAWN):
+        return float(len(tasks))
+    pools = {"two_labels": recipe.two_labels, "hundred": recipe.hundred}.get(row.world, recipe.data)
+    answered = [(pool.weight, sum(task in tasks for task in _answers(recipe, pool))) for pool in pools]
+    return sum(weight * count for weight, count in answered) / sum(weight for weight, count in answered if count)
+
+
+def _answers(recipe: IfanRecipe, pool: Pool) -> tuple[str, ...]:
+    return tuple(retelling(datasets.named(pool.set), coarse_tasks(recipe.tasks), pool.tasks).tell)
 
 
 def seconds_per_face(model: Ifan, times: int = 3) -> float:

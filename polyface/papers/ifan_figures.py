@@ -126,39 +126,62 @@ def numbers_of(found: Found) -> dict[str, object]:
 
 def cumulative(curves: Sequence[Errors], file: Path) -> Picture:
     """The share of faces whose NME is at most so much, a line for each row and kind of box, the paper's mean marked; means are ticks at the bottom."""
-    rows = [
-        {"row": each.row, "boxes": each.boxes, "NME": float(level), "share of faces": each.share(level)} for each in curves for level in np.arange(0, CUT + 0.01, 0.25)
-    ]
-    names, kinds = (list(dict.fromkeys(words)) for words in ([each.row for each in curves], [each.boxes for each in curves]))
 
     def drawn(plt: Any) -> Any:
         figure, axis = plt.subplots(figsize=(7.5, 4.6))
-        for each in curves:
-            colour, style = COLOURS[names.index(each.row) % len(COLOURS)], ("-", "--")[kinds.index(each.boxes)]
-            levels = np.sort(each.values[each.values <= CUT])
-            share = np.arange(1, len(levels) + 1) / (len(each.values) + each.missed)
-            words = f"{each.row}; {each.boxes}: mean {each.mean:.2f}"
-            axis.plot(
-                [0, *levels, CUT],
-                [0, *(100 * share), 100 * each.share(CUT)],
-                style,
-                color=colour,
-                lw=1.6,
-                label=words,
-                drawstyle="steps-post",
-            )
-            axis.plot([each.mean], [0], marker=2, color=colour, ms=9)
-        axis.axvline(MTFL, color=plt.rcParams["text.color"], lw=1, ls=":")
-        axis.text(MTFL - 0.15, 96, f"paper's mean {MTFL}", fontsize=8, ha="right")
-        axis.set_xlim(0, CUT)
-        axis.set_ylim(0, 100)
-        axis.set_xlabel("error, % of the distance of the eyes")
+        _cumulative(plt, axis, curves, curves)
         axis.set_ylabel("faces, %")
-        axis.grid(lw=0.5)
+        axis.set_xlabel(ERROR)
+        axis.text(MTFL - 0.15, 96, f"paper's mean {MTFL}", fontsize=8, ha="right")
         axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(-0.02, -0.13), frameon=False)
         return figure
 
-    return written(file, drawn, rows)
+    return written(file, drawn, _levels(curves))
+
+
+def cumulative_by_pose(curves: Mapping[str, Sequence[Errors]], file: Path) -> Picture:
+    """The same, a panel for each word for yaw; every panel's lines are of the colours and kinds that they have in all."""
+    every = [each for own in curves.values() for each in own]
+
+    def drawn(plt: Any) -> Any:
+        figure, axes = plt.subplots(1, len(curves), figsize=(2.6 * len(curves) + 0.6, 3.9), sharey=True, squeeze=False)
+        for axis, (word, own) in zip(axes[0], curves.items(), strict=True):
+            _cumulative(plt, axis, own, every)
+            most = max(len(each.values) + each.missed for each in own)
+            axis.set_title(f"{word}\n{most} faces", fontsize=9)
+            axis.set_xlabel("error, %", fontsize=8)
+        axes[0, 0].set_ylabel("faces, %")
+        figure.legend(*_all_handles(axes[0]), loc="lower center", ncols=2, fontsize=8, frameon=False)
+        lines = len({(each.row, each.boxes) for each in every})
+        figure.tight_layout(rect=(0, 0.03 + 0.05 * ((lines + 1) // 2), 1, 1))
+        return figure
+
+    return written(file, drawn, [{"pose": word, **row} for word, own in curves.items() for row in _levels(own)])
+
+
+ERROR = "error, % of the distance of the eyes"
+
+
+def _cumulative(plt: Any, axis: Any, curves: Sequence[Errors], every: Sequence[Errors]) -> None:
+    """every: of all panels, whose order says the colour of a row and the stroke of a kind of box. Means are in the words only where there is one panel."""
+    names, kinds = (list(dict.fromkeys(words)) for words in ([each.row for each in every], [each.boxes for each in every]))
+    for each in curves:
+        colour, style = COLOURS[names.index(each.row) % len(COLOURS)], ("-", "--")[kinds.index(each.boxes)]
+        levels = np.sort(each.values[each.values <= CUT])
+        share = np.arange(1, len(levels) + 1) / (len(each.values) + each.missed)
+        words = f"{each.row}; {each.boxes}" + (f": mean {each.mean:.2f}" if curves is every else "")
+        axis.plot([0, *levels, CUT], [0, *(100 * share), 100 * each.share(CUT)], style, color=colour, lw=1.6, label=words, drawstyle="steps-post")
+        axis.plot([each.mean], [0], marker=2, color=colour, ms=9)
+    axis.axvline(MTFL, color=plt.rcParams["text.color"], lw=1, ls=":")
+    axis.set_xlim(0, CUT)
+    axis.set_ylim(0, 100)
+    axis.grid(lw=0.5)
+
+
+def _levels(curves: Sequence[Errors]) -> list[dict[str, object]]:
+    return [
+        {"row": each.row, "boxes": each.boxes, "NME": float(level), "share of faces": each.share(level)} for each in curves for level in np.arange(0, CUT + 0.01, 0.25)
+    ]
 
 
 def losses(curves: Mapping[str, Mapping[str, Curve]], file: Path) -> Picture:

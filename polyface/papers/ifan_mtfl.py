@@ -14,7 +14,7 @@ from polyface.metrics.intervals import Score
 from polyface.papers.ifan_claims import MTFL, with_interval_of
 from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_rows import FEEDBACK, JOINT
-from polyface.papers.ifan_runs import MeasureResult, RowResult
+from polyface.papers.ifan_runs import ConstantResult, MeasureResult, RowResult
 from polyface.papers.ifan_statistics import Board
 
 FAILURE = 10.0
@@ -75,14 +75,21 @@ def below(measure: MeasureResult) -> str:
 
 def pose_rows(shown: Sequence[tuple[RowResult, MeasureResult]]) -> list[dict[str, object]]:
     """By the word for yaw: on profiles the distance of the eyes collapses, by which the error is divided."""
-    rows = []
-    for row, measure in shown:
-        words = measure.groups.get(tasks.pose.name, ())
-        for word in [each for each in YAWS if each in words or each in measure.missed]:
-            at = [number for number, each in enumerate(words) if each == word]
-            part = replace_faces(measure, at, {word: measure.missed.get(word, 0)})
-            rows.append({"row": row.title, "boxes": boxes(measure), "pose": word, **_errors_row(part)})
-    return rows
+    return [{"row": row.title, "boxes": boxes(measure), "pose": word, **_errors_row(part)} for row, measure in shown for word, part in by_pose(measure).items()]
+
+
+def errors_by_pose(shown: Sequence[tuple[RowResult, MeasureResult]]) -> dict[str, list[Errors]]:
+    """{word for yaw: the errors of its faces}, from one side to the other, a list entry for each row and kind of box that has such faces."""
+    parts = [(row, by_pose(measure)) for row, measure in shown]
+    found = {word: [errors_of(row, words[word]) for row, words in parts if word in words and words[word].people] for word in YAWS}
+    return {word: errors for word, errors in found.items() if errors}
+
+
+def by_pose(measure: MeasureResult) -> dict[str, MeasureResult]:
+    """{word for yaw: the measure of its faces}."""
+    words = measure.groups.get(tasks.pose.name, ())
+    known = [word for word in YAWS if word in words or word in measure.missed]
+    return {word: replace_faces(measure, [face for face, each in enumerate(words) if each == word], {word: measure.missed.get(word, 0)}) for word in known}
 
 
 def replace_faces(measure: MeasureResult, at: Sequence[int], missed: dict[str, int]) -> MeasureResult:
@@ -91,16 +98,22 @@ def replace_faces(measure: MeasureResult, at: Sequence[int], missed: dict[str, i
         measure,
         people=tuple(measure.people[face] for face in at),
         values=tuple(tuple(values[face] for face in at) for values in measure.values),
+        constant=_of_faces(measure.constant, at),
         missed=missed,
         groups={},
     )
 
 
+def _of_faces(constant: ConstantResult | None, at: Sequence[int]) -> ConstantResult | None:
+    return None if constant is None else msgspec.structs.replace(constant, values=tuple(constant.values[face] for face in at))
+
+
 def _errors_row(measure: MeasureResult) -> dict[str, object]:
     missed, values = sum(measure.missed.values()), np.array(measure.values[-1])
-    faces = len(values) + missed
+    faces, same = len(values) + missed, measure.of_constant()
     return {
         "faces": faces, "no face found": missed, "NME, %": with_interval_of(mean_error(measure)) if len(values) else None,
+        "constant answer, %": round(same.score(), 2) if same is not None and len(values) else None,
         f"failures (above {FAILURE:g} %, or not found), %": round(100 * float((values > FAILURE).sum() + missed) / faces, 1) if faces else None,
     }  # fmt: skip
 

@@ -32,13 +32,17 @@ ONE_NETWORK = Scatter(0.0, 1)
 HEADLINES = ("overall F, union", "NME", "accuracy", "accuracy of attributes")
 """Of a task on a set, the one measure that comparisons are made by: the first of these, by the detector's boxes where there are two kinds."""
 
+CONSTANT = "the constant answer"
+"""The column of a sample that answers the same for every face (`ifan_constant.py`)."""
+NEITHER = "neither beats the constant answer"
+
 Verdict = Literal["holds", "fails", "undecidable", "not run"]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The claim that rows named `given` (of every seed) score more than `least` points above those named `without`. task: for this one only; on: the set that is asked
-    where it has the task, else the first of the recipe's tests; every: on every set, each by itself."""
+    where it has the task, else the first of the recipe's tests; every: on every set, each by itself; besides: asked, but not claimed."""
 
     words: str
     given: str
@@ -47,12 +51,19 @@ class Comparison:
     on: str = ""
     every: bool = False
     least: float = 0.0
+    besides: bool = False
+
+    @property
+    def table(self) -> tuple[str, bool]:
+        """Comparisons of one table share Holm: drawn people by themselves, and what is claimed apart from what is only asked."""
+        return self.on, self.besides
 
 
 @dataclass(frozen=True)
 class Effect:
     """Points by which one row is better than another, in the measure's unit: with the interval over faces and seeds, and that over faces alone; p, two-sided, of no more
-    and no less than what was claimed; each seed's own; of n faces of so many people. scatter: standard deviation of a row over seeds, NaN where no row was repeated."""
+    and no less than what was claimed; each seed's own; of n faces of so many people. scatter: standard deviation of a row over seeds, NaN where no row was repeated.
+    empty: neither row beats the constant answer, so that there is nothing to compare."""
 
     value: float
     low: float
@@ -63,6 +74,7 @@ class Effect:
     n: int
     people: int
     scatter: float
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,8 +94,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Sample:
-    """One measure of all columns (rows, or passes of a row) that were scored on the same faces. scores: as they are; drawn float32 [draws]: on people drawn anew, the
-    same for all columns, empty for fewer than two people; apart: columns scored on other faces; about: the measure of one of them."""
+    """One measure of all columns (rows, or passes of a row, and CONSTANT where it is known) that were scored on the same faces. scores: as they are; drawn float32
+    [draws]: on people drawn anew, the same for all columns, empty for fewer than two people; apart: columns scored on other faces; about: the measure of one of them."""
 
     scores: Mapping[str, float]
     drawn: Mapping[str, np.ndarray] = field(repr=False)
@@ -105,6 +117,18 @@ class Sample:
         sign = 1.0 if self.about.higher_is_better else -1.0
         return sign * (self.scores[given] - self.scores[without]), sign * (self.drawn[given] - self.drawn[without])
 
+    def above_constant(self, columns: Sequence[str]) -> tuple[float, Interval] | None:
+        """Points by which the mean of some columns is better than the constant answer, with its interval over faces; None where that is not known."""
+        if CONSTANT not in self.scores:
+            return None
+        turned = [self.turned(column, CONSTANT) for column in columns]
+        return float(np.mean([value for value, _ in turned])), percentiles(np.mean([draws for _, draws in turned], axis=0))
+
+    def beats_constant(self, columns: Sequence[str]) -> bool | None:
+        """Whether the whole interval lies above 0; None where the constant answer is not known."""
+        found = self.above_constant(columns)
+        return None if found is None else found[1].low > 0
+
 
 def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS, seed: int = 0) -> Sample | None:
     """{column: (measure, index of the pass)} -> those of the same faces as most, on people drawn anew; None for no columns and for no faces."""
@@ -116,6 +140,9 @@ def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS
     about = next(iter(kept.values()))[0]
     if not about.people:
         return None
+    constant = next((same for measure, _ in kept.values() if (same := measure.of_constant()) is not None), None)
+    if constant is not None:
+        kept[CONSTANT] = constant, -1
     person = np.unique(np.array(about.people, np.int64), return_inverse=True)[1].reshape(-1)
     people = int(person.max()) + 1
     over = np.stack([_by_person(person, measure.values[at]) for measure, at in kept.values()], axis=1)
@@ -200,13 +227,28 @@ class Board:
 
     def score(self, rows: Sequence[str], measure: str) -> Score | None:
         """The mean of some rows, such as the seeds of one. Those that were scored on other faces than most are sampled by themselves."""
-        sample = self.sample(measure)
-        columns = [name for name in rows if sample is not None and name in sample.scores]
-        if not columns:
-            alone = {name: (self.results[name].scores[measure], -1) for name in rows if name in self.results and measure in self.results[name].scores}
-            sample = sampled(alone, self.draws)
-            columns = list(sample.scores) if sample is not None else []
+        sample, columns = self._columns(rows, measure)
         return sample.score(columns) if sample is not None and columns else None
+
+    def constant(self, rows: Sequence[str], measure: str) -> Score | None:
+        """What the constant answer scores on the faces of some rows; None where it is not known."""
+        sample, columns = self._columns(rows, measure)
+        return sample.score([CONSTANT]) if sample is not None and columns and CONSTANT in sample.scores else None
+
+    def beats_constant(self, rows: Sequence[str], measure: str) -> bool | None:
+        """Whether the mean of some rows is better than the constant answer by an interval over faces; None where that is not known."""
+        sample, columns = self._columns(rows, measure)
+        return sample.beats_constant(columns) if sample is not None and columns else None
+
+    def _columns(self, rows: Sequence[str], measure: str) -> tuple[Sample | None, list[str]]:
+        sample = self.sample(measure)
+        if sample is None or not any(name in sample.scores for name in rows):
+            alone = {name: (self.results[name].scores[measure], -1) for name in rows if name in self.results and measure in self.results[name].scores}
+            key = f"{measure} of {', '.join(alone)}"
+            if key not in self._samples:
+                self._samples[key] = sampled(alone, self.draws)
+            sample = self._samples[key]
+        return sample, [name for name in rows if sample is not None and name in sample.scores]
 
     def scatter(self, measure: str) -> Scatter | None:
         """How far a row's score is off by its seed alone, pooled over all rows that were repeated. Where none was, the largest of the same metric on
@@ -237,20 +279,24 @@ def base(row: Row) -> str:
 
 
 def judged(board: Board, comparisons: Iterable[Comparison]) -> list[Found]:
-    """One table: every comparison on each of its measures, with Holm over all that could be measured, and verdicts."""
+    """Every comparison on each of its measures, with Holm over all of its table (`Comparison.table`) that could be measured, and verdicts."""
     found = [each for comparison in comparisons for each in _measured(board, comparison)]
-    effects = [(at, each.effect) for at, each in enumerate(found) if each.effect is not None]
-    for (at, effect), adjusted in zip(effects, holm([effect.p for _, effect in effects]), strict=True):
-        seeds = [seed for seed in board.names[found[at].comparison.given] if seed in board.names[found[at].comparison.without]]
-        verdict, why = decide(effect, adjusted, found[at].comparison.least, len(seeds))
-        found[at] = replace(found[at], adjusted=adjusted, verdict=verdict, why=why)
+    for table in dict.fromkeys(each.comparison.table for each in found):
+        effects = [(at, each.effect) for at, each in enumerate(found) if each.effect is not None and each.comparison.table == table]
+        for (at, effect), adjusted in zip(effects, holm([effect.p for _, effect in effects]), strict=True):
+            seeds = [seed for seed in board.names[found[at].comparison.given] if seed in board.names[found[at].comparison.without]]
+            verdict, why = decide(effect, adjusted, found[at].comparison.least, len(seeds))
+            found[at] = replace(found[at], adjusted=adjusted, verdict=verdict, why=why)
     return found
 
 
 def decide(effect: Effect, adjusted: float, least: float, seeds: int) -> tuple[Verdict, str]:
-    """A verdict needs so many seeds, which all agree; FEWEST people; a scatter of seeds that is known; an interval that leaves `least` out; and p by Holm below 5 %."""
+    """A verdict needs so many seeds, which all agree; FEWEST people; a row that beats the constant answer; a scatter of seeds that is known; an interval that leaves
+    `least` out; and p by Holm below 5 %."""
     if effect.people < FEWEST:
         return "undecidable", f"of {effect.people} people, at least {FEWEST} are needed"
+    if effect.empty:
+        return "undecidable", NEITHER
     if len(effect.seeds) < seeds:
         return "undecidable", f"{len(effect.seeds)} of {seeds} seeds are done"
     if math.isnan(effect.scatter):
@@ -321,4 +367,5 @@ def effect_of(sample: Sample, pairs: Sequence[tuple[str, str]], scatter: Scatter
         n=sample.n,
         people=sample.people,
         scatter=scatter.deviation if scatter is not None else math.nan,
+        empty=[sample.beats_constant(columns) for columns in zip(*pairs, strict=True)] == [False, False],
     )

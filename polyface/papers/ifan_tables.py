@@ -5,18 +5,18 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 
 from polyface.metrics.intervals import Score
-from polyface.papers.ifan_claims import BNU, CONTROLS, HELEN, Judged, listed, with_interval, with_interval_of
+from polyface.papers.ifan_claims import BNU, HELEN, Judged, listed, with_interval, with_interval_of
+from polyface.papers.ifan_compute import training_multiplications
 from polyface.papers.ifan_config import DRAWN
 from polyface.papers.ifan_figures import numbers_of
 from polyface.papers.ifan_rows import FEEDBACK, JOINT
 from polyface.papers.ifan_runs import Curve, MeasureResult
-from polyface.papers.ifan_statistics import Board, Found, effect_of, sampled
+from polyface.papers.ifan_statistics import CONSTANT, Board, Found, effect_of, sampled
 
 PARTS: Mapping[str, str] = {
     "ablation": "The ablation",
     "controls": "Controls",
-    "levels": "Where feedback enters, and what of",
-    "hybrid": "Hybrid training, real pictures",
+    "hybrid": "Hybrid training, sets as they are: photographs, and one of renders",
     "drawn": "Drawn people, whose every label is known",
     "plug": "Plug and play",
     "whole": "The best row, on whole test splits",
@@ -28,8 +28,10 @@ FEWER_DRAWS = 2000
 
 
 def score_rows(board: Board, part: str) -> list[dict[str, object]]:
-    """Every planned row of a part, seeds together: the score of each task on its first set, and what it costs."""
+    """Every planned row of a part, seeds together: the score of each task on its first set, what it costs, and what a constant answer scores at the end."""
     rows = [_score_row(board, name) for name in board.names if board.planned(name).part == part]
+    if rows:
+        rows.append(_constant_row(board, part))
     columns = dict.fromkeys(column for row in rows for column in row if column != "seeds" or part in ("ablation", "drawn"))
     return [{column: row.get(column) for column in columns} for row in rows]
 
@@ -39,19 +41,67 @@ def _score_row(board: Board, name: str) -> dict[str, object]:
     row: dict[str, object] = {"row": planned.title, "seeds": f"{len(done)} of {len(board.names[name])}"}
     for task in board.config.tasks:
         measure = next((each for each in board.measures(task, _on(planned.world)) if any(each in result.scores for result in done)), None)
-        row[_headed(board, task)] = None if measure is None else with_interval_of(_over_seeds(board, name, measure)) + _elsewhere(board, task, measure)
+        row[_headed(board, task)] = None if measure is None else _score(board, name, measure) + _elsewhere(board, task, measure)
     if not done:
         return row | {_headed(board, task): "not run" for task in planned.tasks or board.config.tasks}
     compute = done[0].compute
     return row | {
         "million multiplications a face": round(compute.multiplications / 1e6, 1),
         "ms a face": round(1000 * compute.seconds_per_face, 2),
+        "training, 10\u00b9\u00b2 multiplications": round(training_multiplications(board.config, planned, done[0]) / 1e12, 2) or None,
         "training, s": round(float(np.mean([each.seconds for each in done]))),
     }
 
 
+def _score(board: Board, name: str, measure: str) -> str:
+    """With its interval, and whether it is no better than a constant answer."""
+    score = with_interval_of(_over_seeds(board, name, measure))
+    return score + (NOT_BEATEN if score and board.beats_constant(_seeds(board, name), measure) is False else "")
+
+
+NOT_BEATEN = " \u25cb"
+"""Beside a score that does not beat the constant answer."""
+
+
+def _constant_row(board: Board, part: str) -> dict[str, object]:
+    """What answers the same for every face, on the faces that the rows of a part are scored on."""
+    row: dict[str, object] = {"row": CONSTANT}
+    names = [each.name for each in board.plan if each.part == part and each.name in board.results]
+    for task in board.config.tasks:
+        measure = next((each for each in board.measures(task, DRAWN if part == DRAWN else "") if board.constant(names, each)), None)
+        row[_headed(board, task)] = with_interval_of(board.constant(names, measure)) + _elsewhere(board, task, measure) if measure else "not known"
+    return row
+
+
+def constant_rows(board: Board) -> list[dict[str, object]]:
+    """Of every headline measure: the constant answer, what it scores, and which rows are no better."""
+    rows: list[dict[str, object]] = []
+    tasks = [*board.config.tasks, *([board.config.plug.name] if board.config.plug else [])]
+    for task in tasks:
+        for measure in board.measures(task):
+            names = [name for name in board.names if any(measure in row.scores for row in board.done(name))]
+            score, beaten = board.constant(list(board.results), measure), {name: board.beats_constant(_seeds(board, name), measure) for name in names}
+            if score is None:
+                rows.append({"task": task, "measure": told(board, measure), "always answered": "not known"})
+                continue
+            rows.append({
+                "task": task, "measure": told(board, measure), "always answered": _answer(board, measure), "it scores": with_interval_of(score),
+                "rows that beat it": f"{sum(map(bool, beaten.values()))} of {len(names)}",
+                "rows that do not": ", ".join(name for name, beats in beaten.items() if not beats) or None,
+            })  # fmt: skip
+    return rows
+
+
+def _answer(board: Board, measure: str) -> str:
+    return next(same.answer for result in board.results.values() if measure in result.scores and (same := result.scores[measure].constant) is not None)
+
+
 def _over_seeds(board: Board, name: str, measure: str) -> Score | None:
-    return board.score(list(board.names.get(name, {}).values()), measure)
+    return board.score(_seeds(board, name), measure)
+
+
+def _seeds(board: Board, name: str) -> list[str]:
+    return list(board.names.get(name, {}).values())
 
 
 def _on(world: str) -> str:
@@ -80,10 +130,12 @@ def every_score(board: Board) -> list[dict[str, object]]:
         result = board.results.get(row.name)
         for measure, found in (result.scores if result else {}).items():
             score = board.score([row.name], measure)
-            known = {"low": score.low, "high": score.high} if score else {}
+            known, same = {"low": score.low, "high": score.high} if score else {}, found.of_constant()
             made.append({
                 "row": row.name, "part": row.part, "seed": row.seed, "task": found.task, "dataset": found.dataset, "metric": found.metric,
-                "value": found.score(), **known, "faces": len(found.people), "missed": sum(found.missed.values()), "faces (sha256)": found.sha256[:12],
+                "value": found.score(), **known,
+                "constant answer": same.score() if same else None, "beats it": board.beats_constant([row.name], measure),
+                "faces": len(found.people), "missed": sum(found.missed.values()), "faces (sha256)": found.sha256[:12],
             })  # fmt: skip
     return made
 
@@ -91,7 +143,9 @@ def every_score(board: Board) -> list[dict[str, object]]:
 def wide_rows(board: Board) -> list[dict[str, object]]:
     """Rows by all measures, values only."""
     measures = list(dict.fromkeys(measure for result in board.results.values() for measure in result.scores))
-    return [
+    constants = {measure: score.value for measure in measures if (score := board.constant(list(board.results), measure)) is not None}
+    same: dict[str, object] = {"row": CONSTANT, **{measure: constants.get(measure) for measure in measures}}
+    return [same] + [
         {"row": row.name, **{measure: board.results[row.name].scores[measure].score() if measure in board.results[row.name].scores else None for measure in measures}}
         for row in board.plan
         if row.name in board.results
@@ -106,6 +160,7 @@ def compute_rows(board: Board) -> list[dict[str, object]]:
                 "row": row.name, **{name: result.settings.get(name) for name in _settings(board)}, "steps": result.steps, "batch": result.batch,
                 "pictures seen": ", ".join(f"{name} {count:,}" for name, count in result.samples.items()), "parameters": result.compute.parameters,
                 "multiplications": result.compute.multiplications, "ms a face": 1000 * result.compute.seconds_per_face,
+                "joint stage, multiplications": training_multiplications(board.config, row, result),
                 "at": f"{result.compute.batch} at once, {result.compute.threads} threads", "peak MB": result.compute.peak_memory, "training, s": result.seconds,
                 "its start, s": result.shared_seconds or None, "scoring, s": result.scoring_seconds,
             })  # fmt: skip
@@ -163,17 +218,17 @@ def every_comparison_rows(board: Board, found: Sequence[Found]) -> list[dict[str
 
 
 def control_rows(board: Board, found: Sequence[Found]) -> list[dict[str, object]]:
-    """What each gains above one pass, by what is fed back: if it gains as much without its own predictions, it is depth."""
-    fed = {FEEDBACK: "its own predictions", **CONTROLS}
-    known = {(each.comparison.given, each.task, each.measure): each for each in found if each.comparison.without == JOINT}
+    """Three passes and every row of the controls: points above one pass, and above three, of each task. If one gains as much without its own predictions, it is depth."""
+    known = {(each.comparison.given, each.comparison.without, each.task, each.measure): each for each in found}
     rows: list[dict[str, object]] = []
-    for name, words in fed.items():
+    for name in [FEEDBACK, *(name for name in board.names if board.planned(name).part == "controls")]:
         if name in board.names:
-            row: dict[str, object] = {"fed back": words}
+            row: dict[str, object] = {"row": board.planned(name).title}
             for task in board.config.tasks:
                 measure = next(iter(board.measures(task)), "")
-                each = known.get((name, task, measure))
-                row[_headed(board, task)] = with_interval(each.effect) or "not run" if each else None
+                for other, words in ((JOINT, "above one pass"), (FEEDBACK, "above three passes")):
+                    each = known.get((name, other, task, measure))
+                    row[f"{_headed(board, task)}: {words}"] = with_interval(each.effect) or "not run" if each else None
             rows.append(row)
     return rows
 
@@ -194,7 +249,7 @@ def pass_rows(board: Board, parts: Container[str]) -> list[dict[str, object]]:
                 rows.append(_pass_row(row.title, measure, result.scores[measure]))
     longest = max((len(row) for row in rows), default=0)
     columns = next((list(row) for row in rows if len(row) == longest), [])
-    return [{column: row.get(column) for column in [*columns[:2], *columns[3:], columns[2]]} for row in rows]
+    return [{column: row.get(column) for column in [*columns[:2], *columns[3:], *columns[2:3]]} for row in rows]
 
 
 def _pass_row(title: str, measure: str, found: MeasureResult) -> dict[str, object]:
@@ -204,7 +259,8 @@ def _pass_row(title: str, measure: str, found: MeasureResult) -> dict[str, objec
         return row
     effect = effect_of(sample, [(str(len(found.values) - 1), "0")])
     row["last pass against first (95 %)"] = with_interval(effect)
-    return row | {f"pass {at + 1}": f"{sample.scores[str(at)]:.2f}" for at in range(len(found.values))}
+    same = {"constant answer": f"{sample.scores[CONSTANT]:.2f}"} if CONSTANT in sample.scores else {}
+    return row | {f"pass {at + 1}": f"{sample.scores[str(at)]:.2f}" for at in range(len(found.values))} | same
 
 
 # Plug and play
@@ -226,13 +282,17 @@ def plug_rows(board: Board, found: Sequence[Found]) -> list[dict[str, object]]:
             "minutes": None if name == FEEDBACK else board.done(name)[0].seconds / 60,
         }
         for measure in board.measures(plug.name):
-            row[f"{plug.name}: {told(board, measure)}"] = with_interval_of(_over_seeds(board, name, measure))
+            row[f"{plug.name}: {told(board, measure)}"] = _score(board, name, measure)
         for task in board.config.tasks:
             measure = next(iter(board.measures(task)), "")
             against = [known.get((name, other, measure)) for other in (FEEDBACK, "plug-none")]
             row[_headed(board, task)] = with_interval_of(board.score([FEEDBACK], measure)) if name == FEEDBACK and measure else _plain(against[0])
             row[f"{task}, against training on without it"] = _plain(against[1])
         rows.append(row)
+    plugged = [FEEDBACK, *(row.name for row in board.plan if row.plug)]
+    scored = {f"{plug.name}: {told(board, measure)}": board.constant(plugged, measure) for measure in board.measures(plug.name)}
+    scored |= {_headed(board, task): board.constant(plugged, measure) for task in board.config.tasks for measure in board.measures(task)[:1]}
+    rows.append({"row": CONSTANT, **{column: with_interval_of(score) for column, score in scored.items() if score is not None}})
     widest = list(dict.fromkeys(column for row in rows for column in row))
     return [{column: row.get(column) for column in widest if any(each.get(column) is not None for each in rows)} for row in rows]
 

@@ -17,11 +17,12 @@ from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.models.ifan import IfanConfig
 from polyface.papers import ifan_claims, ifan_figures, ifan_mtfl, ifan_tables
+from polyface.papers.ifan_compute import training_multiplications
 from polyface.papers.ifan_config import Drawn, IfanRecipe, Plug, Pool, Stage, Test
 from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_page import PAGE, write_page
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, Row, rows_of
-from polyface.papers.ifan_runs import PICTURES, Compute, Curve, MeasureResult, RowResult
+from polyface.papers.ifan_runs import PICTURES, Compute, ConstantResult, Curve, MeasureResult, RowResult
 from polyface.papers.ifan_statistics import Board, base
 from polyface.tasks.derive import Derived
 from polyface.training.config import CropConfig
@@ -53,6 +54,8 @@ GAINS = {
 """Points above joint training with one pass, of every task."""
 SETS = {"regions": ("celebamask", "facesynthetics"), "points": ("mtfl", "facesynthetics"), "emotion": ("rafdb",), "attributes": ("celeba",)}
 LEVELS = {"regions": 70.0, "points": 9.0, "emotion": 60.0, "attributes": 80.0}
+CONSTANT = {"regions": 50.0, "points": 20.0, "emotion": 40.0, "attributes": 65.0}
+"""What the constant answer scores."""
 
 
 @cache
@@ -96,6 +99,11 @@ def measure(task: str, dataset: str, way: str, passes: int, gain: float, random:
             of=((1000.0,) * FACES,) * passes if pooled else (),
             groups={"pose": yaws} if dataset == "mtfl" else {},
             missed={"left profile": 7} if dataset == "mtfl" and not way else {},
+            constant=ConstantResult(
+                answer="the same for all",
+                values=tuple(((CONSTANT[task] + hard) * (10 if pooled else 1)).tolist()),
+                of=(1000.0,) * FACES if pooled else (),
+            ),
         )
     return made
 
@@ -165,10 +173,95 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_planted_gains_hold_and_what_was_not_planted_does_not() -> None:
     verdicts = {each.claim.words: each.verdict for each in ifan_claims.judge(Board(RECIPE, made_up(), DRAWS))}
-    claims = ifan_claims.claims_of(RECIPE)
+    claims = ifan_claims.claims_of(rows_of(RECIPE))
     assert [verdicts[each.words] for each in claims[2:4]] == ["holds", "holds"]  # a normalisation for each task, and feedback
     assert verdicts["What helps is interaction, and not depth"] == "holds" and verdicts[claims[0].words] == "undecidable"
     assert verdicts["Every further pass helps"] == "undecidable"  # four gain no more than three
+
+
+def test_every_row_stands_in_the_forest_with_all_that_it_is_compared_with(page: tuple[Path, str]) -> None:
+    """Whatever a row asks, by `against`, is judged: nothing of the ablation and its controls is in the score tables alone."""
+    pairs = {frozenset((base(row), against)) for row in rows_of(RECIPE) for against in row.against if row.seed == 1}
+    claims = ifan_claims.claims_of(rows_of(RECIPE))
+    assert {frozenset((each.given, each.without)) for claim in claims for each in claim.comparisons} == pairs
+    compared = {name for pair in pairs for name in pair}
+    assert compared >= {base(row) for row in rows_of(RECIPE) if row.part in ("ablation", "controls")}
+    assert not [words for words, said in ifan_claims.CLAIMS if not any(each.words == words for each in claims)], "no claim of rows that do not exist"
+    forest = {row["comparison"] for row in csv.DictReader((page[0].parent / "figures" / "forest.csv").open())}
+    for name in ("feedback-3-through against feedback-3: gradients through the loop", "per-dataset against joint: statistics for each set instead of each task"):
+        assert name in forest
+    assert "against another face's predictions at test only" in forest, "the cleanest control"
+
+
+def test_what_is_only_asked_has_no_verdict_of_its_own() -> None:
+    verdicts = ifan_claims.judge(Board(RECIPE, made_up(), 200))
+    asked = verdicts[-1]
+    assert not asked.claim.claimed and all(each.comparison.besides for each in asked.found)
+    assert asked.claim.words not in [words for _, words, _ in ifan_claims.sentences(verdicts)]
+    assert ifan_claims.counted(verdicts).startswith(f"Of {len(verdicts) - 1} claims")
+
+
+def test_drawn_people_share_holm_with_no_other_claim() -> None:
+    tables = {each.table for claim in ifan_claims.claims_of(rows_of(RECIPE)) for each in claim.comparisons if claim.claimed and "rawn" in claim.words}
+    assert tables == {("drawn", False)}
+    others = {each.table for claim in ifan_claims.claims_of(rows_of(RECIPE)) for each in claim.comparisons if claim.claimed and "rawn" not in claim.words}
+    assert others == {("", False)}
+
+
+def test_every_score_stands_beside_a_constant_answer(page: tuple[Path, str]) -> None:
+    board = Board(RECIPE, made_up(), 500)
+    for part in ifan_tables.PARTS:
+        *rows, constant = ifan_tables.score_rows(board, part)
+        assert rows and constant["row"] == "the constant answer"
+        cells = [str(value) for column, value in constant.items() if column.endswith(("↑", "↓"))]
+        assert len(cells) == 3 and not any("not known" in cell for cell in cells), part
+    assert str(ifan_tables.score_rows(board, "ablation")[-1]["points: mtfl NME, % ↓"]).startswith(f"{CONSTANT['points'] + faces('mtfl')[0].mean():.2f} (")
+    scores = list(csv.DictReader((page[0].parent / "scores.csv").open()))
+    assert all(float(row["constant answer"]) > 0 and row["beats it"] == "True" for row in scores)
+    assert all(row["constant answer"] is not None for row in ifan_tables.pass_rows(board, ("ablation",)))
+    assert all(float(str(row["constant answer, %"])) > 15 for row in ifan_mtfl.pose_rows(ifan_mtfl.errors_rows(board)))
+    assert "the same for all" in page[1] and "Beside a constant answer" in page[1]
+
+
+def test_a_row_that_does_not_beat_the_constant_answer_is_marked_and_named() -> None:
+    rows = dict(made_up())
+    bad = rows["feedback-4"].scores["mtfl/NME"]
+    assert bad.constant is not None
+    alike = msgspec.structs.replace(bad, values=(*bad.values[:-1], bad.constant.values))
+    rows["feedback-4"] = msgspec.structs.replace(rows["feedback-4"], scores={**rows["feedback-4"].scores, "mtfl/NME": alike})
+    board = Board(RECIPE, rows, 500)
+    marked = [row["row"] for row in ifan_tables.score_rows(board, "ablation") if ifan_tables.NOT_BEATEN in str(row["points: mtfl NME, % ↓"])]
+    assert marked == ["feedback, 4 passes"]
+    (named,) = [row for row in ifan_tables.constant_rows(board) if str(row["measure"]).startswith("mtfl NME")]
+    assert named["rows that do not"] == "feedback-4" and named["always answered"] == "the same for all"
+
+
+def test_training_is_counted_in_multiplications() -> None:
+    """By hand: pictures x labels x (all streams in all passes but the last, one in that) of an answer's streams x passes."""
+    rows, planned = made_up(), {row.name: row for row in rows_of(RECIPE)}
+    answer, pictures = 123_456_789, 20 * 24
+    for name, labels, runs in (
+        (FEEDBACK, 1.0, 7 / 9), (JOINT, 1.0, 1 / 3), ("alone-points", 1.0, 1.0), ("feedback-4", 1.0, 10 / 12), ("joint-shared", 1.0, 1.0),
+        ("two-labels", 2.0, 5 / 6), ("hundred", 1.0, 5 / 6), ("drawn-feedback-3", 3.0, 7 / 9), ("drawn-both", 2.0, 5 / 6), ("drawn-hybrid", 1.0, 5 / 6),
+    ):  # fmt: skip
+        assert training_multiplications(RECIPE, planned[name], rows[name]) == pytest.approx(pictures * labels * answer * runs), name
+    still = msgspec.structs.replace(rows["another-at-test"], steps=0)
+    assert training_multiplications(RECIPE, planned["another-at-test"], still) == 0
+    assert all("training, 10¹² multiplications" in row for row in ifan_tables.score_rows(Board(RECIPE, rows, 100), "controls"))
+
+
+def test_the_page_says_which_seeds_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ifan_figures, "_png", lambda *_: b"")
+    write_page(tmp_path, RECIPE, some("ablation"), draws=100)
+    plan = rows_of(RECIPE)
+    first, second = (sum(row.seed == seed for row in plan) for seed in (1, 2))
+    assert f"seed 1 {len(some('ablation'))} of {first}; seed 2 0 of {second}; seed 3 0 of" in (tmp_path / PAGE).read_text()
+
+
+def test_the_page_says_what_the_set_with_two_labels_is(page: tuple[Path, str]) -> None:
+    text = " ".join(page[1].split())
+    assert "has both labels, facesynthetics, is rendered" in text and "the very sets that rows are tested on" in text and "real pictures" not in text
+    assert not [each for _, said in ifan_claims.CLAIMS for each in said if each.row == "hundred"], "what has several causes decides no claim"
 
 
 def test_a_gain_that_stays_with_another_faces_predictions_is_called_depth() -> None:
@@ -243,6 +336,19 @@ def test_faces_that_were_not_found_count_as_failures_and_in_no_mean() -> None:
     assert sum(int(str(row["faces"])) for row in poses) == FACES + 7
     assert ifan_mtfl.errors_of(*detector).share(1000) == pytest.approx(FACES / (FACES + 7)) and ifan_mtfl.errors_of(*true).share(1000) == 1
     assert ifan_mtfl.errors_of(*detector).mean == pytest.approx(detector[1].score())
+
+
+def test_errors_accumulate_for_each_word_for_yaw(page: tuple[Path, str]) -> None:
+    shown = ifan_mtfl.errors_rows(Board(RECIPE, made_up(), 100))
+    rows = list(csv.DictReader((page[0].parent / "figures" / "mtfl-poses.csv").open()))
+    assert list(dict.fromkeys(row["pose"] for row in rows)) == list(YAWS) and (page[0].parent / "figures" / "mtfl-poses.png").stat().st_size > 1000
+    row, measure = next(pair for pair in shown if ifan_mtfl.boxes(pair[1]) == "detector's boxes")
+    for word in YAWS:
+        errors = [value for value, own in zip(measure.values[-1], measure.groups["pose"], strict=True) if own == word]
+        of = len(errors) + (7 if word == "left profile" else 0)
+        (found,) = [each for each in rows if (each["pose"], each["row"], each["boxes"], float(each["NME"])) == (word, row.title, "detector's boxes", 9)]
+        assert float(found["share of faces"]) == pytest.approx(sum(error <= 9 for error in errors) / of, abs=1e-4)
+    assert "for each word for yaw" in page[1]
 
 
 def test_the_papers_number_is_beaten_only_by_a_whole_interval() -> None:

@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from polyface import datasets
+from polyface.datasets.crops import true_box
 from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
-from polyface.images import geometry
+from polyface.images import align, geometry
 from polyface.images.align import Crop
 from polyface.labels import PointMap, same_words, words
 from polyface.models.ifan import Ifan, IfanConfig
 from polyface.papers.ifan_cards import score_entry
 from polyface.papers.ifan_compute import matched_growth, multiplications
 from polyface.papers.ifan_config import EMOTION, OVERALL, POINTS, REGIONS, Test
+from polyface.papers.ifan_constant import FROM, Constant, constants_of
 from polyface.papers.ifan_faces import TRUE_BOXES, Faces, faces_of
 from polyface.papers.ifan_model import mean_ranks
 from polyface.papers.ifan_plan import streams_of, told_by
@@ -152,6 +154,64 @@ def test_some_answers_are_kept_pass_by_pass_for_pictures() -> None:
     at = arrays["mtfl/points/true boxes/at"]
     assert len(at) == 4 and arrays["mtfl/points/true boxes/answers"].shape == (3, 4, 5, 2) and arrays["mtfl/points/true boxes/crops"].shape == (4, SIZE, SIZE, 3)
     assert arrays["mtfl/emotion/true boxes/answers"].shape == (3, 4, 7) and found
+
+
+# The constant answer
+
+
+def test_a_constant_answer_is_the_most_frequent_word_the_mean_shape_and_the_most_frequent_region() -> None:
+    """By hand: three faces; a word for two emotions, an unlabelled pixel and an unseen point count for nothing."""
+    moods = words(MOOD.vocabulary, {"sad": "sad", "bad": ("sad", "anger"), "happy": "happy"})  # type: ignore[attr-defined]
+    mood = MOOD.stack([MOOD.encode(moods, word) for word in ("happy", "sad", "happy")] + [MOOD.encode(moods, "bad")] * 3)
+    shapes = np.arange(30, dtype=float).reshape(3, 5, 2) ** 2 / 30
+    shapes[1, 4] = np.nan
+    point = POINT.stack([POINT.encode(PointMap(np.eye(5)), shape) for shape in shapes])
+    masks = np.full((3, SIZE, SIZE), 255, np.uint8)
+    masks[:, 0, 0], masks[:, 0, 1] = (4, 4, 1), (255, 255, 2)
+    region = REGION.stack([REGION.encode(NINE, mask) for mask in masks])
+    found = constants_of(TASKS, {"emotion": mood, "points": point, "regions": region}, "training")
+    assert MOOD.vocabulary[int(found["emotion"].output.argmax())] == "happy" and found["emotion"].answer == "happy, the most frequent word of 3 training faces"  # type: ignore[attr-defined]
+    assert np.allclose(found["points"].output[:, :2], np.nanmean(shapes, axis=0), rtol=1e-5)
+    assert found["regions"].output[:, 0, 0].argmax() == 4 and found["regions"].output[:, 0, 1].argmax() == 2
+    assert not constants_of(TASKS[1:2], {"points": POINT.stack([POINT.unknown(SIZE)])}, "training"), "labels that leave everything open teach nothing"
+
+
+def test_a_constant_answer_is_learned_from_training_faces_and_never_from_test(drawn: Path) -> None:
+    (test,) = faces_of(Test(set="mtfl"), COARSE, drawn, "test", CROP)
+    (validation,) = faces_of(Test(set="mtfl"), COARSE, drawn, "validation", CROP)
+    records = retelling(datasets.mtfl, COARSE).dataset.records(datasets.find_root(drawn, "mtfl"), "train").records
+    assert 0 < len(records) <= FROM and not validation.constants
+    shapes = []
+    for record in records:
+        matrix = align.from_points(true_box(record).points, CROP)
+        shapes.append(geometry.apply(matrix, np.asarray(record.labels["points"])))
+    assert np.allclose(test.constants["points"].output[:, :2], np.mean(shapes, axis=0), atol=1e-3)
+    assert test.constants["points"].answer == f"the mean shape of {len(records)} training faces"
+
+
+def test_a_rows_scores_hold_what_the_constant_answer_scores_on_the_same_faces() -> None:
+    """As a network would score whose answers were these; a measure without one has none."""
+    here = faces()
+    shape = np.concatenate([np.full((5, 2), 12.0), np.zeros((5, 1))], axis=1).astype(np.float32)
+    found = scores(network(), [replace(here, constants={"points": Constant("the mean shape", shape)})], OVERALL)
+    nme = found["mtfl/NME, true boxes"]
+    assert nme.constant is not None and nme.constant.answer == "the mean shape" and found["mtfl/accuracy, true boxes"].constant is None
+    for face, value in zip((0, 1, 3, 4, 5), nme.constant.values, strict=True):
+        truth = here.truths["points"][face]
+        assert truth is not None
+        predicted = geometry.apply(geometry.invert(here.matrices[face]), np.array([[12.0, 12.0]]))[0]
+        distances = [np.hypot(*(predicted - point)) for point in truth if np.isfinite(point).all()]
+        assert value == pytest.approx(100 * np.mean(distances) / np.hypot(*(truth[0] - truth[1])), rel=1e-3)
+    same = nme.of_constant()
+    assert same is not None and same.score() == pytest.approx(np.mean(nme.constant.values)) and same.sha256 == nme.sha256 and len(same.values) == 1
+
+
+def test_a_constant_mask_is_scored_as_a_ratio_of_sums(drawn: Path) -> None:
+    (here,) = faces_of(Test(set="celebamask"), COARSE, drawn, "test", CROP)
+    union = scores(network(), [here], OVERALL)["celebamask/overall F, union"]
+    same = union.of_constant()
+    assert same is not None and len(same.of) == 1 and same.of != union.of[:1] and union.constant is not None
+    assert same.score() == pytest.approx(100 * sum(union.constant.values) / sum(union.constant.of)) and same.score() > 20, "drawn faces are aligned too"
 
 
 # Faces as they are cut

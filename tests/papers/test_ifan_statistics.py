@@ -3,14 +3,15 @@
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
 from polyface.metrics.intervals import Interval, bootstrap
 from polyface.models.ifan import IfanConfig
 from polyface.papers.ifan_config import IfanRecipe, Pool, Stage, Test
-from polyface.papers.ifan_runs import Compute, MeasureResult, RowResult
-from polyface.papers.ifan_statistics import Board, Comparison, Effect, decide, effect_of, judged, sampled
+from polyface.papers.ifan_runs import Compute, ConstantResult, MeasureResult, RowResult
+from polyface.papers.ifan_statistics import NEITHER, Board, Comparison, Effect, decide, effect_of, judged, sampled
 from polyface.papers.transfer_effects import Scatter
 
 PEOPLE, EACH = 60, 3
@@ -161,6 +162,29 @@ def test_holm_counts_every_comparison_of_the_table() -> None:
     among = judged(made, [FEEDBACK, *others])[0]
     assert alone.effect is not None and alone.adjusted == alone.effect.p and among.adjusted == pytest.approx(31 * alone.adjusted)
     assert alone.verdict == "holds" and among.verdict == "undecidable" and "Holm" in among.why
+
+
+def test_drawn_people_and_what_is_only_asked_have_a_holm_of_their_own() -> None:
+    made = board([1.0] * 3, scatter=0.05)
+    apart = [Comparison(f"nothing {number}", "joint", "joint", task="emotion", on="drawn") for number in range(30)]
+    besides = [Comparison(f"nothing {number}", "joint", "joint", task="emotion", besides=True) for number in range(30)]
+    (alone,), among = judged(made, [FEEDBACK]), judged(made, [FEEDBACK, *apart, *besides])[0]
+    assert among.adjusted == alone.adjusted and among.verdict == "holds"
+
+
+@pytest.mark.parametrize(("above", "verdict"), [(5.0, "undecidable"), (2.0, "holds"), (-3.0, "holds")])
+def test_where_neither_row_beats_the_constant_answer_nothing_is_decided(above: float, verdict: str) -> None:
+    """A gain of 3 points is planted: the constant answer stands 5 points above the worse row, then between the two, then below both."""
+    made = board([3.0] * 3)
+    level = made.results["joint"].scores["rafdb/accuracy"]
+    constant = ConstantResult(answer="happy", values=tuple(value + above for value in level.values[-1]))
+    results = {
+        name: msgspec.structs.replace(row, scores={key: msgspec.structs.replace(each, constant=constant) for key, each in row.scores.items()})
+        for name, row in made.results.items()
+    }
+    (found,) = judged(Board(RECIPE, results, 1000), [FEEDBACK])
+    assert found.verdict == verdict and (found.why == NEITHER) == (verdict == "undecidable")
+    assert judged(made, [FEEDBACK])[0].verdict == "holds", "where no constant answer is known, none is asked for"
 
 
 def test_a_claim_of_a_small_loss_is_tested_against_that_loss() -> None:
