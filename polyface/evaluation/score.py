@@ -71,6 +71,7 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
     result = verify(vectors, left, right, listed.same, listed.fold, people)
     unused = len(found.names) - len(np.unique(np.concatenate([left, right])))
     counts = {**result.counts, "embeddings": len(found.names), "unused_embeddings": unused, "dimensions": vectors.shape[1]}
+    counts |= {"repeated_pairs": listed.repeated} if listed.repeated else {}
     return Scored(replace(result, counts=counts), {"embeddings": found.sha256, "pairs": listed.sha256})
 
 
