@@ -9,9 +9,9 @@
 
 For LFW, CALFW, CPLFW and CFP the folder and ending of an embedding's name do not matter.
 
-Two photographs that are paired twice, whichever of them comes first, are refused where the labels differ, or where the list's own folds do: one fold chooses the threshold
-for the other. CFP's own frontal-frontal list has 130 of its 7,000 pairs again in the same fold, turned round; such pairs count as often as the list has them, and how many
-they are is said.
+Two photographs that are paired twice, whichever of them comes first, are refused where the labels differ, or where the list's own folds do: one fold chooses the
+threshold for the other. CFP's own frontal-frontal list has 130 of its 7,000 pairs again in the same fold, turned round; such pairs count as often as the list has
+them, and how many they are is said.
 """
 
 import re

@@ -17,8 +17,8 @@ from polyface.errors import InputError
 from polyface.evaluation.arrays import matched, read_arrays
 from polyface.evaluation.masks import read_masks
 from polyface.evaluation.pair_lists import read_pair_list
-from polyface.evaluation.score import verification
 from polyface.evaluation.pair_pictures import read_pair_pictures
+from polyface.evaluation.score import verification
 
 NAMES = ["a", "b", "c"]
 POINTS = np.arange(12.0).reshape(3, 4)
