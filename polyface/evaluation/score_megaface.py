@@ -72,6 +72,7 @@ def megaface(
         noisy, noisy_others = (_noisy(side, noises.get(name)) for side, name in ((looking, "probes"), (others, "distractors")))
         subsets = _subsets(sizes, lists, others, noisy_others)
         _require_comparable(looking, others, people[~noisy])
+        known = _probes_among(others, looking)
         kept = np.flatnonzero(~noisy)
         trials = identify(
             _unit(looking.rows[kept], _lengths(looking, noisy)[kept]),
@@ -88,12 +89,16 @@ def megaface(
     inputs = {"probes": looking.sha256, "distractors": others.sha256}
     files = {**({} if lists is None else lists.files), "probe_noises": probe_noises, "distractor_noises": distractor_noises}
     inputs |= {name: sha256_of_file(path) for name, path in files.items() if path is not None}
-    return Scored(_result(trials, cleaned, {"noisy_probes": int(noisy.sum()), "noisy_distractors": int(noisy_others.sum())} if noises else {}), inputs)
+    counts = {"noisy_probes": int(noisy.sum()), "noisy_distractors": int(noisy_others.sum())} if noises else {}
+    counts |= {"probes_among_distractors": known} if known else {}
+    return Scored(_result(trials, cleaned, counts), inputs)
 
 
 def _result(trials: Identified, cleaned: str, counts: Mapping[str, int]) -> Result:
     result = score_megaface(trials, cleaned)
-    notes = {**result.notes, next(iter(result.scores)): f"searched by {trials.found.by}"}
+    known = counts.get("probes_among_distractors")
+    against = f"; distractors with the name and the numbers of a probe, which count against the model: {known}" if known else ""
+    notes = {**result.notes, next(iter(result.scores)): f"searched by {trials.found.by}{against}"}
     return replace(result, counts={**result.counts, **counts}, notes=notes)
 
 
@@ -111,7 +116,7 @@ def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] |
     if path.is_dir():
         return _of_folder(path, kept, report, listed)
     if path.suffix.lower() == ".npy" and listed is None:
-        return Faces(str(path), sha256_of_file(path), path.stem, open_gallery(path)) if path.is_file() else _missing(path)
+        return Faces(str(path), sha256_of_file(path), path.stem, open_gallery(path, (2, 4, 8))) if path.is_file() else _missing(path)
     found = read_arrays(path, "embeddings")
     rows = found.array("embeddings")
     if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
@@ -182,6 +187,13 @@ def _require_comparable(probes: Faces, distractors: Faces, people: np.ndarray) -
         return
     for row in np.flatnonzero(distractors.rows[:, -1] == 100)[:1]:
         raise distractors.refusal(int(row), "marked as a noise by a last number of 100, by insightface's remove_noises.py; give the features before it, and its lists")
+
+
+def _probes_among(distractors: Faces, probes: Faces) -> int:
+    """How many distractors have the name and the numbers of a probe: one photograph, if not one of a model that says the same of all."""
+    place = {name: row for row, name in enumerate(probes.names or ())}
+    same = [(row, place[name]) for row, name in enumerate(distractors.names or ()) if name in place]
+    return sum(np.array_equal(distractors.rows[row], probes.rows[other]) for row, other in same)
 
 
 def _lengths(faces: Faces, noisy: np.ndarray) -> np.ndarray:

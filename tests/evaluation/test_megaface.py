@@ -220,6 +220,22 @@ def test_noises_are_left_out_and_the_protocol_says_so(devkit: Path, tmp_path: Pa
     assert megaface(devkit=devkit, probe_noises=of_probes).result.protocol == "megaface, probes cleaned"
 
 
+def test_distractors_that_are_probes_by_name_and_numbers_are_counted_and_said(npz: Files) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=[*"abx", *range(9)], embeddings=[*probes[:1], *distractors[1:]])
+    result = megaface(*files).result
+    assert result.counts["probes_among_distractors"] == 1
+    assert result.notes["rank1@10"].endswith("distractors with the name and the numbers of a probe, which count against the model: 1")
+    assert "probes_among_distractors" not in megaface(files[0], npz("E", names=np.arange(12), embeddings=distractors)).result.counts
+
+
+def test_a_npy_of_float64_is_scored_as_the_same_numbers_in_a_npz(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+    np.save(tmp_path / "D.npy", distractors.astype(np.float64))
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(12), embeddings=distractors.astype(np.float64))
+    assert megaface(files[0], tmp_path / "D.npy").result.scores == megaface(*files).result.scores
+
+
 def test_arrays_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path) -> None:
     probes, people, distractors = people_and_distractors((2, 2), 12)
     good = {"names": list("abcd"), "identities": people, "embeddings": probes}
