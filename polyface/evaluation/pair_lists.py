@@ -177,9 +177,9 @@ def _of_cfp(path: Path) -> PairList:
         places += [f"{file}, row {row}" for row, _ in lines(texts[file])]
     digest = sha256_of_lines(f"{file.name} {sha256_of_file(file)}" for file in [*tables, *files])
     people = {name: name[:3] for name in (*left, *right)}
-    pairs = Pairs(tuple(left), tuple(right), np.array(same, bool), np.array(fold, np.int64))
-    repeated = _repeated(pairs, places.__getitem__)
-    return PairList(str(path), digest, pairs.left, pairs.right, pairs.same, pairs.fold, places.__getitem__, _cfp_key, people, repeated)
+    found = Pairs(tuple(left), tuple(right), np.array(same, bool), np.array(fold, np.int64))
+    repeated = _repeated(found, places.__getitem__)
+    return PairList(str(path), digest, found.left, found.right, found.same, found.fold, places.__getitem__, _cfp_key, people, repeated)
 
 
 def _listed(path: Path, pairs: Pairs, where: Callable[[int], str], key: Callable[[str], str], people: Mapping[str, str] | None) -> PairList:
