@@ -6,7 +6,7 @@ refused nothing is scored: RequestError, which names file and row.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,11 @@ AXES = pose_task.axes
 
 @dataclass(frozen=True)
 class Scored:
-    """inputs: {what a file is: its sha256}."""
+    """inputs: {what a file is: its sha256}; seconds: what each part took, of commands that may take long."""
 
     result: Result
     inputs: Mapping[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return self.result.to_json(self.inputs)
