@@ -196,6 +196,9 @@ def evaluate(
 ) -> int:
     """Score a model on the test splits, each task with its field's metric, beside chance and the best constant answer; or by one protocol, as any other model's arrays.
 
+    `megaface`, `ijb` and `tinyface` are protocols of `polyface score` only. With --protocol verification, --data may also be one of insightface's .bin of pairs, such as
+    agedb_30.bin, calfw.bin or cplfw.bin, whose pictures are cut to ArcFace's template.
+
     With --protocol the arrays are computed (of verification the embeddings of a face and of its mirror image are added, and raw pixels are scored beside them), written,
     and scored by the code of `polyface score`. Of several sets or tasks FILE gets their names before its ending.
     """

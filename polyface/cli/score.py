@@ -135,13 +135,14 @@ def score_megaface(
     probe_noises: Annotated[Path | None, Parameter(help="insightface's facescrub_noises.txt: these are left out.")] = None,
     distractor_noises: Annotated[Path | None, Parameter(help="insightface's megaface_noises.txt: these are left out.")] = None,
     results: Annotated[Path | None, Parameter(help="Write the devkit's files of results into this folder, one for each size: `cmc`, `roc`.")] = None,
-    cache: Annotated[Path | None, Parameter(help="Keep features as one file in this folder, to be read from there the next time.")] = None,
+    cache: Annotated[Path | None, Parameter(help="Keep features and codes in this folder for the next time, and how far a search has come.")] = None,
     json: Json = None,
     plot: Plot = None,
 ) -> None:
     """MegaFace: rank 1 and 10 among 10 to 1,000,000 distractors, TAR at FAR 1e-6, every pair compared exactly and a tie lost.
 
-    Embeddings are brought to unit length. "cleaned" or "uncleaned" is part of the protocol's name in every output.
+    Embeddings are brought to unit length. With --cache, a search that was broken off goes on where it was. "cleaned" or "uncleaned" is part of the protocol's name
+    in every output.
     """
     from polyface import terminal
     from polyface.evaluation import plots
@@ -153,6 +154,7 @@ def score_megaface(
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
     print(scored.result.protocol)
     show(scored, json, plot)
+    terminal.say("seconds: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in scored.seconds.items()))
 
 
 @app.command(name="ijb", sort_key=9)

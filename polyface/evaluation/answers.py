@@ -20,6 +20,7 @@ from polyface.datasets.base import Dataset, Listing, Pairs
 from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError, nearest
 from polyface.evaluation import score
+from polyface.evaluation.bin_set import set_of_bin
 from polyface.evaluation.evaluate import OURS, Face, Network, Pass, Progress, RowOf, Seen, answered_by_sets, ask, needed, sets_at_hand, speaks_ours, ways_to_crop
 from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.protocols.parsing import BENCHMARKS
@@ -73,7 +74,7 @@ def evaluate_protocol(
     made: Mapping[str, Derived] = OURS,
 ) -> tuple[list[Answered], dict[str, str]]:
     """Each question of the protocol on each set named, or at hand, that can answer it; and why others at hand were not. save: where the arrays go, FILE.npz; of
-    several questions FILE.SET.TASK.npz. lessons and made: as in `evaluate`.
+    several questions FILE.SET.TASK.npz. lessons and made: as in `evaluate`. data: the folder of the sets, or for verification one of insightface's .bin.
 
     Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
     """
@@ -81,13 +82,15 @@ def evaluate_protocol(
         raise RequestError(f"no protocol {protocol!r}{nearest(protocol, KINDS)}; {', '.join(KINDS)} are those that have sets here")
     if save is not None and save.suffix != ".npz":
         raise RequestError(f"{save}: the arrays are saved as a .npz")
-    folder = datasets.data_folder(data)
+    folder, at_hand = datasets.data_folder(data), None
+    if folder.suffix.lower() == ".bin" and folder.is_file():
+        folder, at_hand = folder.parent, _of_bin(folder, protocol, sets)
     asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, KINDS[protocol]))
     if not asked:
         raise RequestError(f"{network.label} answers no question that {protocol} scores")
     there = [
         _Asked(network, dataset, root, folder, tuple(task for task in asked if _suits(protocol, task, dataset)), report)
-        for dataset, root in sets_at_hand(asked, folder, sets, made)
+        for dataset, root in at_hand or sets_at_hand(asked, folder, sets, made)
     ]
     questions = [(each, task) for each in there for task in each.tasks]
     if not questions:
@@ -100,12 +103,21 @@ def evaluate_protocol(
             try:
                 found.append(_answered(protocol, each, task, file, save is not None, lessons))
             except (InputError, RequestError) as error:
-                if sets is not None:
+                if sets is not None or at_hand is not None:
                     raise RequestError(f"{name}: {error}") from error
                 skipped[name] = str(error)
     if not found:
         raise RequestError(f"{folder}: nothing that {protocol} scores; " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))
     return found, skipped
+
+
+def _of_bin(path: Path, protocol: str, sets: Sequence[str] | None) -> list[tuple[Dataset, Root]]:
+    if protocol != "verification" or sets is not None:
+        raise RequestError(f"{path}: holds pairs, which --protocol verification scores, and no other sets")
+    try:
+        return [set_of_bin(path)]
+    except InputError as error:
+        raise RequestError(str(error)) from error
 
 
 def _suits(protocol: str, task: Task, dataset: Dataset) -> bool:

@@ -8,6 +8,10 @@
     insightface's .bin               photographs are `0`, `1`, ... in the order of the file; ten folds, as insightface cuts them
 
 For LFW, CALFW, CPLFW and CFP the folder and ending of an embedding's name do not matter.
+
+Two photographs that are paired twice, whichever of them comes first, are refused where the labels differ, or where the list's own folds do: one fold chooses the
+threshold for the other. CFP's own frontal-frontal list has 130 of its 7,000 pairs again in the same fold, turned round; such pairs count as often as the list has
+them, and how many they are is said.
 """
 
 import re
@@ -36,7 +40,7 @@ CFP_NAME = re.compile(r"(?:.*/)?(\d{3})[/_](frontal|profile)[/_](\d\d)(?:\.\w+)?
 @dataclass(frozen=True)
 class PairList:
     """left, right: names [N]; same bool [N]; fold int [N], None for too few pairs; where(pair) names its file and row; key: an embedding's name as the list has it;
-    people {name: person}, where the names say it."""
+    people {name: person}, where the names say it; repeated: how many pairs an earlier one has in either order."""
 
     path: str
     sha256: str
@@ -47,6 +51,7 @@ class PairList:
     where: Callable[[int], str] = field(repr=False)
     key: Callable[[str], str] = field(repr=False)
     people: Mapping[str, str] | None = field(repr=False, default=None)
+    repeated: int = 0
 
     def rows(self, names: Sequence[str], file: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of embeddings, int [N] each side. Raises InputError where two of `file`'s names are one photograph, or the list names one that is not there."""
@@ -172,15 +177,34 @@ def _of_cfp(path: Path) -> PairList:
         places += [f"{file}, row {row}" for row, _ in lines(texts[file])]
     digest = sha256_of_lines(f"{file.name} {sha256_of_file(file)}" for file in [*tables, *files])
     people = {name: name[:3] for name in (*left, *right)}
-    return PairList(str(path), digest, tuple(left), tuple(right), np.array(same, bool), np.array(fold, np.int64), places.__getitem__, _cfp_key, people)
+    found = Pairs(tuple(left), tuple(right), np.array(same, bool), np.array(fold, np.int64))
+    repeated = _repeated(found, places.__getitem__)
+    return PairList(str(path), digest, found.left, found.right, found.same, found.fold, places.__getitem__, _cfp_key, people, repeated)
 
 
 def _listed(path: Path, pairs: Pairs, where: Callable[[int], str], key: Callable[[str], str], people: Mapping[str, str] | None) -> PairList:
     """A list of one file; without folds of its own it is cut into ten, where each can have both kinds of pair."""
+    repeated = _repeated(pairs, where)
     fold: np.ndarray | None = pairs.fold
     if not len(pairs.fold):
         fold = interleaved_folds(pairs.same, FOLDS) if min(pairs.same.sum(), (~pairs.same).sum()) >= FOLDS else None
-    return PairList(str(path), sha256_of_file(path), pairs.left, pairs.right, pairs.same, fold, where, key, people)
+    return PairList(str(path), sha256_of_file(path), pairs.left, pairs.right, pairs.same, fold, where, key, people, repeated)
+
+
+def _repeated(pairs: Pairs, where: Callable[[int], str]) -> int:
+    """How many pairs are there already. Raises InputError for one that says something else the second time."""
+    first: dict[tuple[str, str], int] = {}
+    repeated = 0
+    for pair, (one, other) in enumerate(zip(pairs.left, pairs.right, strict=True)):
+        before = first.setdefault((min(one, other), max(one, other)), pair)
+        if before == pair:
+            continue
+        repeated += 1
+        if pairs.same[before] != pairs.same[pair]:
+            raise InputError(f"{where(pair)}: {one!r} and {other!r} are paired with the other label at {where(before)}")
+        if len(pairs.fold) and pairs.fold[before] != pairs.fold[pair]:
+            raise InputError(f"{where(pair)}: {one!r} and {other!r} are paired in another fold at {where(before)}")
+    return repeated
 
 
 def _people(pairs: Pairs) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ refused nothing is scored: RequestError, which names file and row.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from polyface.evaluation.pair_lists import read_pair_list
 from polyface.evaluation.protocols.age import score_ages
 from polyface.evaluation.protocols.attributes import score_attributes
 from polyface.evaluation.protocols.classification import score_classes
-from polyface.evaluation.protocols.landmarks import ALPHAS, NORMALISERS, score_points
+from polyface.evaluation.protocols.landmarks import ALPHAS, NORMALISERS, score_points, sizeless_face
 from polyface.evaluation.protocols.parsing import Benchmark, benchmark_named, score_masks
 from polyface.evaluation.protocols.pose import score_poses
 from polyface.evaluation.protocols.result import Result, by_group
@@ -32,10 +32,11 @@ AXES = pose_task.axes
 
 @dataclass(frozen=True)
 class Scored:
-    """inputs: {what a file is: its sha256}."""
+    """inputs: {what a file is: its sha256}; seconds: what each part took, of commands that may take long."""
 
     result: Result
     inputs: Mapping[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return self.result.to_json(self.inputs)
@@ -71,13 +72,14 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
     result = verify(vectors, left, right, listed.same, listed.fold, people)
     unused = len(found.names) - len(np.unique(np.concatenate([left, right])))
     counts = {**result.counts, "embeddings": len(found.names), "unused_embeddings": unused, "dimensions": vectors.shape[1]}
+    counts |= {"repeated_pairs": listed.repeated} if listed.repeated else {}
     return Scored(replace(result, counts=counts), {"embeddings": found.sha256, "pairs": listed.sha256})
 
 
 @refusing
 def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | None = None, alphas: Sequence[float] = ALPHAS) -> Scored:
     """values [N, P, 2] or [N, 2 P] (x, y, x, y, ...); targets may hold `boxes` [N, 4], and NaN for points without a label; predictions `missed` [N], true for faces that
-    were not found. normalisers: of NORMALISERS, all that the arrays allow where nothing is said, and then one that they do not allow is refused.
+    were not found. normalisers: of NORMALISERS; where nothing is said all that the arrays allow and all faces have a size by, else one that cannot be had is refused.
     """
     asked = [_known(name.replace("-", "_"), NORMALISERS, "normaliser") for name in normalisers or NORMALISERS]
     if not all(alpha > 0 for alpha in alphas):
@@ -109,6 +111,9 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
         )
 
     found = _by_group(result, groups, said, true)
+    if normalisers or all(np.isnan(score.value) for score in found.scores.values()):
+        for row, why in [face for name in asked if (face := sizeless_face(name, truth, boxes)) is not None][:1]:
+            raise true.refusal(row, why)
     if normalisers:
         for name, why in found.reasons.items():
             if name.startswith("nme_") and not name.startswith("nme_found_"):
@@ -162,7 +167,7 @@ def classification(predictions: Path, targets: Path) -> Scored:
     said, true = matched(read_arrays(predictions), read_arrays(targets))
     truth, predicted = _named(true), _named(said)
     classes = true.classes if true.classes is not None else tuple(sorted({*truth, *predicted}))
-    if not set(predicted) & set(truth) and len(set(truth)) > 1:
+    if true.classes is None and not set(predicted) & set(truth) and len(set(truth)) > 1:
         raise InputError(f"{said.path}: no class of {true.path} occurs in it, {predicted[0]!r} first{nearest(predicted[0], set(truth))}")
     places = {name: at for at, name in enumerate(classes)}
     for row, name in enumerate(predicted):
@@ -208,12 +213,15 @@ def pose(predictions: Path, targets: Path, limit: float | None = None) -> Scored
 
 
 def vectors_of(arrays: Arrays) -> np.ndarray:
-    """The `embeddings` float64 [N, d], none of which is zero."""
+    """The `embeddings` float64 [N, d], each of a length above 0 that float64 can hold."""
     vectors = arrays.numbers("embeddings")
     if vectors.ndim != 2 or not vectors.shape[1]:
         raise InputError(f"{arrays.path}: embeddings of shape {list(vectors.shape)}, [names, dimensions] is needed")
-    for row in np.flatnonzero(~vectors.any(axis=1))[:1]:
-        raise arrays.refusal(int(row), "has length 0, and so no direction", "embeddings")
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    for row in np.flatnonzero(~(lengths > 0) | np.isinf(lengths))[:1]:
+        why = "has length 0, and so no direction" if lengths[row] == 0 else "is too long for float64 to hold its length"
+        raise arrays.refusal(int(row), why, "embeddings")
     return vectors
 
 

@@ -1,21 +1,24 @@
 """Files of anybody's model -> the scores of MegaFace: what `polyface score megaface` does (see `score`)."""
 
+import json
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from polyface.errors import InputError, RequestError, nearest
+from polyface.errors import InputError, RequestError, RunError, nearest
 from polyface.evaluation.arrays import read_arrays
 from polyface.evaluation.megaface_devkit import SIZES, Lists, feature_files, gather_features, is_noise, read_lists, read_noises, write_results
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
 from polyface.evaluation.protocols.result import Result
 from polyface.evaluation.score import Scored, refusing
-from polyface.evaluation.search_gallery import BLOCK, open_gallery
-from polyface.files import sha256_of_file
+from polyface.evaluation.search_gallery import BLOCK, build_codes, open_gallery
+from polyface.files import sha256_of_file, sha256_of_lines, write_atomically
 from polyface.terminal import Report
 
 
@@ -55,7 +58,8 @@ def megaface(
     or a folder of features. devkit: where its lists are, and features too, in folders `facescrub` (the name of the probe set) and `megaface`, where nothing else is said.
 
     sizes: of the devkit's lists; without it, so many first distractors. Noises are left out, as probes, mates and distractors. results: a folder for the devkit's files
-    of results. cache: a folder where features are kept as one file, to be read from there the next time.
+    of results. cache: a folder where what was read and coded is kept, to be taken from there the next time, and the state of the search, which goes on where it was
+    broken off.
     """
     if devkit is None and (probes is None or distractors is None):
         raise RequestError("both --probes and --distractors are needed, or --devkit")
@@ -64,7 +68,8 @@ def megaface(
             raise RequestError(f"{size} distractors are none")
     lists = None if devkit is None else read_lists(devkit, probe_set, sizes)
     noises = {name: read_noises(path) for name, path in (("probes", probe_noises), ("distractors", distractor_noises)) if path is not None}
-    with _folder(cache) as folder:
+    seconds: dict[str, float] = {}
+    with _folder(cache) as folder, _timed(seconds) as part:
         looking = _read(probes or Path(devkit or "", probe_set), folder / "probes.npy", report, None if lists is None else lists.probes)
         listed = None if lists is None else tuple(dict.fromkeys(name for size in sorted(lists.distractors, reverse=True) for name in lists.distractors[size]))
         others = _read(distractors or Path(devkit or "", "megaface"), folder / "distractors.npy", report, listed)
@@ -72,15 +77,18 @@ def megaface(
         noisy, noisy_others = (_noisy(side, noises.get(name)) for side, name in ((looking, "probes"), (others, "distractors")))
         subsets = _subsets(sizes, lists, others, noisy_others)
         _require_comparable(looking, others, people[~noisy])
+        known = _probes_among(others, looking)
         kept = np.flatnonzero(~noisy)
-        trials = identify(
-            _unit(looking.rows[kept], _lengths(looking, noisy)[kept]),
-            people[kept],
-            _units(others, _lengths(others, noisy_others)),
-            subsets,
-            len(others.rows),
-            report,
-        )
+        asked = _unit(looking.rows[kept], _lengths(looking, noisy)[kept])
+        lengths = _lengths(others, noisy_others)
+        part("reading")
+        if cache is None:
+            trials = identify(asked, people[kept], _units(others, lengths), subsets, len(others.rows), report)
+        else:
+            codes = build_codes(_kept_units(others, lengths, folder / "unit.npy"), folder / "codes", report)
+            part("coding")
+            trials = identify(asked, people[kept], codes, subsets, len(others.rows), report, folder / "search.npz")
+        part("search")
     cleaned = {2: "cleaned", 0: "uncleaned"}.get(len(noises), f"{next(iter(noises), '')} cleaned")
     if results is not None:
         for name in subsets:
@@ -88,12 +96,18 @@ def megaface(
     inputs = {"probes": looking.sha256, "distractors": others.sha256}
     files = {**({} if lists is None else lists.files), "probe_noises": probe_noises, "distractor_noises": distractor_noises}
     inputs |= {name: sha256_of_file(path) for name, path in files.items() if path is not None}
-    return Scored(_result(trials, cleaned, {"noisy_probes": int(noisy.sum()), "noisy_distractors": int(noisy_others.sum())} if noises else {}), inputs)
+    counts = {"noisy_probes": int(noisy.sum()), "noisy_distractors": int(noisy_others.sum())} if noises else {}
+    counts |= {"probes_among_distractors": known} if known else {}
+    started = time.monotonic()
+    result = _result(trials, cleaned, counts)
+    return Scored(result, inputs, seconds | {"intervals": time.monotonic() - started})
 
 
 def _result(trials: Identified, cleaned: str, counts: Mapping[str, int]) -> Result:
     result = score_megaface(trials, cleaned)
-    notes = {**result.notes, next(iter(result.scores)): f"searched by {trials.found.by}"}
+    known = counts.get("probes_among_distractors")
+    against = f"; distractors with the name and the numbers of a probe, which count against the model: {known}" if known else ""
+    notes = {**result.notes, next(iter(result.scores)): f"searched by {trials.found.by}{against}"}
     return replace(result, counts={**result.counts, **counts}, notes=notes)
 
 
@@ -106,12 +120,24 @@ def _folder(cache: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def _timed(seconds: dict[str, float]) -> Iterator[Callable[[str], None]]:
+    """part(name): what was done since the one before."""
+    last = time.monotonic()
+
+    def part(name: str) -> None:
+        nonlocal last
+        seconds[name], last = time.monotonic() - last, time.monotonic()
+
+    yield part
+
+
 def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] | None) -> Faces:
     """The faces of a file or folder: those that are listed, in that order, or all. kept: where features that were read are kept."""
     if path.is_dir():
         return _of_folder(path, kept, report, listed)
     if path.suffix.lower() == ".npy" and listed is None:
-        return Faces(str(path), sha256_of_file(path), path.stem, open_gallery(path)) if path.is_file() else _missing(path)
+        return Faces(str(path), sha256_of_file(path), path.stem, open_gallery(path, (2, 4, 8))) if path.is_file() else _missing(path)
     found = read_arrays(path, "embeddings")
     rows = found.array("embeddings")
     if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
@@ -184,8 +210,15 @@ def _require_comparable(probes: Faces, distractors: Faces, people: np.ndarray) -
         raise distractors.refusal(int(row), "marked as a noise by a last number of 100, by insightface's remove_noises.py; give the features before it, and its lists")
 
 
+def _probes_among(distractors: Faces, probes: Faces) -> int:
+    """How many distractors have the name and the numbers of a probe: one photograph, if not one of a model that says the same of all."""
+    place = {name: row for row, name in enumerate(probes.names or ())}
+    same = [(row, place[name]) for row, name in enumerate(distractors.names or ()) if name in place]
+    return sum(np.array_equal(distractors.rows[row], probes.rows[other]) for row, other in same)
+
+
 def _lengths(faces: Faces, noisy: np.ndarray) -> np.ndarray:
-    """float64 [N]; infinite for noises, which may be 0 since they are not compared. Raises InputError for the first row that has no direction."""
+    """float64 [N]; infinite for noises of length 0, which may be there since they are not compared. Raises InputError for the first row that has no direction."""
     lengths = np.ones(len(faces.rows))
     for start in range(0, len(lengths), BLOCK):
         with np.errstate(over="ignore"):
@@ -193,13 +226,37 @@ def _lengths(faces: Faces, noisy: np.ndarray) -> np.ndarray:
         part = lengths[start : start + BLOCK]
         for row in np.flatnonzero(~np.isfinite(part) | ((part == 0) & ~noisy[start : start + BLOCK]))[:1] + start:
             raise faces.refusal(int(row), "has length 0, and so no direction" if lengths[row] == 0 else "is not finite")
-    lengths[noisy] = np.inf
+    lengths[lengths == 0] = np.inf
     return lengths
 
 
 def _units(faces: Faces, lengths: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(lengths), BLOCK):
         yield _unit(faces.rows[start : start + BLOCK], lengths[start : start + BLOCK])
+
+
+def _kept_units(faces: Faces, lengths: np.ndarray, kept: Path) -> np.ndarray:
+    """All of `_units` as one mapped file, with what it is of and its checksum beside it: made now, or made before. Raises RequestError where it is of other faces, or has
+    changed since."""
+    record, of = kept.with_suffix(".json"), sha256_of_lines([faces.sha256, *(faces.names or ())])
+    if kept.exists() and record.exists():
+        if json.loads(record.read_text()) != {"of": of, "sha256": sha256_of_file(kept)}:
+            raise RequestError(f"{kept}: of other distractors than {faces.path}, or changed since it was made; remove the folder {kept.parent} to have it made again")
+        return open_gallery(kept)
+    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        rows = np.lib.format.open_memmap(unfinished, "w+", np.dtype(np.float32), faces.rows.shape)
+        for start, units in zip(range(0, len(rows), BLOCK), _units(faces, lengths), strict=True):
+            rows[start : start + BLOCK] = units
+        rows.flush()
+        unfinished.replace(kept)
+        write_atomically(record, json.dumps({"of": of, "sha256": sha256_of_file(kept)}, indent=1))
+    except OSError as error:
+        raise RunError(f"{kept}: cannot be written ({error.strerror or error})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return open_gallery(kept)
 
 
 def _unit(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ that may be larger than memory.
 Exact: the score of two float32 vectors is the float64 sum of their products in a fixed order (`search_scores`); a tie is equality; among equal scores
 the row with the lower number comes first. The machine's fastest product of int8 codes discards what is proven to score lower than what was found already
 (`search_codes` has the proof), and only what that leaves open is computed more precisely (`search_scan`). What is found does not depend on the product,
-on threads, on the order of rows or on where a gallery is cut: parts that were searched by several machines are put together by `merge` (`search_ray`).
+on threads, on where a gallery is cut, or, but for the numbers of rows and for such ties, on their order: parts that were searched by several machines are put
+together by `merge` (`search_ray`).
 
     gallery = build_codes(open_gallery(path), folder)
     found = search(probes, gallery, mates=mates_outside(probes, faces, who, face), subsets={"1000": 1000, "all": None}, largest=kept_for(1e-6, pairs))
@@ -27,6 +28,7 @@ from polyface.evaluation.search_pass import Pass, scanned
 from polyface.evaluation.search_scan import Plan, Subset
 from polyface.evaluation.search_scores import exact_scores, float_side_of_probes
 from polyface.metrics.checks import require_finite, require_integers, require_rows
+from polyface.metrics.rates import errors_allowed, trials_needed
 from polyface.terminal import Report
 
 Gallery = np.ndarray | Codes | Iterable[np.ndarray]
@@ -64,7 +66,8 @@ class Found:
     """rows int64 [P, k], scores float64 [P, k]: the best first, of those that reach the least score; -1 and -inf where there are fewer.
 
     above, equal int64 [M, S]: how many rows of each subset, mates of the probe left out, score above a mate, and the same. largest: the largest impostor
-    scores of each subset, falling, `kept` of them or all; impostors int64 [S]: of so many. gallery: rows seen. by: the products that were used.
+    scores of each subset, falling, `kept` of them or all; impostors int64 [S]: of so many. gallery: rows seen, from row `first` of a gallery of `whole` rows on. by:
+    the products that were used.
     """
 
     rows: np.ndarray
@@ -76,6 +79,8 @@ class Found:
     impostors: np.ndarray
     subsets: tuple[str, ...]
     gallery: int
+    first: int
+    whole: int
     by: str
 
     def ranks(self, subset: str) -> np.ndarray:
@@ -91,13 +96,16 @@ class Found:
     def threshold(self, subset: str, far: float) -> tuple[float, float]:
         """(t, FAR reached): s >= t accepts, t the smallest float64 at which no more than this share of the impostors is accepted.
 
-        Raises InputError where fewer than 1 / FAR impostors could not tell, RequestError where too few of their scores were kept (`kept_for`).
+        Raises InputError for a FAR that is no rate, and where fewer than 1 / FAR impostors could not tell, RequestError where too few of their scores were kept
+        (`kept_for`).
         """
+        if not 0 < far <= 1:
+            raise InputError(f"a FAR of {far:g}: above 0 and at most 1 is needed")
         at = self.subsets.index(subset)
         count, largest = int(self.impostors[at]), self.largest[at]
-        allowed = kept_for(far, count) - 1
+        allowed = errors_allowed(far, count)
         if allowed < 1:
-            raise InputError(f"FAR {far:g} needs {np.ceil(1 / far - 1e-9):.0f} impostor pairs, {subset} has {count}")
+            raise InputError(f"FAR {far:g} needs {trials_needed(far)} impostor pairs, {subset} has {count}")
         if allowed >= count:
             return -np.inf, 1.0
         if allowed >= len(largest):
@@ -106,8 +114,8 @@ class Found:
 
 
 def kept_for(far: float, impostors: int) -> int:
-    """How many of the largest impostor scores tell the threshold at a FAR; 1e-9 makes up for targets such as 0.29 x 100 = 28.999999999999996."""
-    return int(np.floor(far * impostors + 1e-9)) + 1
+    """How many of the largest impostor scores tell the threshold at a FAR."""
+    return errors_allowed(far, impostors) + 1
 
 
 def search(
@@ -132,14 +140,16 @@ def search(
     (int), or None for all; {"all": None} by default. largest: how many of the largest impostor scores of all probes together are kept, for each subset.
     part: where the gallery is a part of a larger one, the number of its first row there, and the larger one's rows: those of mates, skip and subsets.
     product: by default the best without torch. threads: by default one for each processor. state: a file where the pass is kept from time to time: after a broken
-    one, the same call goes on from there; it is removed at the end. report(rows, rows in all, "by ...").
+    one, the same call goes on from there; it is removed at the end. Only arrays and codes tell whether they are the same again. report(rows, rows in all, "by ...").
 
     Raises InputError naming file and row for what is no embedding or of another length: of arrays before anything is compared, of other iterables when
-    their part comes. RequestError where `state` is of another search, or codes of another gallery; RunError where a score
+    their part comes. RequestError where `state` is of another search, or asked for other iterables, or codes are of another gallery; RunError where a score
     lies outside its bound: a row has changed since it was coded, or a product is wrong.
     """
     probes = np.ascontiguousarray(check_rows(probes, name_of(probes, "probes")), np.float32)
     parts, codes = _parts(gallery, probes.shape[1])
+    if state is not None and not isinstance(parts, Sequence):
+        raise RequestError(f"{state}: a search of a gallery that is iterated cannot go on, since nothing tells whether it is the same again; hand in arrays or codes")
     product = best_product() if product is None else checked(product)
     coding = product.multiply is not None and (codes is not None or len(probes) >= ENOUGH)
     names, plan, order, mates = _planned(probes, k, mates, least, skip, {"all": None} if subsets is None else subsets, largest, product, coding)
@@ -147,8 +157,9 @@ def search(
     first, whole = (0, total) if part is None else part
     if whole is not None:
         _require_in_gallery(names, plan, whole, InputError)
+        _require_part(first, 0 if total is None else total, whole, InputError)
     running = Pass(plan)
-    asked = _asked(names, plan, (first, whole), parts) if state is not None else ""
+    asked = _asked(names, plan, (first, whole), parts) if state is not None and isinstance(parts, Sequence) else ""
     if state is not None and state.exists():
         running.load(state, asked)
     todo = works(parts, coding, first, running.done) if codes is None else codes.works(first, running.done)
@@ -162,21 +173,29 @@ def search(
             running.save(state, asked)
             saved = time.monotonic()
     if whole is None:
-        _require_in_gallery(names, plan, running.done, RunError)
+        whole = running.done
+        _require_in_gallery(names, plan, whole, RunError)
+    _require_part(first, running.done, whole, RunError)
     seen = _once(mates, skip, first, first + running.done)
     rows, scores = running.best_with(mates.probe[seen], mates.row[seen], mates.score[seen])
     above, reached = np.empty((2, len(order), len(names)), np.int64)
     above[order], reached[order] = running.counts()
     if state is not None:
         state.unlink(missing_ok=True)
-    return Found(rows, scores, above, reached - above, tuple(running.largest), plan.largest, running.impostors, names, running.done, by)
+    return Found(rows, scores, above, reached - above, tuple(running.largest), plan.largest, running.impostors, names, running.done, first, whole, by)
 
 
 def merge(parts: Sequence[Found]) -> Found:
-    """What one search of the whole gallery would have found, from searches of its parts (`part`) with the same probes, mates and subsets."""
+    """What one search of the whole gallery would have found, from searches of its parts (`part`), in any order, with the same probes, mates and subsets.
+
+    Raises RequestError for parts of different searches, and where they are not the whole gallery, each row once.
+    """
+    if not parts:
+        raise RequestError("no parts of a search")
     one = parts[0]
     if any((each.subsets, each.kept, each.rows.shape, each.above.shape) != (one.subsets, one.kept, one.rows.shape, one.above.shape) for each in parts):
         raise RequestError("these are parts of different searches")
+    _require_whole(parts)
     rows, scores = (np.concatenate([getattr(each, name) for each in parts], axis=1) for name in ("rows", "scores"))
     order = np.lexsort((np.where(rows < 0, np.iinfo(np.int64).max, rows), -scores), axis=1)[:, : one.rows.shape[1]]
     return Found(
@@ -188,7 +207,9 @@ def merge(parts: Sequence[Found]) -> Found:
         kept=one.kept,
         impostors=np.sum([each.impostors for each in parts], axis=0),
         subsets=one.subsets,
-        gallery=sum(each.gallery for each in parts),
+        gallery=one.whole,
+        first=0,
+        whole=one.whole,
         by=", ".join(sorted({each.by for each in parts})),
     )
 
@@ -272,6 +293,8 @@ def _once(mates: Mates, skip: tuple[np.ndarray, np.ndarray] | None, begin: int, 
 
 
 def _subset(name: str, subset: int | np.ndarray | None) -> Subset:
+    if isinstance(subset, int | np.integer) and subset < 0:
+        raise InputError(f"subset {name}: {subset} rows")
     if subset is None or isinstance(subset, int | np.integer):
         return None if subset is None else int(subset)
     rows = np.asarray(subset)
@@ -293,13 +316,30 @@ def _require_in_gallery(names: Sequence[str], plan: Plan, size: int, error: type
             raise error(f"{name}: row {end - 1} is named, the gallery has {size} rows")
 
 
-def _asked(names: Sequence[str], plan: Plan, place: tuple[int, int | None], parts: Iterable[np.ndarray]) -> str:
-    """The hash of all that decides what a pass finds, as far as it is known before: of an iterable gallery, nothing is."""
+def _require_part(first: int, rows: int, whole: int, error: type[PolyfaceError]) -> None:
+    if first < 0 or first + rows > whole:
+        raise error(f"part: {rows} rows from row {first} on, the gallery has {whole} rows")
+
+
+def _require_whole(parts: Sequence[Found]) -> None:
+    end = 0
+    for part in sorted(parts, key=lambda part: (part.first, part.gallery)):
+        if part.whole != parts[0].whole:
+            raise RequestError(f"these are parts of different galleries, of {parts[0].whole} and of {part.whole} rows")
+        if part.first != end:
+            raise RequestError(f"rows {end} to {part.first - 1} are in no part" if part.first > end else f"rows from {part.first} on are in two parts")
+        end += part.gallery
+    if end != parts[0].whole:
+        raise RequestError(f"rows {end} to {parts[0].whole - 1} are in no part")
+
+
+def _asked(names: Sequence[str], plan: Plan, place: tuple[int, int | None], parts: Sequence[np.ndarray]) -> str:
+    """The hash of all that decides what a pass finds."""
     digest = hashlib.sha256()
     for array in (plan.probes, plan.targets, plan.begin, plan.hidden, *(np.asarray(-1 if subset is None else subset) for subset in plan.subsets)):
         digest.update(f"{array.shape} {array.dtype} ".encode() + array.tobytes())
     said: list[object] = [plan.k, plan.least, plan.largest, tuple(names), place]
-    for part in parts if isinstance(parts, Sequence) else ():
+    for part in parts:
         file = getattr(part, "filename", None)
         said.append((part.shape, part.dtype.name, Path(file).stat().st_mtime_ns if file else hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()))
     digest.update(repr(said).encode())

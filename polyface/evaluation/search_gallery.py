@@ -28,6 +28,9 @@ BLOCK = 16384
 FIRST = 2048
 """The first chunk has so many rows, the second as many, and each next as many as all before: bars are high before much is compared with them."""
 
+SIZES = (2, 4)
+"""Bytes of the numbers that are searched: float16 and float32."""
+
 VERSION = 1
 
 
@@ -43,8 +46,11 @@ class Chunk:
 Work = Callable[[], Chunk]
 
 
-def open_gallery(path: Path) -> np.ndarray:
-    """A `.npy` file of float32 or float16 [N, d], mapped. Raises InputError naming the file where it is anything else or is cut short."""
+def open_gallery(path: Path, sizes: tuple[int, ...] = SIZES) -> np.ndarray:
+    """A `.npy` file of float32 or float16 [N, d], mapped, or of floats of other `sizes` in bytes, which cannot be searched as they are.
+
+    Raises InputError naming the file where it is anything else or is cut short.
+    """
     try:
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
@@ -55,7 +61,7 @@ def open_gallery(path: Path) -> np.ndarray:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{path}: not a .npy file, or cut short in its header ({error})") from error
-    _require_numbers(kind, len(shape), str(path))
+    _require_numbers(kind, len(shape), str(path), sizes)
     if by_column:
         raise InputError(f"{path}: stored column by column (Fortran order); write numpy.ascontiguousarray of it")
     row = shape[1] * kind.itemsize
@@ -234,8 +240,8 @@ def _keep(folder: Path, said: dict[str, Any], *arrays: Any) -> None:
     write_atomically(folder / "codes.json", json.dumps(said, indent=1))
 
 
-def _require_numbers(kind: np.dtype, dimensions: int, name: str) -> None:
-    if kind.kind != "f" or kind.itemsize not in (2, 4):
+def _require_numbers(kind: np.dtype, dimensions: int, name: str, sizes: tuple[int, ...] = SIZES) -> None:
+    if kind.kind != "f" or kind.itemsize not in sizes:
         raise InputError(f"{name}: {kind.name}; scores are of float32 or float16 numbers")
     if not kind.isnative:
         raise InputError(f"{name}: {kind.str[1:]} of the other byte order (big-endian); write array.astype({kind.newbyteorder('=').name!r})")

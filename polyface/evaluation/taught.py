@@ -33,6 +33,8 @@ def strangers_only(task: Embedding, dataset: Dataset, pairs: Pairs, records: Ite
     if dataset.name in lessons.strangers:
         return pairs, ""
     names = {record.key: person_name(record.subject) for record in records if record.subject is not None}
+    if not names:
+        return pairs, "who is on these pictures is not known: pairs of people whom the network was taught by name are not left out" if lessons.sets else ""
     left, right = (np.array([names.get(key, "") for key in side], str) for side in (pairs.left, pairs.right))
     kept, said = np.ones(len(pairs.left), bool), []
     for name in lessons.sets:

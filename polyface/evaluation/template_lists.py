@@ -27,11 +27,12 @@ GALLERY = re.compile(r".*_1N_gallery_(\w+)\.csv", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class People:
-    """Templates and whose they are, each once: template int64 [n], subject [n]."""
+    """Templates and whose they are, each once: template int64 [n], subject [n]; row [n]: where the file names it first."""
 
     path: Path
     template: np.ndarray
     subject: tuple[str, ...]
+    row: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def read_templates(folder: Path) -> Templates:
     if pair_file is None and probes is None:
         raise InputError(f"{folder}: neither ..._template_pair_label.txt for 1:1, nor ..._1N_gallery_..csv and ..._1N_probe_mixed.csv for 1:N")
     _require_one_subject([*galleries.values(), *([probes] if probes else [])])
+    if probes is not None:
+        for gallery in galleries.values():
+            _require_others(probes, gallery)
     digests = {what: sha256_of_file(file) for what, file in files.items()}
     return Templates(path, pictures, template, media, pair_file or path, left, right, same, galleries, probes, digests)
 
@@ -186,6 +190,7 @@ def _pairs(path: Path, known: np.ndarray, templates: Path) -> tuple[np.ndarray, 
 def _people(path: Path, known: np.ndarray, templates: Path) -> People:
     reader = csv.reader(io.StringIO(as_text(path.read_bytes(), str(path)), newline=""), strict=True)
     subjects: dict[int, str] = {}
+    rows: dict[int, int] = {}
     there = set(known.tolist())
     try:
         next(reader, None)
@@ -201,13 +206,15 @@ def _people(path: Path, known: np.ndarray, templates: Path) -> People:
                 raise InputError(f"{where}: {error}") from None
             if template not in there:
                 raise InputError(f"{where}: no picture of template {template} in {templates}")
+            rows.setdefault(template, reader.line_num)
             if subjects.setdefault(template, fields[1].strip()) != fields[1].strip():
                 raise InputError(f"{where}: template {template} is of subject {fields[1].strip()}, before it was of {subjects[template]}")
     except csv.Error as error:
         raise InputError(f"{path}, row {reader.line_num}: {error}") from None
     if not subjects:
         raise InputError(f"{path}: names no template")
-    return People(path, np.array(sorted(subjects), np.int64), tuple(subjects[template] for template in sorted(subjects)))
+    order = sorted(subjects)
+    return People(path, np.array(order, np.int64), tuple(subjects[template] for template in order), tuple(rows[template] for template in order))
 
 
 def _require_one_subject(lists: Sequence[People]) -> None:
@@ -218,3 +225,11 @@ def _require_one_subject(lists: Sequence[People]) -> None:
             before, file = known.setdefault(template, (subject, people.path))
             if before != subject:
                 raise InputError(f"{people.path}: template {template} is of subject {subject}, in {file} of {before}")
+
+
+def _require_others(probes: People, gallery: People) -> None:
+    """No probe lies in a gallery itself: it would find itself, whatever the model."""
+    both, mine, theirs = np.intersect1d(probes.template, gallery.template, return_indices=True)
+    if len(both):
+        where = f"{probes.path}, row {probes.row[mine[0]]}"
+        raise InputError(f"{where}: template {both[0]} is in {gallery.path} too, row {gallery.row[theirs[0]]}: a probe would find itself")

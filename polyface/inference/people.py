@@ -78,9 +78,10 @@ def people(gallery: Gallery, engine: Engine, far: float | None = None) -> People
         raise RequestError(f"{gallery.folder}: no face in this gallery")
     vectors = np.concatenate([shard.embeddings for shard in shards])
     faces = [face for shard in shards for face in faces_of(shard)]
-    i, j, scores = mutual(vectors, line.cosine)
-    group = connected(len(faces), i, j)
-    sums, counts = (np.bincount(group[i], weights, minlength=len(faces)) for weights in (scores, None))
+    joined = mutual(vectors, line.cosine)
+    group = connected(len(faces), *joined.edges())
+    of_pair = group[joined.first[joined.i]]
+    sums, counts = (np.bincount(of_pair, weights, minlength=len(faces)) for weights in (joined.scores * joined.times(), joined.times()))
     found, alone = [], []
     order = np.argsort(group, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
@@ -103,23 +104,58 @@ def joining_line(card: Card, task: Embedding, faces: int, far: float | None = No
     return next((line for line in offered if line.far * faces <= MOST_WRONG), offered[-1])
 
 
-def mutual(vectors: np.ndarray, cosine: float, nearest: int = NEAREST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of vectors float32 [N, d] that reach a cosine and are each among the `nearest` best of the other; what ties with the last of them is among them.
+@dataclass(frozen=True)
+class Joined:
+    """Which of N vectors are joined, equal ones standing together, since each of them is joined with the same others.
 
-    Rows i < j, int64 [E] each, in order, and scores float64 [E].
+    first int64 [D]: a row of each vector; twin int64 [N]: which vector a row has; copies int64 [D]. i <= j int64 [E]: every row with vector i is joined with every other
+    one with vector j; scores float64 [E].
     """
-    asked, k, found = np.arange(len(vectors)), nearest + 1, []
+
+    first: np.ndarray
+    twin: np.ndarray
+    copies: np.ndarray
+    i: np.ndarray
+    j: np.ndarray
+    scores: np.ndarray
+
+    def times(self) -> np.ndarray:
+        """How many pairs of rows each stands for, int64 [E]."""
+        return np.where(self.i == self.j, self.copies[self.i] * (self.copies[self.i] - 1) // 2, self.copies[self.i] * self.copies[self.j])
+
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of rows that connect what all pairs do: one row of each side with all of the other. Of n equal vectors n pairs, in place of n (n - 1) / 2."""
+        members, begin = np.argsort(self.twin, kind="stable"), np.cumsum(self.copies) - self.copies
+        sides = []
+        for one, other in ((self.i, self.j), (self.j, self.i)):
+            counts = self.copies[other]
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            sides.append((np.repeat(self.first[one], counts), members[np.repeat(begin[other], counts) + within]))
+        return np.concatenate([sides[0][0], sides[1][0]]), np.concatenate([sides[0][1], sides[1][1]])
+
+
+def mutual(vectors: np.ndarray, cosine: float, nearest: int = NEAREST) -> Joined:
+    """The pairs of vectors float32 [N, d] that reach a cosine and are each among the `nearest` best of the other; what ties with the last of them is among them."""
+    keys = np.ascontiguousarray(vectors).view(np.dtype((np.void, vectors.shape[1] * vectors.itemsize))).ravel()
+    _, first, twin, copies = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    distinct = vectors[first]
+    asked, k, found = np.arange(len(distinct)), nearest + 1, []
     while len(asked):
-        best = search(vectors[asked], vectors, k, least=cosine, skip=(np.arange(len(asked)), asked))
-        least = np.maximum(best.scores[:, nearest - 1], cosine)
+        single = np.flatnonzero(copies[asked] == 1)  # others find their own copies in their own row
+        best = search(distinct[asked], distinct, k, least=cosine, skip=(single, asked[single]))
+        others = np.where(best.rows < 0, 0, copies[best.rows] - (best.rows == asked[:, None]))
+        enough = np.cumsum(others, axis=1) >= nearest
+        last = np.take_along_axis(best.scores, enough.argmax(axis=1)[:, None], axis=1)[:, 0]
+        least = np.where(enough.any(axis=1), np.maximum(last, cosine), cosine)
         more = best.scores[:, -1] >= least  # what ties with the last may not be all there
         at, place = np.nonzero((best.scores >= least[:, None]) & ~more[:, None])
         found.append((asked[at], best.rows[at, place], best.scores[at, place]))
         asked, k = asked[more], 2 * k
     one, other, scores = (np.concatenate(each) for each in zip(*found, strict=True))
-    pair, first, named = np.unique(np.minimum(one, other) * len(vectors) + np.maximum(one, other), return_index=True, return_counts=True)
-    i, j = np.divmod(pair[named == 2], len(vectors))
-    return i, j, scores[first[named == 2]]
+    pair, at, named = np.unique(np.minimum(one, other) * len(distinct) + np.maximum(one, other), return_index=True, return_counts=True)
+    i, j = np.divmod(pair, len(distinct))
+    both = named == np.where(i == j, 1, 2)
+    return Joined(first, twin, copies, i[both], j[both], scores[at[both]])
 
 
 def connected(faces: int, i: np.ndarray, j: np.ndarray) -> np.ndarray:

@@ -6,6 +6,9 @@ from polyface.errors import InputError
 from polyface.metrics.checks import require_finite, require_rows
 from polyface.metrics.classification import coarse_choice
 
+DECIMALS = 4
+"""Errors are rounded to so many before they are counted: less than an hour, and more than floats of 32 bits lose."""
+
 SMALLEST_SIGMA = 0.1  # [ours] years: people who all guessed the same age still were not surer than this
 
 
@@ -17,6 +20,11 @@ def absolute_errors(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.abs(predicted - truth)
 
 
+def within(errors: np.ndarray, years: float) -> np.ndarray:
+    """bool [N]: which errors are at most so many years, these included: 65.4 - 60.4 is 5, though not in floats."""
+    return np.round(errors, DECIMALS) <= years
+
+
 def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
     """MAE in years."""
     return _mean(absolute_errors(truth, predicted))
@@ -24,7 +32,7 @@ def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 def cumulative_score(truth: np.ndarray, predicted: np.ndarray, years: float = 5) -> float:
     """CS(k): the share of ages that are off by at most k years, k included."""
-    return _mean(absolute_errors(truth, predicted) <= years)
+    return _mean(within(absolute_errors(truth, predicted), years))
 
 
 def epsilon_error(mean: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> float:

@@ -6,6 +6,7 @@ broken by lot.
 
 import numpy as np
 
+from polyface.metrics.rates import trials_needed
 from polyface.metrics.verification import Roc, TarAtFar, tar_at_far
 
 
@@ -43,5 +44,5 @@ def tpir_at_fpir(curve: Roc, fpir: float) -> TarAtFar:
         return TarAtFar(fpir, None, "no probe has a mate in this gallery")
     found = tar_at_far(curve, fpir)
     if found.point is None:
-        return TarAtFar(fpir, None, f"FPIR {fpir:g} needs {np.ceil(1 / fpir - 1e-9):.0f} probes without a mate, there are {curve.impostors}")
+        return TarAtFar(fpir, None, f"FPIR {fpir:g} needs {trials_needed(fpir)} probes without a mate, there are {curve.impostors}")
     return found

@@ -13,6 +13,7 @@ from polyface.errors import InputError
 from polyface.metrics.calibration import Logistic, expected_calibration_error, fit_logistic
 from polyface.metrics.checks import require_finite, require_rows
 from polyface.metrics.intervals import DRAWS, Interval, group_draws, percentiles
+from polyface.metrics.rates import errors_allowed
 
 FARS = (0.01, 0.001, 1e-4, 1e-5, 1e-6)
 FRR = 0.01
@@ -97,7 +98,7 @@ def accept_lines(pairs: AllPairs, rates: Sequence[float] = FARS, draws: int = DR
     cosines, people = pairs.other[top], pairs.people[top].reshape(-1, 2)
     found = []
     for rate in sorted(rates, reverse=True):
-        accepted = _within(cosines, int(np.floor(rate * len(pairs.other) + 1e-9)))
+        accepted = _within(cosines, errors_allowed(rate, len(pairs.other)))
         different = len(np.unique(people[:accepted], axis=0))
         if accepted < ENOUGH or different < ENOUGH:
             break
@@ -115,7 +116,7 @@ def reject_line(pairs: AllPairs, rate: float = FRR, draws: int = DRAWS, seed: in
     """The cosine under which at most a rate of the pairs of one person lies. Raises InputError where fewer than ENOUGH errors would stand behind it."""
     order = np.argsort(pairs.same)
     cosines, person = pairs.same[order], pairs.person[order]
-    rejected = _within(-cosines, int(np.floor(rate * len(cosines) + 1e-9)))
+    rejected = _within(-cosines, errors_allowed(rate, len(cosines)))
     people = len(np.unique(person[:rejected]))
     if rejected < ENOUGH or people < ENOUGH:
         raise InputError(f"too few people: {rejected} pairs of {people} people stand behind a rate of {rate:g}, {ENOUGH} of each are needed")

@@ -13,6 +13,7 @@ import numpy as np
 
 from polyface.errors import InputError
 from polyface.metrics.checks import require_finite, require_rows
+from polyface.metrics.rates import errors_allowed, trials_needed
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class OperatingPoint:
 
 def operating_point(curve: Roc, far: float) -> OperatingPoint:
     """The highest TAR whose FAR is at most `far`, at the strictest threshold that reaches it."""
-    within = curve.false_accepts <= _budget(curve, far)
+    within = curve.false_accepts <= errors_allowed(far, curve.impostors)
     reached = curve.true_accepts[within][-1]
     point = int(np.argmax(curve.true_accepts == reached))
     return OperatingPoint(float(curve.thresholds[point]), float(curve.tar[point]), float(curve.far[point]))
@@ -121,8 +122,8 @@ def tar_at_far(curve: Roc, far: float) -> TarAtFar:
     """
     if not curve.genuine:
         return TarAtFar(far, None, "no genuine pairs")
-    if _budget(curve, far) < 1:
-        return TarAtFar(far, None, f"FAR {far:g} needs {np.ceil(1 / far - 1e-9):.0f} impostor pairs, there are {curve.impostors}")
+    if errors_allowed(far, curve.impostors) < 1:
+        return TarAtFar(far, None, f"FAR {far:g} needs {trials_needed(far)} impostor pairs, there are {curve.impostors}")
     return TarAtFar(far, operating_point(curve, far))
 
 
@@ -244,11 +245,6 @@ def _over_folds(same: np.ndarray, folds: np.ndarray, choose: Callable[[np.ndarra
         inside = folds == number
         correct[inside] = (accept(threshold) == same)[inside]
     return FoldAccuracy(np.array([correct[folds == number].mean() for number in numbers]), thresholds, correct)
-
-
-def _budget(curve: Roc, far: float) -> int:
-    """False accepts that a target allows; 1e-9 makes up for targets such as 0.29 x 100 = 28.999999999999996."""
-    return int(np.floor(far * curve.impostors + 1e-9))
 
 
 def _checked(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,13 @@
 """`polyface evaluate MODEL --protocol NAME`: the arrays that it saves score as it says, and as `polyface evaluate` scores the same model by another way."""
 
 import json
+import pickle
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -19,6 +21,8 @@ from polyface.evaluation.answers import KINDS, evaluate_protocol
 from polyface.evaluation.evaluate import evaluate
 from polyface.evaluation.masks import read_masks
 from polyface.evaluation.raw_pixels import pixels
+from polyface.evaluation.score import verification
+from polyface.evaluation.taught import Lessons
 from polyface.images import align
 from polyface.synth.write import write
 from polyface.tasks import TASKS, Task, parsing
@@ -113,6 +117,58 @@ def test_what_is_saved_scores_as_the_protocol_says_and_as_evaluate_says(drawn: P
             assert found[at][ours] == pytest.approx(reports[at[1].partition(".")[0]][at[1].partition(".")[2], theirs].value, abs=2e-6), (at, ours)
     assert {f"{name}|raw pixels" for name in ("accuracy", "auc", "tar@1e-1")} <= found["verification", "lfw.identity"].keys()
     assert (tmp_path / "classification.utkface.race.targets.npz").exists() and (tmp_path / "verification.npz").exists()
+
+
+def pairs_in_a_bin(path: Path, size: int = 112, pairs: int = 20, seed: int = 0) -> tuple[Path, np.ndarray]:
+    """Noisy pictures of 112 or more pixels; of one person, the second is the first again, with less noise than picture. Returns the pictures [2 N, size, size, 3] too."""
+    random = np.random.default_rng(seed)
+    pictures = random.integers(0, 256, (2 * pairs, 14, 14, 3)).repeat(size // 14, axis=1).repeat(size // 14, axis=2)
+    pictures[1::4] = np.clip(pictures[0::4] + random.integers(-20, 21, pictures[0::4].shape), 0, 255)
+    encoded = [cv2.imencode(".png", picture[..., ::-1].astype(np.uint8))[1].tobytes() for picture in pictures]
+    path.write_bytes(pickle.dumps((encoded, [at % 2 == 0 for at in range(pairs)])))
+    return path, pictures.astype(np.uint8)
+
+
+def test_the_pictures_of_a_bin_are_decoded_embedded_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The embeddings are those of the crops of the pictures by ArcFace's template and of their mirror images; the scores, those of `score` by the .bin itself."""
+    network = Projects()
+    path, pictures = pairs_in_a_bin(tmp_path / "agedb_30.bin")
+    (found,), skipped = evaluate_protocol(network, "verification", path, save=tmp_path / "E.npz", lessons=Lessons(("celeba",)))
+    assert (found.name, skipped, found.refused) == ("agedb_30.bin.identity", {}, ())
+    assert found.notes == ("who is on these pictures is not known: pairs of people whom the network was taught by name are not left out",)
+    saved = np.load(tmp_path / "E.npz")
+    seen = np.stack([crops.cut(picture, align.from_points(align.ARCFACE_112, CROP), CROP.size) for picture in pictures])
+    both = [network.run(each, ["identity"])["identity"].astype(np.float64) for each in (seen, seen[:, :, ::-1])]
+    assert saved["names"].tolist() == [str(at) for at in range(40)]
+    np.testing.assert_allclose(saved["embeddings"], both[0] + both[1], atol=1e-4)
+    scores = {name: score.value for name, score in found.scored.result.scores.items()}
+    by_bin = verification(tmp_path / "E.npz", path).result.scores
+    assert scores["accuracy"] > 0.9 and {name: score.value for name, score in by_bin.items()} == pytest.approx({name: scores[name] for name in by_bin}, nan_ok=True)
+    assert found.scored.result.counts["folds"] == 10
+
+
+def test_pictures_of_a_bin_of_another_size_are_the_same_view(tmp_path: Path) -> None:
+    one, other = (evaluate_protocol(Projects(), "verification", pairs_in_a_bin(tmp_path / f"{size}.bin", size)[0])[0][0].scored.result for size in (112, 224))
+    assert other.scores["auc"].value == pytest.approx(one.scores["auc"].value, abs=0.05)
+
+
+def test_a_bin_that_cannot_be_scored_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    class Refuses(Projects):
+        def run(self, seen: np.ndarray, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+            raise AssertionError
+
+    path, pictures = pairs_in_a_bin(tmp_path / "x.bin")
+    for protocol, sets in (("age", None), ("verification", ["lfw"])):
+        with pytest.raises(RequestError, match=r"x\.bin: holds pairs"):
+            evaluate_protocol(Refuses(), protocol, path, sets)
+    encoded, same = pickle.loads(path.read_bytes())
+    for wrong, words in ((b"none", "picture 7"), (cv2.imencode(".png", pictures[7][:50])[1].tobytes(), "picture 7: 112 x 50 pixels")):
+        path.write_bytes(pickle.dumps(([*encoded[:7], wrong, *encoded[8:]], same)))
+        with pytest.raises(RequestError, match=rf"x\.bin, {words}"):
+            evaluate_protocol(Refuses(), "verification", path)
+    path.write_bytes(pickle.dumps((print, same)))
+    with pytest.raises(RequestError, match="it asks for builtins"):
+        evaluate_protocol(Refuses(), "verification", path)
 
 
 def test_tasks_made_of_ours_are_scored_on_sets_retold_in_them(drawn: Path, tmp_path: Path) -> None:

@@ -336,6 +336,7 @@ def changed(meta: Path, file: str, old: str, new: str) -> None:
         ("gallery_S1", "100,0", "x,0", "row 2: 'x' is no whole number"),
         ("gallery_S1", "100,0,img/1.jpg", "100", "row 2: does not begin `template,subject`"),
         ("probe_mixed", "254,0", "254;0", "row 2: '254;0' is no whole number"),
+        ("probe_mixed", "254,0", "107,1", "row 2: template 107 is in IJB/meta/ijbb_1N_gallery_S1.csv too, row 4: a probe would find itself"),
     ],
 )
 def test_a_list_that_is_wrong_is_refused_by_file_and_row(npz: Files, tmp_path: Path, file: str, old: str, new: str, said: str) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from polyface import cli
 from polyface.errors import InputError, RequestError
-from polyface.evaluation import megaface_devkit, search
+from polyface.evaluation import megaface_devkit, search, search_codes, search_gallery, search_scan
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
 from polyface.evaluation.score_megaface import megaface
 from polyface.evaluation.search import Found
@@ -165,7 +166,8 @@ def test_the_devkits_own_files_are_scored_and_its_results_written(devkit: Path, 
     probes, people, distractors = people_and_distractors((2, 3), 100)
     out, results = tmp_path / "scores.json", tmp_path / "results"
     assert cli.run(["score", "megaface", "--devkit", str(devkit), "--json", str(out), "--results", str(results), "--cache", str(tmp_path / "cache")]) == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert re.search(r"seconds: reading \d+\.\d, coding \d+\.\d, search \d+\.\d, intervals \d+\.\d", said)
     report = json.loads(out.read_text())
     assert "megaface, uncleaned" in printed and "rank1@100" in printed and report["protocol"] == "megaface, uncleaned"
     for size, rows in (("10", slice(90, 100)), ("100", slice(0, 100))):
@@ -218,6 +220,51 @@ def test_noises_are_left_out_and_the_protocol_says_so(devkit: Path, tmp_path: Pa
         megaface(devkit=devkit, probe_noises=of_probes)
     (devkit / "megaface" / "0/5/96.jpg_net.bin").write_bytes(feature(np.ones(8)))
     assert megaface(devkit=devkit, probe_noises=of_probes).result.protocol == "megaface, probes cleaned"
+
+
+def test_a_search_that_was_broken_off_goes_on_from_the_cache(npz: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a row is coded, nor a chunk compared, a second time; of other distractors nothing is taken."""
+    monkeypatch.setattr(search, "SAVE_SECONDS", 0)
+    for module in (search_gallery, search_scan):
+        monkeypatch.setattr(module, "FIRST", 8)
+        monkeypatch.setattr(module, "BLOCK", 32)
+    probes, people, distractors = people_and_distractors((2, 2), 100)
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(100), embeddings=distractors)
+    cache, expected = tmp_path / "cache", megaface(*files).result
+
+    def stop(done: int, total: int | None = None, words: str = "") -> None:
+        if words.startswith("by") and done >= 64:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        megaface(*files, cache=cache, report=stop)
+    assert (cache / "search.npz").exists()
+    seen: list[tuple[int, str]] = []
+    monkeypatch.setattr(search_gallery, "code_rows", lambda rows: pytest.fail("coded again") if len(rows) > 4 else search_codes.code_rows(rows))
+    again = megaface(*files, cache=cache, report=lambda done, total=None, words="": seen.append((done, words)))
+    assert min(done for done, words in seen) > 32 and not (cache / "search.npz").exists()
+    assert {name: score.value for name, score in again.result.scores.items()} == pytest.approx(
+        {name: score.value for name, score in expected.scores.items()}, nan_ok=True
+    )
+    with pytest.raises(RequestError, match=r"unit\.npy: of other distractors than .*E\.npz"):
+        megaface(files[0], npz("E", names=np.arange(100), embeddings=distractors[::-1]), cache=cache)
+
+
+def test_distractors_that_are_probes_by_name_and_numbers_are_counted_and_said(npz: Files) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=[*"abx", *range(9)], embeddings=[*probes[:1], *distractors[1:]])
+    result = megaface(*files).result
+    assert result.counts["probes_among_distractors"] == 1
+    assert result.notes["rank1@10"].endswith("distractors with the name and the numbers of a probe, which count against the model: 1")
+    assert "probes_among_distractors" not in megaface(files[0], npz("E", names=np.arange(12), embeddings=distractors)).result.counts
+
+
+def test_a_npy_of_float64_is_scored_as_the_same_numbers_in_a_npz(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+    np.save(tmp_path / "D.npy", distractors.astype(np.float64))
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(12), embeddings=distractors.astype(np.float64))
+    one, other = (megaface(files[0], distractors).result for distractors in (tmp_path / "D.npy", files[1]))
+    assert one.to_json({}) == other.to_json({})
 
 
 def test_arrays_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path) -> None:

@@ -225,11 +225,13 @@ def test_a_face_that_was_not_found_fails_at_every_alpha() -> None:
 
 
 @pytest.mark.parametrize("eye", [[0.0, 0.0], [np.nan, np.nan]])
-def test_a_face_without_a_size_is_refused_by_row(eye: list[float]) -> None:
+def test_a_normaliser_that_one_face_has_no_size_by_gets_a_reason_and_the_others_their_numbers(eye: list[float]) -> None:
     truth = np.tile([[[0.0, 0], [10, 0], [5, 5], [2, 8], [8, 8]]], (2, 1, 1))
     truth[1, 1] = eye
-    with pytest.raises(InputError, match="row 1 has no inter-pupil size"):
-        score_points(truth, truth, np.arange(2), normalisers=["inter_pupil"])
+    boxes = np.tile([0.0, 0, 10, 10], (2, 1))
+    result = score_points(truth, truth + 1, np.arange(2), boxes)
+    assert result.reasons["nme_inter_pupil"].startswith("1 of 2 faces: no inter-pupil size, ") and math.isnan(values(result)["nme_inter_pupil"])
+    assert values(result)["nme_box"] == pytest.approx(2**0.5 / 10) and not any(name.startswith("fr_inter_pupil") for name in result.scores)
 
 
 def test_masks_of_nothing_but_background_have_no_score_of_parts() -> None:

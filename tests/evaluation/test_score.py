@@ -128,6 +128,8 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "P.npz, values, row 0 (a): 2 is no number of 2 classes" in line("classification", {"values": [2, 0], "classes": ["x", "y"]}, {"values": ["x", "y"]})
     assert "no array 'classes'" in line("classification", {"values": [1, 0]}, {"values": ["x", "y"]})
     assert "no class of" in line("classification", {"values": ["1", "2"]}, {"values": ["x", "y"]})
+    listed = npz("P", names=names, values=["z", "z"]), npz("T", names=names, values=["x", "y"], classes=["x", "y", "z"])
+    assert score.classification(*listed).result.scores["accuracy"].value == 0  # a class that is known, and never right
     two = {"values": [[0.5, 0.5]] * 2, "classes": ["x", "y"]}
     assert "row 1 (b): 3 for y is no probability" in line("attributes", {**two, "values": [[0, 1], [0, 3]]}, two | {"values": [[0, 1]] * 2})
     assert "write 0 for no" in line("attributes", two, two | {"values": [[1, -1]] * 2})
@@ -142,7 +144,12 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "P.npz, values, row 1 (b): a point is not finite" in line("landmarks", {"values": holes, "missed": [1, 0]}, {"values": five})
     assert "nme_box cannot be had: the targets have no `boxes`" in line("landmarks", {"values": five}, {"values": five}, "--normaliser", "box")
     assert "boxes, row 0 (a): (0, 0, 0, 5) is no box" in line("landmarks", {"values": five}, {"values": five, "boxes": [[0, 0, 0, 5]] * 2})
-    assert "P.npz and " in (said := line("landmarks", {"values": five}, {"values": np.ones_like(five)})) and "row 0 has no inter-pupil size" in said
+    assert "T.npz, values, row 0 (a): no inter-pupil size, it is 0" in line("landmarks", {"values": five}, {"values": np.ones_like(five)})
+    pupil = np.where((np.arange(2)[:, None] == 1) & (np.arange(5) == 0), np.nan, five.transpose(2, 0, 1)).transpose(1, 2, 0)
+    boxed = {"values": pupil, "boxes": [[0, 0, 5, 5]] * 2}
+    assert "T.npz, values, row 1 (b): no inter-pupil size, the points" in line("landmarks", {"values": five}, boxed, "--normaliser", "inter-pupil")
+    found = score.landmarks(npz("P", names=names, values=five), npz("T", names=names, **boxed)).result
+    assert found.scores["nme_box"].value == 0 and "1 of 2 faces: no inter-pupil size" in found.reasons["nme_inter_pupil"]
     assert "angles pitch, roll" in line("pose", {"values": np.zeros((2, 2)), "classes": ["pitch", "roll"]}, {"values": np.zeros((2, 3))})
 
 
@@ -157,6 +164,8 @@ def test_embeddings_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: 
     zero, nan = np.where(np.arange(3)[:, None] == 1, 0, vectors), np.where(np.arange(3)[:, None] == 2, np.nan, vectors)
     assert "E.npz, embeddings, row 1 (A_0002): has length 0" in line(embeddings=zero)
     assert "E.npz, embeddings, row 2 (B_0001): nan is not finite" in line(embeddings=nan)
+    assert "E.npz, embeddings, row 0 (A_0001): is too long" in line(embeddings=vectors * 1e200 * [[1], [1e-200], [1e-200]] + 1e199)
+    assert "E.npz, embeddings, row 0 (A_0001): has length 0" in line(embeddings=vectors * 1e-200)
     assert "pairs.txt, row 3: " in (missing := line(names=["A_0001", "A_0002", "C_0001"])) and "has no 'B_0001'" in missing
     assert "E.npz: embeddings has 2 rows, there are 3 names" in line(embeddings=vectors[:2])
     assert "[names, dimensions] is needed" in line(embeddings=vectors[0])

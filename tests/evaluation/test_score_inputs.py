@@ -18,6 +18,7 @@ from polyface.evaluation.arrays import matched, read_arrays
 from polyface.evaluation.masks import read_masks
 from polyface.evaluation.pair_lists import read_pair_list
 from polyface.evaluation.pair_pictures import read_pair_pictures
+from polyface.evaluation.score import verification
 
 NAMES = ["a", "b", "c"]
 POINTS = np.arange(12.0).reshape(3, 4)
@@ -214,6 +215,11 @@ def test_plain_rows_and_tables_are_lists_of_pairs(tmp_path: Path) -> None:
         ("pairs.csv", "left,right,same\na,,1\n", "line 2: a name is empty"),
         ("pairs.csv", "left,right,same\n", "no pairs"),
         ("pairs.txt", b"\xff\xfe", "no UTF-8"),
+        ("pairs.txt", "a b 1\nc d 0\nb a 0\n", "row 3: 'b' and 'a' are paired with the other label at .*pairs.txt, row 1"),
+        ("pairs.txt", "a b 1 0\nc d 0 0\n\nb a 1 1\n", "row 4: 'b' and 'a' are paired in another fold at .*pairs.txt, row 1"),
+        ("pairs.csv", "left,right,same\na,b,1\na,b,0\n", "line 3: 'a' and 'b' are paired with the other label at .*pairs.csv, line 2"),
+        ("pairs.txt", "2\t1\nA\t1\t2\nA\t1\tB\t1\nA\t2\t1\nA\t2\tB\t1\n", "row 4: 'A_0002' and 'A_0001' are paired in another fold at .*pairs.txt, row 2"),
+        ("pairs.txt", "A_0001.jpg 1\nA_0002.jpg 1\nx/A_0002.jpg 0\nA_0001.jpg 0\n", "row 3: 'A_0002' and 'A_0001' are paired with the other label"),
     ],
 )
 def test_a_list_that_is_none_is_refused_by_file_and_row(tmp_path: Path, file: str, content: str | bytes, message: str) -> None:
@@ -223,15 +229,26 @@ def test_a_list_that_is_none_is_refused_by_file_and_row(tmp_path: Path, file: st
 
 
 def cfp(root: Path) -> Path:
-    """Two people with two frontal and one profile photograph each; ten folds of one pair of each kind."""
-    pictures = {"F": ["001/frontal/01", "001/frontal/02", "002/frontal/01", "002/frontal/02"], "P": ["001/profile/01", "002/profile/01"]}
+    """Two people with twenty frontal and ten profile photographs each; ten folds of one pair of each kind."""
+    pictures = {
+        letter: [f"{person}/{view}/{at:02}" for person in ("001", "002") for at in range(1, end)] for letter, view, end in (("F", "frontal", 21), ("P", "profile", 11))
+    }
     for letter, names in pictures.items():
         written(root / f"Protocol/image_list_{letter}.txt", "".join(f"{at} Data/Images/{name}.jpg\n" for at, name in enumerate(names, 1)))
     for fold in range(1, 11):
-        for view, same, other in (("FF", "1,2", "1,3"), ("FP", "1,1", "1,2")):
+        for view, same, other in (("FF", f"{2 * fold - 1},{2 * fold}", f"{fold},{20 + fold}"), ("FP", f"{fold},{fold}", f"{fold},{10 + fold}")):
             written(root / f"Protocol/Split/{view}/{fold:02}/same.txt", f"{same}\n")
             written(root / f"Protocol/Split/{view}/{fold:02}/diff.txt", f"{other}\n")
     return root / "Protocol/Split"
+
+
+def test_pairs_that_are_repeated_in_their_fold_are_counted_and_said(npz, tmp_path: Path) -> None:
+    """As 130 of CFP's own frontal-frontal list are; where no fold is stated, in the ten that are cut."""
+    listed = read_pair_list(written(tmp_path / "pairs.txt", "a b 1 0\nb a 1 0\na b 1 0\na c 0 0\na c 0 0\nc d 1 1\nb d 0 1\n"))
+    assert listed.repeated == 3 and len(listed.left) == 7
+    embeddings = npz("E", names=list("abcd"), embeddings=np.random.default_rng(0).normal(size=(4, 3)))
+    assert verification(embeddings, tmp_path / "pairs.txt").result.counts["repeated_pairs"] == 3
+    assert read_pair_list(written(tmp_path / "pairs.txt", "a b 1\n" * 3)).repeated == 2
 
 
 def test_the_folders_of_cfp_are_ten_folds(tmp_path: Path) -> None:
@@ -240,14 +257,15 @@ def test_the_folders_of_cfp_are_ten_folds(tmp_path: Path) -> None:
     assert (frontal.left[1], frontal.right[1], frontal.same[1]) == ("001_frontal_01", "002_frontal_01", False)
     assert (profile.left[0], profile.right[0], profile.same[0]) == ("001_frontal_01", "001_profile_01", True)
     assert profile.fold.tolist() == np.arange(10).repeat(2).tolist() and profile.people["002_profile_01"] == "002"
-    left, right = profile.rows(["Data/Images/001/frontal/01.jpg", "001_profile_01", "x/002/profile/01.png"], "E.npz")
-    assert (left[:2].tolist(), right[:2].tolist()) == ([0, 0], [1, 2])
+    names = [f"x/{person}/profile/{at:02}.png" for person in ("001", "002") for at in range(1, 11)]
+    left, right = profile.rows(["Data/Images/001/frontal/01.jpg", *names, *[f"001_frontal_{at:02}" for at in range(2, 11)]], "E.npz")
+    assert (left[:2].tolist(), right[:2].tolist()) == ([0, 0], [1, 11])
     assert profile.where(3).endswith("FP/02/diff.txt, row 1")
     before = profile.sha256
     written(split / "FP/07/same.txt", "3,2\n")
     assert read_pair_list(split / "FP").sha256 != before
-    written(split / "FP/07/same.txt", "9,2\n")
-    with pytest.raises(InputError, match=r"FP/07/same.txt, row 1: the image list has no number 9"):
+    written(split / "FP/07/same.txt", "99,2\n")
+    with pytest.raises(InputError, match=r"FP/07/same.txt, row 1: the image list has no number 99"):
         read_pair_list(split / "FP")
     (split / "FF/10/diff.txt").unlink()
     with pytest.raises(InputError, match=r"diff.txt is missing"):

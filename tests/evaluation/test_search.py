@@ -241,6 +241,9 @@ def test_the_threshold_at_a_far_is_that_of_the_worked_example_and_of_the_whole_c
         assert np.mean(genuine >= threshold) == tar and reached <= far
     with pytest.raises(InputError, match="needs 5 impostor pairs, all has 4"):
         found.threshold("all", 0.2)
+    for far in (0, -0.1, 1.1, np.nan):
+        with pytest.raises(InputError, match="above 0 and at most 1 is needed"):
+            found.threshold("all", far)
     probes, gallery = (np.round(each) for each in drawn(5, 6, 80, d=4))  # ties
     mates = mates_outside(probes, gallery[:9].copy(), np.arange(9) % 6, np.arange(9))
     found = search(probes, gallery, k=0, mates=mates, largest=kept_for(0.2, 480))
@@ -278,6 +281,35 @@ def test_parts_of_a_gallery_searched_by_two_processes_are_one_search(tmp_path):
         merge([search(probes, gallery, k=5), search(probes, gallery, k=4)])
 
 
+@pytest.mark.parametrize(
+    ("cuts", "words"),
+    [
+        ([(0, 20), (40, 60)], "rows 20 to 39 are in no part"),
+        ([(20, 40), (40, 60)], "rows 0 to 19 are in no part"),
+        ([(0, 20), (20, 40)], "rows 40 to 59 are in no part"),
+        ([(0, 20), (20, 40), (0, 20), (40, 60)], "rows from 0 on are in two parts"),
+        ([(0, 40), (20, 60)], "rows from 20 on are in two parts"),
+        ([], "no parts"),
+    ],
+)
+def test_parts_that_are_not_the_whole_gallery_once_are_no_search(cuts, words):
+    probes, gallery = drawn(2, 3, 60)
+    with pytest.raises(RequestError, match=words):
+        merge([search(probes, gallery[begin:end], part=(begin, 60)) for begin, end in cuts])
+    assert merge([search(probes, gallery[begin:end], part=(begin, 60)) for begin, end in ((20, 20), (20, 60), (0, 20))]).gallery == 60
+    with pytest.raises(RequestError, match="different galleries, of 60 and of 61 rows"):
+        merge([search(probes, gallery[:20], part=(0, 60)), search(probes, gallery[20:], part=(20, 61))])
+
+
+def test_a_part_that_reaches_over_the_end_of_its_gallery_is_refused():
+    probes, gallery = drawn(2, 3, 10)
+    for part in ((5, 8), (-1, 20)):
+        with pytest.raises(InputError, match=f"part: 10 rows from row {part[0]} on, the gallery has {part[1]} rows"):
+            search(probes, gallery, part=part)
+    with pytest.raises(RunError, match="part: 10 rows from row 5 on, the gallery has 8 rows"):
+        search(probes, iter([gallery]), part=(5, 8))
+
+
 class Broken(Exception):
     pass
 
@@ -305,6 +337,8 @@ def test_a_broken_pass_goes_on_where_it_was(small, tmp_path, monkeypatch):
     for name in ("rows", "scores", "above", "equal", "impostors"):
         np.testing.assert_array_equal(getattr(again, name), getattr(expected, name))
     assert [each.tolist() for each in again.largest] == [each.tolist() for each in expected.largest]
+    with pytest.raises(RequestError, match="a gallery that is iterated cannot go on"):  # it may be another one the next time
+        search(probes, iter([gallery]), state=state)
     state.write_bytes(b"PK, but no archive")
     with pytest.raises(RequestError, match=r"state\.npz: not the record of a search"):
         search(probes, gallery, **asked, state=state)
@@ -422,6 +456,7 @@ def test_galleries_that_are_cut_short_or_of_another_kind_are_refused_by_name(tmp
         (dict(subsets={"some": np.array([3, 50])}), "subset some: row 50 is named, the gallery has 50 rows"),
         (dict(subsets={"some": np.array([3, 4, 3])}), "subset some: row 3 is named twice"),
         (dict(subsets={"some": np.array([0.5])}), "subset some: integers are needed"),
+        (dict(subsets={"fewer": -5}), "subset fewer: -5 rows"),
         (dict(skip=(np.array([8]), np.array([0]))), "skip: row 0 holds 8"),
         (dict(least=np.nan), "no score is at least nan"),
         (dict(skip=(np.array([0]), np.array([50]))), "mates or skip: row 50 is named"),

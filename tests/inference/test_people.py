@@ -61,6 +61,20 @@ def test_a_coarser_line_joins_more(engine: Engine, tmp_path: Path) -> None:
     assert [len(person.faces) for person in people(gallery, engine, far=0.01).people] == [4]
 
 
+def test_many_copies_of_a_face_are_one_person_by_as_many_edges(engine: Engine, tmp_path: Path) -> None:
+    """100,000 pairs of copies would be 5,000,000,000 pairs."""
+    copies = 100_000
+    vectors = np.zeros((copies + 2, 3), np.float32)
+    vectors[:, 0], vectors[-1] = 1, (0, 1, 0)
+    vectors[-2] = np.cos(0.1), np.sin(0.1), 0
+    joined = mutual(vectors, 0.7)
+    i, j = joined.edges()
+    assert len(i) <= 3 * copies and len(set(connected(len(vectors), i, j).tolist())) == 3
+    assert joined.times().tolist() == [copies * (copies - 1) // 2]  # the face beside them has no place among the nearest of any copy
+    found = people(gallery_of(tmp_path, engine, [[0] * 9 + [90, 100]]), engine, far=1e-4)
+    assert [(len(person.faces), person.likeness) for person in found.people] == [(9, 1.0), (2, pytest.approx(np.cos(np.radians(10)), abs=1e-4))]
+
+
 def test_new_photographs_join_the_people_that_are_there(engine: Engine, tmp_path: Path) -> None:
     before = people(gallery_of(tmp_path / "a", engine, [[0, 10, 90, 100]]), engine)
     after = people(gallery_of(tmp_path / "b", engine, [[0, 10, 90, 100], [5, 200]]), engine)
@@ -95,10 +109,14 @@ def test_mutual_pairs_and_groups_are_those_of_the_definition(seed: int, faces: i
         return sum(scores[face][third] > scores[face][other] for third in range(faces) if third != face) < nearest
 
     expected = [(a, b) for a in range(faces) for b in range(a + 1, faces) if scores[a][b] >= line and among(a, b) and among(b, a)]
-    assert list(zip(kept[0].tolist(), kept[1].tolist(), strict=True)) == expected
-    assert kept[2].tolist() == [scores[a][b] for a, b in expected]
+    rows = [np.flatnonzero(kept.twin == which).tolist() for which in range(len(kept.first))]
+    pairs = [(i, j, score, {(min(a, b), max(a, b)) for a in rows[i] for b in rows[j] if a != b}) for i, j, score in zip(kept.i, kept.j, kept.scores, strict=True)]
+    assert sorted(pair for _, _, _, those in pairs for pair in those) == expected
+    assert kept.times().tolist() == [len(those) for _, _, _, those in pairs]
+    assert all(scores[a][b] == score for _, _, score, those in pairs for a, b in those)
+    assert (kept.copies[kept.twin] == [len(rows[which]) for which in kept.twin]).all() and kept.twin[kept.first].tolist() == list(range(len(kept.first)))
     group = list(range(faces))
     for a, b in expected * faces:
         group[a] = group[b] = min(group[a], group[b])
-    found = connected(faces, kept[0], kept[1])
+    found = connected(faces, *kept.edges())
     assert [[found[a] == found[b] for b in range(faces)] for a in range(faces)] == [[group[a] == group[b] for b in range(faces)] for a in range(faces)]

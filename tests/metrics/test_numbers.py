@@ -27,6 +27,10 @@ def test_age_scores_are_what_counting_by_hand_gives(rows, k):
 
 def test_an_age_off_by_exactly_five_years_counts_in_cs5():
     assert ages.cumulative_score(np.array([30, 30]), np.array([35.0, 35.01])) == 0.5
+    tenths = np.arange(0, 1000) / 10
+    for kind in (np.float64, np.float32):  # 65.4 - 60.4 is above 5 in floats
+        assert ages.cumulative_score(tenths, (tenths + 5).astype(kind)) == 1
+    assert not ages.within(np.array([5.001]), 5)
 
 
 def test_ages_in_small_unsigned_integers_do_not_wrap():

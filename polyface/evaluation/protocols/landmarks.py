@@ -27,7 +27,7 @@ def score_points(
     """truth, predicted float [N, P, 2] in pixels, truth NaN where a point is not labelled; people [N]: whose face it is, any ids; boxes [N, 4] (x0, y0, x1, y1), in
     pixels; missed bool [N]: faces that were not found, whose predictions are not read.
 
-    A normaliser that these arrays do not allow gets no number, and says why. Raises InputError naming the first face without a size, or another bad row.
+    A normaliser that these arrays do not allow, or that one of the faces has no size by, gets no number, and says why. Raises InputError naming the first bad row.
     """
     seen = ~np.isnan(truth).any(axis=2)
     missed = np.zeros(len(truth), bool) if missed is None else np.asarray(missed, bool)
@@ -37,11 +37,12 @@ def score_points(
     curves: dict[str, Curve] = {}
     for name in normalisers:
         size = _size(name, truth, boxes)
-        if isinstance(size, str):
+        without = np.zeros(0, int) if isinstance(size, str) else _faces_without(size)
+        if isinstance(size, str) or len(without):
             scores[f"nme_{name}"] = Score(np.nan, np.nan, np.nan, 0)
-            reasons[f"nme_{name}"] = size
+            reasons[f"nme_{name}"] = size if isinstance(size, str) else f"{len(without)} of {len(truth)} faces: {_why(name, float(size[without[0]]))}"
             continue
-        errors = landmarks.nme(truth, predicted, _positive(name, size), missed, seen)
+        errors = landmarks.nme(truth, predicted, size, missed, seen)
         curves[name] = curve_of_errors(errors, "of the size of the face")
         capped = np.where(np.isfinite(errors), errors, landmarks.MISS)
         scores[f"nme_{name}"] = mean_score(capped, people)
@@ -56,6 +57,13 @@ def score_points(
     return Result("landmarks", scores, counts, reasons, notes, curves)
 
 
+def sizeless_face(name: str, truth: np.ndarray, boxes: np.ndarray | None) -> tuple[int, str] | None:
+    """The first face that has no size by a normaliser, and why; None where all have one, or the arrays do not allow the normaliser at all."""
+    size = _size(name, truth, boxes)
+    without = np.zeros(0, int) if isinstance(size, str) else _faces_without(size)
+    return (int(without[0]), _why(name, float(size[without[0]]))) if len(without) else None
+
+
 def _size(name: str, truth: np.ndarray, boxes: np.ndarray | None) -> np.ndarray | str:
     """The size of each face [N], or why it is not known."""
     if name in OF_BOXES:
@@ -66,9 +74,9 @@ def _size(name: str, truth: np.ndarray, boxes: np.ndarray | None) -> np.ndarray 
         return str(error)
 
 
-def _positive(name: str, size: np.ndarray) -> np.ndarray:
-    bad = ~(size > 0) | np.isinf(size)
-    if bad.any():
-        why = "the points that it is measured by are not labelled" if np.isnan(size[np.argmax(bad)]) else f"it is {size[np.argmax(bad)]:g}"
-        raise InputError(f"targets: row {int(np.argmax(bad))} has no {name.replace('_', '-')} size, {why}")
-    return size
+def _faces_without(size: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(~(size > 0) | np.isinf(size))
+
+
+def _why(name: str, size: float) -> str:
+    return f"no {name.replace('_', '-')} size, " + ("the points that it is measured by are not labelled" if np.isnan(size) else f"it is {size:g}")

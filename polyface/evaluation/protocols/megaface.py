@@ -8,6 +8,7 @@ exceed the target, which the exact k-th largest of the impostor scores gives.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -65,9 +66,10 @@ def identify(
     sizes: Mapping[str, int | np.ndarray],
     rows: int,
     report: Report | None = None,
+    state: Path | None = None,
 ) -> Identified:
     """probes float32 [P, d]; people [P], any ids; distractors: `rows` of them, as `search` takes a gallery, none of them of these people; sizes: for each number of
-    distractors by its name, so many first rows, or the rows.
+    distractors by its name, so many first rows, or the rows. state: as of `search`.
 
     All of unit length: scores are inner products. Raises InputError as `search` does, and where nobody has two photographs.
     """
@@ -82,7 +84,7 @@ def identify(
             raise InputError(f"size {name}: no distractors")
     largest = {name: kept_for(ROC_FAR, len(probes) * count) for name, count in counts.items()}
     mates = mates_outside(probes, probes, probe, mate)
-    found = search(probes, distractors, 0, mates, subsets=sizes, largest=largest, part=(0, rows), report=report)
+    found = search(probes, distractors, 0, mates, subsets=sizes, largest=largest, part=(0, rows), state=state, report=report)
     return Identified(np.unique(number[probe], return_inverse=True)[1].reshape(-1), mates.score, found, len(probes))
 
 
