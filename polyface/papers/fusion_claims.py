@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_controls import Random
+from polyface.papers.fusion_heads import subsets
 from polyface.papers.fusion_pictures import IDENTITY
 from polyface.papers.fusion_runs import Tables
 from polyface.papers.fusion_statistics import Answers, Estimate, Verdict
@@ -49,7 +50,7 @@ class Judged:
 def judge(tables: Tables) -> Judged:
     """Everything the paper claims, in one split at one moment."""
     own = tables.own_identity if tables.split == "paper" else None
-    claims = [*_cross(tables, own), *_identity_beats(tables, own), *_fusion_beats(tables, own), *_orders(tables, own)]
+    claims = [*_cross(tables), *_identity_beats(tables, own), *_fusion_beats(tables, own), *_orders(tables, own)]
     by_claim: dict[str, list[Verdict]] = {}
     for each in claims:
         by_claim.setdefault(each.claim, []).append(each.verdict)
@@ -69,25 +70,19 @@ def gain_at_random(random: Random) -> Estimate:
 
 def shapley_of(tables: Tables, target: str) -> dict[str, float]:
     """Each feature's share of the accuracy above the constant answer's."""
-    worth = {frozenset(sources): tables.subset(sources, target).accuracy for sources in _subsets(tables)}
-    return statistics.shapley({frozenset(): tables.constants[target], **worth}, tables.tasks)
+    worth = {frozenset(sources): tables.subset(sources, target).accuracy for sources in subsets(tables.tasks)}
+    return statistics.shapley({frozenset(): tables.constants[target].accuracy, **worth}, tables.tasks)
 
 
-def _subsets(tables: Tables) -> list[tuple[str, ...]]:
-    from polyface.papers.fusion_heads import subsets
-
-    return subsets(tables.tasks)
-
-
-def _claim(claim: str, target: str, what: str, first: Answers, second: Answers | float, own: float | None) -> Claim:
-    estimate = statistics.above(first, second) if isinstance(second, float) else statistics.difference(first, second)
+def _claim(claim: str, target: str, what: str, first: Answers, second: Answers, own: float | None = None) -> Claim:
+    estimate = statistics.difference(first, second)
     return Claim(claim, target, what, estimate, statistics.verdict(estimate, own))
 
 
-def _cross(tables: Tables, own: float | None) -> list[Claim]:
-    """Every cell but the diagonal. A cell's accuracy has no ceiling to mind: it is compared with a constant."""
+def _cross(tables: Tables) -> list[Claim]:
+    """Every cell but the diagonal. There is no ceiling to mind: a constant answer leaves room."""
     pairs = [(source, target) for target in tables.targets for source in tables.tasks if source != target]
-    return [_claim("H1", target, f"{source}'s feature above the constant answer", tables.one(source, target), tables.constants[target], None) for source, target in pairs]
+    return [_claim("H1", target, f"{source}'s feature above the constant answer", tables.one(source, target), tables.constants[target]) for source, target in pairs]
 
 
 def _identity_beats(tables: Tables, own: float | None) -> list[Claim]:

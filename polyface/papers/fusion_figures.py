@@ -70,7 +70,7 @@ def curves(tables: Tables, target: str, file: Path) -> None:
         axis.plot([step for step, _ in points], [100 * value for _, value in points], label=label, color=COLOURS[at % len(COLOURS)], lw=2.4 if label == "all" else 1.4)
         rows += [{"target": target, "features": label, "iteration": step, "accuracy": 100 * value} for step, value in points]
         at += 1
-    axis.axhline(100 * tables.constants[target], color="grey", lw=0.8, ls=":", label="constant answer")
+    axis.axhline(100 * tables.constants[target].accuracy, color="grey", lw=0.8, ls=":", label="constant answer")
     axis.set_xlabel("iterations of the new layers")
     axis.set_ylabel(f"test accuracy of {target}, %")
     axis.legend(fontsize=7)

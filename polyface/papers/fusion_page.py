@@ -152,7 +152,7 @@ def _table_1(tables: Tables) -> Markup:
             answers = tables.networks[target] if diagonal else tables.one(source, target)
             row[target] = f"{percent(statistics.accuracy(answers))}{_beside(claims.papers_cell(source, target))}"
         rows.append(row)
-    rows.append({"feature": "constant answer", **{target: f"{100 * tables.constants[target]:.1f}" for target in tables.targets}})
+    rows.append({"feature": "constant answer", **{target: percent(statistics.accuracy(tables.constants[target])) for target in tables.targets}})
     return page.table(
         rows,
         caption="Table 1, accuracy in %: rows are features, columns what they are used for, the diagonal the network itself; 95 % over people | the paper's",
@@ -264,7 +264,7 @@ def _findings(world: World) -> dict[str, object]:
         made[f"{split} {moment}"] = {
             "networks": {target: statistics.accuracy(answers).told() for target, answers in tables.networks.items()},
             "cells": {cell: statistics.accuracy(answers).told() for cell, answers in tables.cells.items()},
-            "constants": tables.constants,
+            "constants": {target: statistics.accuracy(answers).told() for target, answers in tables.constants.items()},
             "cka": tables.alike,
             "claims": [
                 {"claim": each.claim, "target": each.target, "what": each.what, "verdict": each.verdict, **each.estimate.told()} for each in judged.claims

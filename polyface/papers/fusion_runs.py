@@ -95,8 +95,8 @@ class Bench:
 
 @dataclass(frozen=True)
 class Tables:
-    """Tables 1 and 2 of one world and split, folds joined. networks {task: answers of its own network}; cells {cell name: answers of a head}; constants {task:
-    accuracy of the most frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}."""
+    """Tables 1 and 2 of one world and split, folds joined. networks {task: answers of its own network}; cells {cell name: answers of a head}; constants {task: the most
+    frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}."""
 
     split: SplitName
     moment: str
@@ -105,7 +105,7 @@ class Tables:
     networks: Mapping[str, Answers] = field(repr=False)
     cells: Mapping[str, Answers] = field(repr=False)
     late: Mapping[str, Answers] = field(repr=False)
-    constants: Mapping[str, float]
+    constants: Mapping[str, Answers] = field(repr=False)
     curves: Mapping[str, list[tuple[int, float]]] = field(repr=False)
     alike: Mapping[str, Mapping[str, float]] = field(repr=False)
     step: int | None = None
@@ -136,8 +136,11 @@ class Tables:
             chosen = rows[each.rows]
             return Answers(each.correct[chosen], each.people[chosen], each.rows[chosen])
 
-        networks, cells, late = ({key: kept(each) for key, each in part.items()} for part in (self.networks, self.cells, self.late))
-        return replace(self, networks=networks, cells=cells, late=late)
+        return replace(self, **{name: {key: kept(each) for key, each in getattr(self, name).items()} for name in ANSWERS})
+
+
+ANSWERS = ("networks", "cells", "late", "constants")
+"""The fields of `Tables` that hold answers."""
 
 
 def tables(bench: Bench, name: SplitName, early: bool = False) -> Tables | None:
@@ -174,7 +177,7 @@ def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained],
         networks={task: bench.answers(trained[task], split, task, step) for task in split.targets},
         cells={cell.name: bench.of_bank(bank, cell) for cell in (*main, *(rest if step is None else ()))},
         late=_late(bench, split, first, sources),
-        constants={target: statistics.constant_accuracy(split.labels[target], split.train, split.test) for target in split.targets},
+        constants={target: statistics.constant(split.labels[target], split.train, split.test, bench.people) for target in split.targets},
         curves=first.curves,
         alike={a: {b: statistics.cka(features[a][rows], features[b][rows]) for b in sources} for a in sources},
         step=step,
@@ -211,12 +214,9 @@ def _joined(parts: Sequence[Tables]) -> Tables:
     if len(parts) == 1:
         return first
 
-    def together(name: str) -> dict[str, Answers]:
-        return {key: statistics.joined([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)}
-
-    constants = {task: float(np.mean([part.constants[task] for part in parts])) for task in first.constants}
+    together = {name: {key: statistics.joined([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)} for name in ANSWERS}
     alike = {a: {b: float(np.mean([part.alike[a][b] for part in parts])) for b in row} for a, row in first.alike.items()}
-    return replace(first, networks=together("networks"), cells=together("cells"), late=together("late"), constants=constants, alike=alike)
+    return replace(first, **together, alike=alike)
 
 
 # The drawn world's one strength

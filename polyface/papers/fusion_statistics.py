@@ -66,12 +66,6 @@ def difference(first: Answers, second: Answers, seed: int = 0) -> Estimate:
     return Estimate(float(gap.mean()), interval.low, interval.high, len(gap))
 
 
-def above(answers: Answers, constant: float) -> Estimate:
-    """How far an accuracy lies above a fixed number, such as the best constant answer's."""
-    found = accuracy(answers)
-    return Estimate(found.value - constant, found.low - constant, found.high - constant, found.n)
-
-
 def verdict(estimate: Estimate, own_identity: float | None = None) -> Verdict:
     """Of the claim that a number is above 0. own_identity: accuracy of identity's own network, which tells whether there is room for a gain at all."""
     if own_identity is not None and own_identity > CEILING:
@@ -93,11 +87,15 @@ def one_holds(verdicts: Sequence[Verdict]) -> Verdict:
     return next((each for each in ("holds", "ceiling", "undecidable") if each in verdicts), "fails" if verdicts else "undecidable")  # type: ignore[return-value]
 
 
-def constant_accuracy(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
-    """Of the answer that is the most frequent in training."""
-    seen, asked = labels[train], labels[test]
-    seen, asked = seen[seen >= 0], asked[asked >= 0]
-    return float(np.mean(asked == np.bincount(seen).argmax())) if len(seen) and len(asked) else float("nan")
+def constant(labels: np.ndarray, train: np.ndarray, test: np.ndarray, people: np.ndarray) -> Answers:
+    """The answer that is the most frequent in training, given to every labelled test row: who is drawn changes its accuracy too, so that it is compared as others are.
+
+    labels, people int [R]; train, test: rows.
+    """
+    seen, rows = labels[train], test[labels[test] >= 0]
+    seen = seen[seen >= 0]
+    most = np.bincount(seen).argmax() if len(seen) else -1
+    return Answers((labels[rows] == most).astype(np.float32), people[rows], rows)
 
 
 def shapley(worth: Mapping[frozenset[str], float], sources: Sequence[str]) -> dict[str, float]:

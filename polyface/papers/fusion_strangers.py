@@ -112,7 +112,7 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
         bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, progress=progress)
         cells |= {cell.name: bench.of_bank(bank, cell) for cell in wanted}
         networks[target] = bench.answers(trained[target], split, target)
-        constants[target] = statistics.constant_accuracy(split.labels[target], split.train, split.test)
+        constants[target] = statistics.constant(split.labels[target], split.train, split.test, bench.people).accuracy
         say(
             f"strangers/{target}: own {bank.accuracy(wanted[names.index(target)]):.1%}, identity's {bank.accuracy(wanted[0]):.1%}, "
             f"all {bank.accuracy(wanted[len(names)]):.1%}"

@@ -1,5 +1,7 @@
 """Verdicts of the paper's claims, and the paper's own numbers as papers.md has them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def tables(split: str = "image", own_identity: float = 0.602) -> Tables:
         cells[Cell(TASKS, target).name] = answers(TABLE_2["all"][TASKS.index(target)] / 100)
     networks = {task: answers(TABLE_2["own"][at] / 100) for at, task in enumerate(TASKS)}
     networks["identity"] = answers(own_identity)
-    constants = {"identity": 1 / 77, "age": 1 / 3, "race": 0.25, "gender": 0.5}
+    constants = {"identity": answers(1 / 77), "age": answers(1 / 3), "race": answers(0.25), "gender": answers(0.5)}
     return Tables(split, "end", TASKS, TASKS, networks, cells, {}, constants, {}, {})  # type: ignore[arg-type]
 
 
@@ -64,6 +66,20 @@ def test_one_failing_cell_fails_a_claim_about_all_and_not_one_about_some() -> No
 def test_above_97_percent_a_gain_in_the_papers_split_is_at_the_ceiling() -> None:
     assert claims.judge(tables("paper", 0.98)).verdicts == {"H1": "holds", "H2": "ceiling", "H3": "ceiling"}
     assert claims.judge(tables("image", 0.98)).verdicts["H3"] == "holds"
+
+
+def test_a_cell_that_answers_as_the_constant_does_is_neither_above_nor_below_it_whoever_is_drawn() -> None:
+    """One class is all of some people's: who is drawn moves both accuracies together."""
+    made = tables()
+    constant = Answers((np.arange(ROWS) % 60 < 40).astype(np.float32), np.arange(ROWS) % 60, np.arange(ROWS))
+    alike, worse = constant.correct.copy(), constant.correct.copy()
+    alike[7], alike[50] = 0, 1
+    worse[:12] = 0
+    cells = {**made.cells, Cell(("age",), "gender").name: replace(constant, correct=alike), Cell(("race",), "gender").name: replace(constant, correct=worse)}
+    judged = claims.judge(replace(made, cells=cells, constants={**made.constants, "gender": constant}))
+    found = {each.what.split("'")[0]: each for each in judged.claims if each.claim == "H1" and each.target == "gender"}
+    assert found["age"].verdict == "undecidable" and found["age"].estimate.high - found["age"].estimate.low < 0.02  # 0.24 with the constant held fast
+    assert found["race"].verdict == "fails" and judged.verdicts["H1"] == "fails"
 
 
 def test_gains_are_over_the_own_feature_with_the_same_layers() -> None:

@@ -45,9 +45,10 @@ def test_a_verdict_needs_its_interval_on_one_side_and_room_for_a_gain() -> None:
     )
 
 
-def test_the_constant_answer_is_chosen_on_training() -> None:
+def test_the_constant_answer_is_chosen_on_training_and_has_the_rows_of_those_it_is_compared_with() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 1, -1])
-    assert statistics.constant_accuracy(labels, np.array([0, 1, 2, 3, 7]), np.array([2, 4, 5, 6, 7])) == 0.25
+    found = statistics.constant(labels, np.array([0, 1, 2, 3, 7]), np.array([2, 4, 5, 6, 7]), np.arange(8) // 2)
+    assert found.accuracy == 0.25 and found.rows.tolist() == [2, 4, 5, 6] and found.people.tolist() == [1, 2, 2, 3]
 
 
 @given(st.lists(st.floats(0, 1), min_size=16, max_size=16))
