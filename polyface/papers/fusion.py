@@ -25,11 +25,12 @@ from polyface.errors import RequestError, nearest
 from polyface.files import write_atomically
 from polyface.papers import fusion_model, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, SplitName, load
-from polyface.papers.fusion_controls import Control, Random, controls, heads_seconds, random_control, speeds
+from polyface.papers.fusion_controls import Random, controls, heads_seconds, random_controls, speeds
+from polyface.papers.fusion_findings import World
 from polyface.papers.fusion_networks import Progress, Say
-from polyface.papers.fusion_page import World, write_page
-from polyface.papers.fusion_pictures import Pictures, check
-from polyface.papers.fusion_runs import Bench, Tables, read_features, strength_of, tables
+from polyface.papers.fusion_page import write_page
+from polyface.papers.fusion_pictures import IDENTITY, Pictures, check
+from polyface.papers.fusion_runs import Bench, Tables, early_moment, read_features, strength_of, tables
 from polyface.papers.fusion_strangers import Strangers
 from polyface.papers.fusion_strangers import run as run_strangers
 from polyface.runtime import processors
@@ -118,8 +119,8 @@ def _run_world(request: Request, name: str) -> None:
     elif len(request.only) > 1:
         bench = _bench(request, name)
         part = request.only[1]
-        if part == "controls":
-            _controls(request, bench)
+        if part == "controls" and request.config.controls:
+            controls(bench, request.config.controls)
         elif part == "model":
             _model(request, bench)
         else:
@@ -151,7 +152,7 @@ def _bench(request: Request, name: str) -> Bench:
         if label in pictures.tasks or label in pictures.beside:
             raise RequestError(f"--features {label}: that is a network of this world; choose another name")
     strength = strength_of(pictures, config, folder, request.say, request.progress) if name == "drawn" else config.strength
-    return Bench(pictures, config, folder, strength, request.say, request.progress, extra)
+    return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.only != ("page",))
 
 
 def _pictures(request: Request, name: str, folder: Path) -> Pictures:
@@ -170,31 +171,31 @@ def _pictures(request: Request, name: str, folder: Path) -> Pictures:
 
 
 def _world(request: Request, name: str) -> World:
-    """Everything about a world, made or found."""
+    """Everything about a world, made or found; for the page alone only found, and what is not there is named on it."""
     bench = _bench(request, name)
     found: dict[tuple[SplitName, str], Tables] = {}
-    random: dict[SplitName, Random] = {}
+    random: list[Random] = []
+    missing: list[str] = []
     for split in request.config.splits:
         for moment in ("end", "early") if split == "paper" else ("end",):
             made = tables(bench, split, early=moment == "early")
             if made is not None:
                 found[split, moment] = made
-        drawn = random_control(bench, split)
-        if drawn is not None:
-            random[split] = drawn
+        dealt, lacking = random_controls(bench, split)
+        random, missing = random + dealt, missing + lacking
+    controlled, lacking = controls(bench, request.config.controls) if request.config.controls else ([], [])
+    published = bench.splits("paper")[0] if "paper" in request.config.splits else None
     return World(
         bench=bench,
         tables=found,
-        random=random,
-        controls=_controls(request, bench),
+        random={(each.split, each.task): each for each in random},
+        controls=controlled,
         model=_model(request, bench),
+        moment=early_moment(bench.own(published, IDENTITY).curve)[1] if published is not None else "",
+        missing=(*missing, *lacking),
         speeds=speeds(bench.out),
         heads_seconds=heads_seconds(bench.out),
     )
-
-
-def _controls(request: Request, bench: Bench) -> list[Control]:
-    return controls(bench, request.config.controls) if request.config.controls else []
 
 
 def _model(request: Request, bench: Bench) -> Path:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polyface.errors import RequestError
+from polyface.errors import RequestError, RunError
 from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FusionHead
 from polyface.papers.fusion_config import Heads, digest
@@ -144,11 +144,16 @@ class HeadsPlan:
         return {cell.name: model[cell.name](features) for cell in self.cells}
 
 
+class NotMade(RunError):
+    """What is only to be found, not made, is not there, or was made with other settings."""
+
+
 def run_bank(
     name: str, cells: Sequence[Cell], table: Table, heads: Heads, folder: Path, seed: int, test_rows: int, seeds: int = 1, curve: bool = False,
-    keep: Sequence[Cell] = (), progress: Progress | None = None,
+    keep: Sequence[Cell] = (), make: bool = True, progress: Progress | None = None,
 ) -> Bank:  # fmt: skip
-    """Train a bank once for each seed, or find it done. keep: cells whose log probabilities are kept (of the first seed)."""
+    """Train a bank once for each seed, or find it done. keep: cells whose log probabilities are kept (of the first seed). Raises NotMade where make is False and none
+    is there."""
     cells = list({cell.name: cell for cell in cells}.values())
     used = {source: table.features[source] for source in sorted({source for cell in cells for source in cell.sources})}
     for source, each in used.items():
@@ -160,6 +165,8 @@ def run_bank(
     found = _kept(file, made_with)
     if found is not None:
         return found
+    if not make:
+        raise NotMade(f"{file}: not made as it is now asked for")
     correct: dict[str, Any] = {}
     curves: dict[str, list[tuple[int, float]]] = {}
     logs: dict[str, np.ndarray] = {}
