@@ -11,7 +11,7 @@
     page      fusion_page        one file with tables and figures (fusion_figures)
 
 Everything is found again: a run that was cut off goes on where it was. `--only` takes a world (celeba, pins, drawn, strangers), a world and a split (celeba/image), a
-network (celeba/image/gender), or `page`, which makes the page anew of the worlds that are done.
+network (celeba/image/gender, strangers/age), or `page`, which makes the page anew of the worlds that are done, trains nothing and names what it misses.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from polyface.papers.fusion_networks import Progress, Say
 from polyface.papers.fusion_page import write_page
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, check
 from polyface.papers.fusion_runs import Bench, Tables, early_moment, read_features, strength_of, tables
-from polyface.papers.fusion_strangers import Strangers
+from polyface.papers.fusion_strangers import TASKS, Strangers, train_one
 from polyface.papers.fusion_strangers import run as run_strangers
 from polyface.runtime import processors
 
@@ -93,9 +93,12 @@ def _check(request: Request) -> None:
     known = (*request.worlds, "page")
     if request.only and request.only[0] not in known:
         raise RequestError(f"--only {request.only[0]}: no world of this scale{nearest(request.only[0], known)}")
-    splits = (*request.config.splits, "controls", "model")
-    if len(request.only) > 1 and request.only[0] != STRANGERS and request.only[1] not in splits:
-        raise RequestError(f"--only {'/'.join(request.only)}: no split of this scale{nearest(request.only[1], splits)}")
+    strangers = request.only[:1] == (STRANGERS,)
+    parts, named = (TASKS, "network of strangers") if strangers else ((*request.config.splits, "controls", "model"), "split of this scale")
+    if len(request.only) > 1 and request.only[1] not in parts:
+        raise RequestError(f"--only {'/'.join(request.only)}: no {named}{nearest(request.only[1], parts)}")
+    if len(request.only) > (2 if strangers else 3):
+        raise RequestError(f"--only {'/'.join(request.only)}: nothing is under {'/'.join(request.only[:-1])}")
     if request.features and request.worlds == (STRANGERS,):
         raise RequestError("--features are of pictures of a world, not of strangers")
 
@@ -111,6 +114,9 @@ def _named_files(features: Sequence[str]) -> dict[str, Path]:
 
 
 def _run_world(request: Request, name: str) -> None:
+    if name == STRANGERS and len(request.only) > 1:
+        train_one(request.only[1], request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
+        return
     if name == STRANGERS:
         _strangers(request)
     elif len(request.only) > 2:

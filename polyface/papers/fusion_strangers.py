@@ -94,10 +94,7 @@ def sources() -> tuple[Source, ...]:
 
 def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Strangers:
     """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there."""
-    known = _known_people(config, data)
-    benches = {IDENTITY: _identity(config, data, out, known, say, progress)}
-    for source in sources():
-        benches[source.task] = _bench(source, config, data, out, {str(record.subject) for record in known}, say, progress)
+    benches = {task: make() for task, make in _benches(config, data, out, say, progress).items()}
     trained = {task: bench.network(split, bench.spec(task)) for task, (bench, split) in benches.items()}
     names = tuple(benches)
     targets = names[1:]
@@ -119,6 +116,25 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
         )
     named = {task: bench.pictures.title for task, (bench, _) in benches.items()}
     return Strangers(names, targets, named, networks, cells, constants, verification(trained, benches[IDENTITY][0], benches[IDENTITY][1], data, out))
+
+
+TASKS = (IDENTITY, "age", "race", "gender", "expression")
+
+
+def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Trained:
+    """The network of one of TASKS alone, of which the other sets need not be there."""
+    bench, split = _benches(config, data, out, say, progress)[task]()
+    return bench.network(split, bench.spec(task))
+
+
+def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None) -> dict[str, Callable[[], tuple[Bench, Split]]]:
+    """{task: what makes the pictures of its set ready}, in TASKS' order."""
+    known = _known_people(config, data)
+    without = {str(record.subject) for record in known}
+    made: dict[str, Callable[[], tuple[Bench, Split]]] = {IDENTITY: lambda: _identity(config, data, out, known, say, progress)}
+    for source in sources():
+        made[source.task] = lambda source=source: _bench(source, config, data, out, without, say, progress)  # type: ignore[misc]
+    return made
 
 
 def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Path, out: Path) -> list[dict[str, Any]]:

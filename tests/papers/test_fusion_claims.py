@@ -7,10 +7,11 @@ import pytest
 
 from polyface.papers import fusion_claims as claims
 from polyface.papers.fusion_claims import TABLE_1, TABLE_2, TASKS
-from polyface.papers.fusion_controls import Random
+from polyface.papers.fusion_controls import ENSEMBLE, GROUPS, SHARED, TUNED, Control, Random
 from polyface.papers.fusion_heads import Cell, subsets
 from polyface.papers.fusion_runs import Tables
 from polyface.papers.fusion_statistics import Answers
+from polyface.papers.fusion_strangers import Strangers
 
 ROWS = 600
 
@@ -84,8 +85,59 @@ def test_a_cell_that_answers_as_the_constant_does_is_neither_above_nor_below_it_
 
 def test_gains_are_over_the_own_feature_with_the_same_layers() -> None:
     assert claims.gain_of_identity(tables(), "race").value == pytest.approx(0.153, abs=0.003)
-    random = Random("race", answers(0.3), answers(0.35), answers(0.75))
+    random = Random("image", "race", answers(0.3), answers(0.35), answers(0.75))
     assert claims.gain_at_random(random).value == pytest.approx(0.4, abs=0.003) and claims.gain_at_random(random).low > 0
+
+
+def control(accuracy: float, feature: str, setting: str = "", targets: tuple[str, ...] = TASKS) -> Control:
+    return Control(f"{setting} {feature}", {target: answers(accuracy) for target in targets}, setting, feature)
+
+
+def test_controls_answer_whether_identity_beats_the_own_feature_and_not_only_how_far_they_are_from_all() -> None:
+    made = [
+        control(0.5, "own", "out-of-fold"), control(0.4, "identity", "out-of-fold"), control(0.9, "all", "out-of-fold"),
+        control(0.3, "identity", "conv1"), *(control(0.2, source, "conv1") for source in TASKS[1:]),
+        control(0.95, ENSEMBLE, targets=("race",)), control(0.6, SHARED), control(0.99, TUNED), control(0.7, GROUPS, targets=("age",)),
+    ]  # fmt: skip
+    found = {(each.what, each.target): each for each in claims.judge_controls(tables(), made)}
+    held_out = found["identity's feature above the own, out-of-fold", "gender"]
+    assert held_out.estimate.value == pytest.approx(-0.1, abs=0.003) and held_out.verdict == "fails"
+    assert found["identity's feature above the own, conv1", "age"].verdict == "holds"
+    assert not any("identity's feature above the own" in what and target == "identity" for what, target in found)
+    assert found["all features above the own network from four seeds", "race"].verdict == "fails"
+    assert (
+        found["all features above one network for all tasks", "race"].verdict == "holds"
+        and found["all features above one network for all tasks", "identity"].verdict == "holds"
+    )
+    assert found["fine-tuned above all features, frozen", "age"].verdict == "holds" and found["the feature of joint groups above the own", "age"].estimate.value > 0
+    assert len(found) == 3 + 3 + 1 + 4 + 4 + 1
+
+
+def test_random_groups_are_compared_with_the_real_ones_on_the_same_rows() -> None:
+    """Identity's feature gains 15 points for the paper's race: 40 at random are more, 5 fewer."""
+    more, fewer = (claims.judge_random(tables(), Random("image", "race", answers(0.3), answers(0.35), answers(reached))) for reached in (0.75, 0.4))
+    assert [each.verdict for each in more] == ["holds", "holds"] and [each.verdict for each in fewer] == ["holds", "fails"]
+    assert fewer[1].estimate.value == pytest.approx(0.05 - 0.153, abs=0.005) and "as much for random groups as for real" in fewer[1].what
+    other = Answers(np.zeros(ROWS), np.arange(ROWS) % 60, np.arange(ROWS)[::-1])
+    with pytest.raises(ValueError, match="different rows"):
+        claims.judge_random(tables(), Random("image", "race", other, other, other))
+
+
+def test_a_users_features_are_rows_of_table_2_alone_and_with_all() -> None:
+    made = tables()
+    mine = {Cell(("mine",), target).name: answers(0.5) for target in TASKS} | {Cell((*TASKS, "mine"), target).name: answers(0.99) for target in TASKS}
+    brought = replace(made, cells={**made.cells, **mine}, extra=("mine",))
+    rows = {row.name: row for row in claims.rows_of_table_2(brought)}
+    assert len(rows) == len(claims.rows_of_table_2(made)) + 2 and rows["mine (your own)"].answers["age"].accuracy == 0.5
+    assert rows["all and mine (your own)"].answers["age"].accuracy == 0.99
+    assert claims.gains_of_fusion(brought)["all and mine above all"]["identity"].value == pytest.approx(0.99 - 0.674, abs=0.003)
+
+
+def test_among_strangers_h3_is_against_the_best_single_feature_and_the_gain_over_the_own_has_another_name() -> None:
+    made = tables()
+    found = Strangers(TASKS, TASKS[1:], {}, {}, {**made.cells, Cell(TASKS, "gender").name: answers(0.9)}, {})
+    gender = {each.claim: each for each in claims.judge_strangers(found) if each.target == "gender"}
+    assert gender["gain"].verdict == "holds" and gender["H3"].verdict == "fails" and "(identity)" in gender["H3"].what
 
 
 def test_shapley_shares_of_a_target_sum_to_what_all_reach_above_the_constant() -> None:
