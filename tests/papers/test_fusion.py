@@ -118,9 +118,8 @@ def test_the_tables_of_figures_hold_what_is_drawn(done: Path) -> None:
     kernel = weights["convolutions.0.weight"].numpy()
     drawn = [row for row in rows["filters-drawn-image"] if (row["network"], row["layer"], row["filter"], row["channel"]) == ("race", "conv1", "3", "green")]
     assert np.allclose([[float(row[f"x{x}"]) for x in range(5)] for row in drawn], kernel[3, 1], rtol=1e-3, atol=1e-6)
-    sides = {
-        layer: [row for row in rows["maps-drawn-image"] if (row["network"], row["layer"], row["unit"]) == ("age", layer, "0")] for layer in ("conv1", "conv2", "conv3")
-    }
+    first = [row for row in rows["maps-drawn-image"] if (row["network"], row["unit"]) == ("age", "0")]
+    sides = {layer: [row for row in first if row["layer"] == layer] for layer in ("conv1", "conv2", "conv3")}
     assert {layer: len(each) for layer, each in sides.items()} == {"conv1": 12, "conv2": 6, "conv3": 3} and sides["conv1"][0]["x11"] and not sides["conv3"][0]["x3"]
     assert {int(row["iteration"]) for row in rows["curves-drawn-image-age"]} == {0, 1, 2, 4, 8}
 

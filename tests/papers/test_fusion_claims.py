@@ -105,10 +105,7 @@ def test_controls_answer_whether_identity_beats_the_own_feature_and_not_only_how
     assert found["identity's feature above the own, conv1", "age"].verdict == "holds"
     assert not any("identity's feature above the own" in what and target == "identity" for what, target in found)
     assert found["all features above the own network from four seeds", "race"].verdict == "fails"
-    assert (
-        found["all features above one network for all tasks", "race"].verdict == "holds"
-        and found["all features above one network for all tasks", "identity"].verdict == "holds"
-    )
+    assert all(found["all features above one network for all tasks", target].verdict == "holds" for target in TASKS)
     assert found["fine-tuned above all features, frozen", "age"].verdict == "holds" and found["the feature of joint groups above the own", "age"].estimate.value > 0
     assert len(found) == 3 + 3 + 1 + 4 + 4 + 1
 
