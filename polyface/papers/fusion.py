@@ -7,8 +7,9 @@
     tables    fusion_runs        Tables 1 and 2 of a split
     controls  fusion_controls    what a sceptic asks, and what the authors left as future work
     strangers fusion_strangers   sets that share no person, and pairs of strangers
-    verdicts  fusion_claims      H1, H2, H3 beside the paper's numbers, with intervals (fusion_statistics)
-    page      fusion_page        one file with tables and figures (fusion_figures)
+    verdicts  fusion_claims      H1, H2, H3 beside the paper's numbers, what the controls answer, with intervals (fusion_statistics)
+    findings  fusion_findings    every number, and what must be known beside it
+    page      fusion_page        one file with tables (fusion_tables) and figures (fusion_figures)
 
 Everything is found again: a run that was cut off goes on where it was. `--only` takes a world (celeba, pins, drawn, strangers), a world and a split (celeba/image), a
 network (celeba/image/gender, strangers/age), or `page`, which makes the page anew of the worlds that are done, trains nothing and names what it misses.
@@ -37,6 +38,8 @@ from polyface.runtime import processors
 
 DONE = "done"
 STRANGERS = "strangers"
+PAGE_ALONE = ("page",)
+"""What is asked where nothing is to be trained."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def reproduce(
     _check(request)
     torch.set_num_threads(config.compute_threads or processors())
     for name in request.worlds:
-        if request.only != ("page",) and request.wants(name):
+        if request.only != PAGE_ALONE and request.wants(name):
             _run_world(request, name)
     if len(request.only) > 1:
         return out
@@ -151,14 +154,14 @@ def _bench(request: Request, name: str) -> Bench:
     config, folder = request.config, request.out / name
     pictures = _pictures(request, name, folder)
     check(pictures)
-    for note in pictures.notes if request.only != ("page",) else ():
+    for note in pictures.notes if request.only != PAGE_ALONE else ():
         request.say(f"{name}: {note}")
     extra = {label: read_features(file, pictures, config.variants) for label, file in request.features.items()}
     for label in extra:
         if label in pictures.tasks or label in pictures.beside:
             raise RequestError(f"--features {label}: that is a network of this world; choose another name")
     strength = strength_of(pictures, config, folder, request.say, request.progress) if name == "drawn" else config.strength
-    return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.only != ("page",))
+    return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.only != PAGE_ALONE)
 
 
 def _pictures(request: Request, name: str, folder: Path) -> Pictures:
@@ -191,12 +194,14 @@ def _world(request: Request, name: str) -> World:
         random, missing = random + dealt, missing + lacking
     controlled, lacking = controls(bench, request.config.controls) if request.config.controls else ([], [])
     published = bench.splits("paper")[0] if "paper" in request.config.splits else None
+    model = _model(request, bench) if bench.make else bench.out / "model"
+    lacking += [] if (model / "card.json").exists() else [f"{model}: not written"]
     return World(
         bench=bench,
         tables=found,
         random={(each.split, each.task): each for each in random},
         controls=controlled,
-        model=_model(request, bench),
+        model=model,
         moment=early_moment(bench.own(published, IDENTITY).curve)[1] if published is not None else "",
         missing=(*missing, *lacking),
         speeds=speeds(bench.out),
@@ -209,4 +214,4 @@ def _model(request: Request, bench: Bench) -> Path:
 
 
 def _strangers(request: Request) -> Strangers:
-    return run_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
+    return run_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress, make=request.only != PAGE_ALONE)

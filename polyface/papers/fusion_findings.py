@@ -47,9 +47,6 @@ class World:
         split = self.bench.config.controls
         return None if split is None else self.tables.get((split, "end"))
 
-    def random_of(self, split: SplitName) -> list[Random]:
-        return [each for (of, _), each in self.random.items() if of == split]
-
 
 def findings(scale: str, worlds: Sequence[World], strangers: Strangers | None) -> dict[str, object]:
     """For JSON."""

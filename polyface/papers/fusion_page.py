@@ -80,10 +80,9 @@ def _world(world: World, folder: Path) -> Markup:
     parts = [_split(world, shown, folder) for shown in world.tables.values()]
     certain = sure(world)
     few = None if certain is None else tables.table_2(certain.tables, f"Table 2 in split image, test people whose groups have a share of 0.8 or more: {certain.people}")
-    unknown = [task for task in pictures.tasks if task not in (IDENTITY, *{each.task for each in world.random.values()}) and pictures.question(task).of_person]
     return page.render(
         WORLD, title=pictures.title, counts=counts, notes=pictures.notes, strength=f"{bench.strength:g}", parts=parts, controls=tables.controls(world),
-        random=tables.random(world), unknown=unknown, sure=few, certain=certain, speeds=page.table(_speeds(world)),
+        random=tables.random(world), sure=few, certain=certain, speeds=page.table(_speeds(world)),
         total=sum(float(row["seconds"]) for row in world.speeds), heads=world.heads_seconds, model=world.model.name, steps=unequal_steps(world),
         unlearned=unlearned(world), missing=world.missing,
     )  # fmt: skip
@@ -178,7 +177,6 @@ WORLD = """\
 {% for each in certain.said %}{{ each }}{{ "; " if not loop.last else "." }}{% endfor %}</p>{% endif %}
 <h3>What a sceptic asks</h3>
 {{ random }}
-{% if unknown %}<p>Random groups are not there for: {{ unknown|join(", ") }}.</p>{% endif %}
 {{ controls }}
 {% if unlearned %}<p>Networks that ended about where the constant answer is, so that what is made of their features says nothing:
 {{ unlearned|join("; ") }}.</p>{% endif %}

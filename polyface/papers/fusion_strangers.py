@@ -7,7 +7,8 @@ network sees its own set only. Heads learn and are tested on the target's set, w
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,11 @@ def sources() -> tuple[Source, ...]:
     )
 
 
-def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Strangers:
-    """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there."""
-    benches = {task: make() for task, make in _benches(config, data, out, say, progress).items()}
+def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None, make: bool = True) -> Strangers:
+    """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there; NotMade, where make is False, for what is not
+    trained yet."""
+    ready = {task: pictures() for task, pictures in _benches(config, data, out, say, progress).items()}
+    benches = {task: (replace(bench, make=make), split) for task, (bench, split) in ready.items()}
     trained = {task: bench.network(split, bench.spec(task)) for task, (bench, split) in benches.items()}
     names = tuple(benches)
     targets = names[1:]
@@ -106,7 +109,7 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
         table = Table(features, {target: split.labels[target]}, split.train, split.test, {target: bench.classes(target)})
         others = tuple(name for name in names if name != target)
         wanted = [*(Cell((name,), target) for name in names), Cell(names, target), Cell(others, target)]
-        bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, progress=progress)
+        bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, make=make, progress=progress)
         cells |= {cell.name: bench.of_bank(bank, cell) for cell in wanted}
         networks[target] = bench.answers(trained[target], split, target)
         constants[target] = statistics.constant(split.labels[target], split.train, split.test, bench.people).accuracy
@@ -131,9 +134,9 @@ def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Pr
     """{task: what makes the pictures of its set ready}, in TASKS' order."""
     known = _known_people(config, data)
     without = {str(record.subject) for record in known}
-    made: dict[str, Callable[[], tuple[Bench, Split]]] = {IDENTITY: lambda: _identity(config, data, out, known, say, progress)}
+    made = {IDENTITY: partial(_identity, config, data, out, known, say, progress)}
     for source in sources():
-        made[source.task] = lambda source=source: _bench(source, config, data, out, without, say, progress)  # type: ignore[misc]
+        made[source.task] = partial(_bench, source, config, data, out, without, say, progress)
     return made
 
 
