@@ -130,7 +130,7 @@ def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, 
     return bench.network(split, bench.spec(task))
 
 
-def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None) -> dict[str, Callable[[], tuple[Bench, Split]]]:
+def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None) -> Mapping[str, Callable[[], tuple[Bench, Split]]]:
     """{task: what makes the pictures of its set ready}, in TASKS' order."""
     known = _known_people(config, data)
     without = {str(record.subject) for record in known}
