@@ -72,6 +72,9 @@ def test_every_control_is_there(done: Path) -> None:
         assert what in names, what
     dealt = findings(done)["random"]
     assert {split: set(each) for split, each in dealt.items()} == {split: {"age", "race", "gender"} for split in ("paper", "image", "person")}
+    drawn = csv.DictReader((done / "figures" / "gains-drawn.csv").read_text().splitlines())
+    points = {(row["split"], row["what"], row["groups"]) for row in drawn}
+    assert len(points) == 3 * 3 * 2, "the first figure has every split, every task that is a function of who it is, real groups and random ones"
     answered = {(each["what"], each["target"]) for each in findings(done)["control claims"]}
     for setting in ("all lengths 12", "all lengths 32", "out-of-fold", "conv1", "conv2", "conv3"):
         assert (f"identity's feature above the own, {setting}", "gender") in answered
@@ -113,7 +116,10 @@ def test_the_page_says_what_differs_from_the_paper_and_what_a_user_brought(done:
 
 @pytest.mark.timeout(1200)
 def test_the_tables_of_figures_hold_what_is_drawn(done: Path) -> None:
-    rows = {name: list(csv.DictReader((done / "figures" / f"{name}.csv").open())) for name in ("filters-drawn-image", "maps-drawn-image", "curves-drawn-image-age")}
+    rows = {
+        name: list(csv.DictReader((done / "figures" / f"{name}.csv").read_text().splitlines()))
+        for name in ("filters-drawn-image", "maps-drawn-image", "curves-drawn-image-age")
+    }
     weights = read_tensors(done / "drawn" / "image" / "race" / "weights.safetensors")
     kernel = weights["convolutions.0.weight"].numpy()
     drawn = [row for row in rows["filters-drawn-image"] if (row["network"], row["layer"], row["filter"], row["channel"]) == ("race", "conv1", "3", "green")]
