@@ -151,7 +151,8 @@ remembering people?</p>
 <figure><img src="{{ uri }}" alt="gain of identity's feature over the own feature in each split">
 <figcaption>{{ title }}: what identity's feature gains over the own feature, both
 with the same two new layers, for each task that is a function of who it is, in each split that can ask it; beside it the same where people were put into groups
-of the same sizes at random. A gain at random groups is memory of people. Strangers are other sets, with classes of their own, at the end of this page.</figcaption></figure>
+of the same sizes at random. A gain at random groups is memory of people.
+Strangers are other sets, with classes of their own, at the end of this page.</figcaption></figure>
 {% endfor %}
 <h2>Verdicts</h2>
 <ul>{% for name, words in hypotheses.items() %}<li><strong>{{ name }}</strong> {{ words }}</li>{% endfor %}</ul>
