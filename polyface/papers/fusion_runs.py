@@ -170,10 +170,8 @@ def early_moment(curve: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
     at = next((at for at, point in enumerate(curve) if point[IDENTITY] > EARLY), None)
     if at is None:
         best = max(curve, key=lambda point: point[IDENTITY])
-        return (
-            None,
-            f"identity's own accuracy never passed 60 % ({100 * best[IDENTITY]:.1f} % at best, at iteration {best['step']:,}), so it is not read then",
-        )
+        reached = f"{100 * best[IDENTITY]:.1f} % at best, at iteration {best['step']:,}"
+        return None, f"identity's own accuracy never passed 60 % ({reached}), so this split is not read a second time"
     before, step = curve[at - 1]["step"] if at else 0, int(curve[at]["step"])
     said = f"identity's own accuracy passed 60 % between iterations {before:,} and {step:,}, where it was {100 * curve[at][IDENTITY]:.1f} %"
     return (step, said) if at < len(curve) - 1 else (None, f"{said}: that is the end, which the tables show")

@@ -122,10 +122,11 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
 
 
 TASKS = (IDENTITY, "age", "race", "gender", "expression")
+"""Identity's, then those of `sources`."""
 
 
 def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Trained:
-    """The network of one of TASKS alone, of which the other sets need not be there."""
+    """The network of one of TASKS alone, for which its own set must be there, and CelebA's, which says who is no stranger."""
     bench, split = _benches(config, data, out, say, progress)[task]()
     return bench.network(split, bench.spec(task))
 

@@ -93,7 +93,7 @@ def test_of_people_whose_groups_are_sure_the_page_says_who_they_are_and_what_can
 @pytest.mark.parametrize(
     ("reached", "step", "words"),
     [
-        ((0.2, 0.4, 0.5), None, "never passed 60 % (50.0 % at best, at iteration 30), so it is not read then"),
+        ((0.2, 0.4, 0.5), None, "never passed 60 % (50.0 % at best, at iteration 30), so this split is not read a second time"),
         ((0.2, 0.7, 0.8), 20, "passed 60 % between iterations 10 and 20, where it was 70.0 %"),
         ((0.7, 0.8, 0.9), 10, "passed 60 % between iterations 0 and 10, where it was 70.0 %"),
         ((0.2, 0.4, 0.7), None, "where it was 70.0 %: that is the end, which the tables show"),
