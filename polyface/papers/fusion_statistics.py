@@ -12,6 +12,8 @@ from polyface.metrics import intervals
 
 Verdict = Literal["holds", "fails", "undecidable", "ceiling"]
 
+FINE = 0.002
+"""An interval of a difference that is narrower is told with two digits."""
 CEILING = 0.97
 """Above this own accuracy of identity, nothing can be said of gains (issue)."""
 
@@ -130,12 +132,13 @@ def cka(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def percent(estimate: Estimate | Mapping[str, Any] | None, sign: bool = False) -> str:
-    """61.2 (58.0 to 64.1), or +3.2 (...) for a difference."""
+    """61.2 (58.0 to 64.1), or +3.2 (...) for a difference; -0.04 (-0.07 to -0.01) where one digit would hide on which side of 0 it lies."""
     if estimate is None:
         return ""
     told = estimate.told() if isinstance(estimate, Estimate) else estimate
     if told["value"] is None:
         return ""
-    form = "+.1f" if sign else ".1f"
-    ends = "" if told["low"] is None or told["high"] is None else f" ({100 * told['low']:{form}} to {100 * told['high']:{form}})"
+    known = told["low"] is not None and told["high"] is not None
+    form = "+.2f" if sign and known and told["high"] - told["low"] < FINE else "+.1f" if sign else ".1f"
+    ends = f" ({100 * told['low']:{form}} to {100 * told['high']:{form}})" if known else ""
     return f"{100 * told['value']:{form}}{ends}"

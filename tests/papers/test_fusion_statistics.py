@@ -90,4 +90,5 @@ def test_features_are_alike_up_to_rotation_and_scale_and_unlike_noise() -> None:
 def test_numbers_are_printed_with_their_interval() -> None:
     assert statistics.percent(Estimate(0.612, 0.58, 0.641, 5)) == "61.2 (58.0 to 64.1)"
     assert statistics.percent(Estimate(0.03, -0.01, 0.05, 5), sign=True) == "+3.0 (-1.0 to +5.0)"
+    assert statistics.percent(Estimate(-0.0004, -0.0007, -0.0001, 5), sign=True) == "-0.04 (-0.07 to -0.01)"
     assert statistics.percent(Estimate(0.5, float("nan"), float("nan"), 5)) == "50.0"
