@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from polyface import datasets
+from polyface import datasets, terminal
 from polyface.datasets.crops import read_faces
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines, write_atomically
@@ -43,6 +43,8 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     plan: detector.DetectorPlan | FacePlan = detector.DetectorPlan(config, where) if isinstance(config, detector.Recipe) else FacePlan(config, where)
     writes = parallel.rank() == 0
     if writes:
+        for note in plan.notes if isinstance(plan, FacePlan) else ():
+            terminal.say(note)
         write_atomically(folder / "config.toml", to_toml(config))
         write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
