@@ -72,6 +72,11 @@ def reserve(data: Path, own: Sequence[str], split: Split, others: Sequence[Datas
     return Reserved(copies.comparable(thumbnails), tuple(seen), tuple(unseen), people)
 
 
+def people_of(dataset: Dataset, data: Path, split: Split) -> frozenset[str]:
+    """Who is in a split; nobody where nothing of it is here."""
+    return frozenset(record.subject for record in listed(dataset, data, split) if record.subject is not None)
+
+
 def listed(dataset: Dataset, data: Path, split: Split) -> tuple[Record, ...]:
     """The records of a split; none where nothing of it is here."""
     try:
