@@ -42,7 +42,7 @@ def find_faces() -> Callable[..., None]:
     """find_faces(data, names): what `polyface datasets align` does for these sets, every face taken for one in the middle."""
 
     def find(data: Path, *names: str) -> None:
-        for name in names:
-            crops.align_set(datasets.named(name), datasets.find_root(data, name), data, Middle())
+        for dataset in map(datasets.named, names):
+            crops.align_set(dataset, datasets.find_root(data, dataset.name), data, Middle())
 
     return find

@@ -167,9 +167,9 @@ def train(
     /,
     *,
     data: Data = None,
-    out: Annotated[Path | None, Parameter(help="The run folder. runs/<recipe>-<time> where nothing is said.")] = None,
+    out: Annotated[Path | None, Parameter(help="The run folder. runs/NAME, by the recipe's name, where nothing is said.")] = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
-    resume: Annotated[Path | None, Parameter(help="Continue the run of this folder.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Continue the run of this folder by its own config.toml, which RECIPE began.")] = None,
 ) -> None:
     """Train a network by a recipe, on data sets that each answer some of the questions."""
     from polyface import terminal
@@ -188,7 +188,7 @@ def evaluate(
     data: Data = None,
     sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
     json: Json = None,
-    card: Annotated[bool, Parameter(help="Write the scores into the model's card.", negative="")] = False,
+    card: Annotated[bool, Parameter(help="Write the scores into the model's card, in place of those of the same sets.", negative="")] = False,
     protocol: Annotated[
         str | None, Parameter(help="One protocol of `polyface score`: verification, landmarks, parsing, attributes, classification, age or pose.")
     ] = None,
@@ -208,6 +208,8 @@ def evaluate(
         return _evaluate_protocol(model, protocol, data, names_in(sets), save, json)
     if save is not None:
         raise RequestError("--save needs --protocol, which says what is saved")
+    if card and not model.is_dir():
+        raise RequestError(f"{model}: --card writes into a model directory, and this is none")
     from polyface import files, terminal
     from polyface.evaluation.evaluate import evaluate
     from polyface.inference import card as cards

@@ -1,12 +1,13 @@
 """`polyface datasets ...`"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from polyface.cli.options import Data, DetectorFile, Json
-from polyface.errors import RequestError
+from polyface.errors import InputError, RequestError
 
 app = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
 
@@ -49,18 +50,20 @@ def datasets_align(
     *names: Annotated[str, Parameter(help="Data sets, by name or by file.", required=True)],
     data: Data = None,
     detector: DetectorFile = None,
-) -> None:
+) -> int:
     """Detect the five points of every face once, and keep them with the detector and its score."""
     from polyface import terminal
     from polyface.datasets import crops, data_folder, find_root, named
     from polyface.images.detect import load_detector
 
-    folder, finder = data_folder(data), load_detector(detector)
+    folder, finder, troubled = data_folder(data), load_detector(detector), False
     for dataset in [named(name) for name in names]:
         root = find_root(data, dataset.name)
         with terminal.progress(dataset.name) as report:
-            counts = crops.align_set(dataset, root, folder, finder, report)
+            counts, refused = crops.align_set(dataset, root, folder, finder, report)
+        troubled |= _say_all(refused)
         print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+    return 1 if troubled else 0
 
 
 @app.command(name="scan", sort_key=3)
@@ -69,21 +72,23 @@ def datasets_scan(
     data: Data = None,
     detector: DetectorFile = None,
     points: Annotated[Path | None, Parameter(help="A model directory, or an .onnx file of ours, which corrects the detector's points.")] = None,
-) -> None:
+) -> int:
     """Find every face of every training photograph once: what our detector learns from beside what people labelled."""
     from polyface import terminal
     from polyface.datasets import data_folder, scenes
     from polyface.images.detect import load_detector
 
-    folder, finder = data_folder(data), load_detector(detector)
+    folder, finder, troubled = data_folder(data), load_detector(detector), False
     if points is not None:
         from polyface.inference import closer, engine
 
         finder = closer.Closer(finder, engine.load(points))
     for name in names:
         with terminal.progress(name) as report:
-            counts = scenes.find_all(name, folder, finder, report)
+            counts, refused = scenes.find_all(name, folder, finder, report)
+        troubled |= _say_all(refused)
         print(f"{name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+    return 1 if troubled else 0
 
 
 @app.command(name="pack", sort_key=4)
@@ -99,9 +104,7 @@ def datasets_pack(
     for dataset in [named(name) for name in names]:
         with terminal.progress(dataset.name) as report:
             problems = pack.pack_set(dataset, find_root(data, dataset.name), folder, report)
-        for problem in problems:
-            terminal.say(str(problem))
-        troubled = troubled or bool(problems)
+        troubled |= _say_all(problems)
         print(pack.pack_folder(folder, dataset.name))
     return 1 if troubled else 0
 
@@ -142,6 +145,15 @@ def datasets_stats(*, data: Data = None) -> None:
     terminal.table(labelled, title="labelled records")
     print()
     terminal.table(grains, title="words")
+
+
+def _say_all(refused: Sequence[InputError]) -> bool:
+    """A line for each picture that was refused; whether there was any."""
+    from polyface import terminal
+
+    for problem in refused:
+        terminal.say(str(problem))
+    return bool(refused)
 
 
 def _is_there(name: str, data: Path) -> bool:

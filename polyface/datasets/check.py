@@ -37,8 +37,8 @@ KINDS = {
     "label": "Labels that are none in the words of their set",
     "unreadable": "Pictures that cannot be read",
     "person": "People of a verification list who have a name in training; a recipe that calls the list strangers takes it from them",
-    "twin": "Pictures in train and validation of which a test picture is a copy; training leaves them out",
-    "copy": "Copies that lie on the same side, both in test or neither",
+    "twin": "Pictures in train and validation of which a test picture is a copy, or in train of which one of validation is; training leaves them out",
+    "copy": "Copies that lie in the same split",
 }
 
 
@@ -231,10 +231,10 @@ def _known_strangers(places: Sequence[Place]) -> Iterator[Finding]:
 
 
 def _copies(places: Sequence[Place], digests: dict[str, str]) -> Iterator[Finding]:
-    tests = [place for place in places if place.split == "test"]
-    others = [place for place in places if place.split != "test"]
-    yield from (Finding("twin", f"{one} {alike} {other}", (one, other)) for one, other, alike in _alike(others, tests, digests))
-    for side in (tests, others):
+    tests, validation, train = ([place for place in places if place.split == split] for split in ("test", "validation", "train"))
+    for earlier, later in (([place for place in places if place.split != "test"], tests), (train, validation)):
+        yield from (Finding("twin", f"{one} {alike} {other}", (one, other)) for one, other, alike in _alike(earlier, later, digests))
+    for side in (tests, validation, train):
         yield from (Finding("copy", f"{one} {alike} {other}", (one, other)) for one, other, alike in _alike(side, None, digests))
 
 

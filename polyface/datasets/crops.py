@@ -196,22 +196,24 @@ def read_faces(data: Path, name: str) -> Faces:
     return Faces(found, thumbnails, detector_of(table))
 
 
-def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:
+def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> tuple[Counter, tuple[InputError, ...]]:
     """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
-    are not searched. Returns counts of found, missed, stated, refused."""
+    are not searched. Returns counts of found, missed, stated, refused, and of each refused picture the reason."""
     import pyarrow as pa
 
     records = list({record.key: record for split in dataset.splits for record in _records(dataset, root, split)}.values())
     rows: list[dict] = []
     counts: Counter = Counter()
+    refused: list[InputError] = []
     for start in range(0, len(records), 64):
         images, kept = [], []
         for record in records[start : start + 64]:
             try:
                 images.append(open_picture(record))
                 kept.append(record)
-            except InputError:
+            except InputError as error:
                 counts["refused"] += 1
+                refused.append(error)
         sought = [index for index, record in enumerate(kept) if record.alignment is None or record.alignment.how != "stated"]
         detections = dict(zip(sought, detector.detect_many([images[index] for index in sought]), strict=True))
         for index, (record, image) in enumerate(zip(kept, images, strict=True)):
@@ -223,7 +225,7 @@ def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.De
     numbers = pa.list_(pa.float32())
     columns = [("key", pa.string()), ("points", numbers), ("box", numbers), ("score", pa.float32()), ("overlap", pa.float32()), ("thumbnail", pa.binary())]
     write_finds(faces_file(data, dataset.name), rows, columns, detector)
-    return counts
+    return counts, tuple(refused)
 
 
 def write_finds(path: Path, rows: list[dict], columns: list, detector: detect.Detector) -> None:

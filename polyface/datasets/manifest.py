@@ -6,7 +6,7 @@
     url = ""                        # optional
     table = "faces.csv"             # a CSV with a header, or faces.parquet (needs polyface[data]); its columns may have any names
     picture = "file"                # the column that holds the picture's path, seen from the folder of the set
-    subject = "patient"             # optional: who it is; nobody is then in two splits
+    subject = "patient"             # optional: who it is; without `split` nobody is in two, with it whoever is stays in the later one only
     groups = ["site"]               # optional: columns for the tables of fairness
     split = "part"                  # optional: a column of train, validation, test. Without it: fixed tenths of the subjects, or of the pictures' contents.
                                     # Where no row says validation, a tenth of train is

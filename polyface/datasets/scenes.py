@@ -129,10 +129,10 @@ def read_finds(data: Path, name: str) -> Finds:
     return Finds(faces, detector_of(table))
 
 
-def find_all(name: str, data: Path, detector: detect.Detector, progress: Progress | None = None) -> Counter:
+def find_all(name: str, data: Path, detector: detect.Detector, progress: Progress | None = None) -> tuple[Counter, tuple[InputError, ...]]:
     """Look for every face of every training and validation photograph of a set once, and keep the finds in a Parquet file under DATA/.polyface.
 
-    Returns counts of photographs, faces, refused.
+    Returns counts of photographs, faces, refused, and of each refused picture the reason.
     """
     import pyarrow as pa
 
@@ -146,14 +146,16 @@ def find_all(name: str, data: Path, detector: detect.Detector, progress: Progres
         raise RequestError(f"{data}: no training photograph of {name}")
     rows: list[dict] = []
     counts: Counter = Counter()
+    refused: list[InputError] = []
     for start in range(0, len(scenes), 32):
         images, kept = [], []
         for scene in scenes[start : start + 32]:
             try:
                 images.append(read.decode(scene.source.read(), str(scene.source)))
                 kept.append(scene)
-            except InputError:
+            except InputError as error:
                 counts["refused"] += 1
+                refused.append(error)
         for scene, faces in zip(kept, detector.detect_many(images, NOTHING), strict=True):
             counts += Counter({"photographs": 1, "faces": len(faces)})
             rows += [_row(scene.key, face) for face in faces] or [{"key": scene.key, "box": None, "points": None, "score": None}]
@@ -162,7 +164,7 @@ def find_all(name: str, data: Path, detector: detect.Detector, progress: Progres
     numbers = pa.list_(pa.float32())
     columns = [("key", pa.string()), ("box", numbers), ("points", numbers), ("score", pa.float32())]
     write_finds(finds_file(data, name), rows, columns, detector)
-    return counts
+    return counts, tuple(refused)
 
 
 TRAINED: tuple[Split, ...] = ("train", "validation")

@@ -13,7 +13,7 @@ One thread opens, decodes and cuts pictures while the network looks at those bef
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from polyface import datasets, runtime, tasks
+from polyface.datasets.apart import people_of
 from polyface.datasets.base import Dataset, Listing, Pairs, Record, Split
 from polyface.datasets.crops import Example, Found, align_record, open_crop, open_small_crop, read_faces, true_box
 from polyface.datasets.retold import is_made_so, told_to
@@ -141,15 +142,23 @@ def speaks_ours(task: Task) -> bool:
 
 
 def look(
-    network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, split: Split, report: Progress | None = None, most: int | None = None
+    network: Network,
+    asked: Sequence[Task],
+    dataset: Dataset,
+    root: Root,
+    folder: Path,
+    split: Split,
+    report: Progress | None = None,
+    most: int | None = None,
+    without: Collection[str] = (),
 ) -> "Seen":
     """The answers of a network beside the labels of any split, by the crops, and as the rows, that scores are made of: what calibration is fitted on.
 
-    most: at most so many faces, evenly through the list. Of who somebody is: each face with a name, in pairs or not. Faces that were not found are left out.
-    Raises InputError and RequestError where nothing is there.
+    most: at most so many faces, evenly through the list. without: keys of records that stay out. Of who somebody is: each face with a name, in pairs or not. Faces that
+    were not found are left out. Raises InputError and RequestError where nothing is there.
     """
     listing = dataset.records(root, split)
-    records = [record for record in listing.records if any(task.name in record.labels for task in asked)]
+    records = [record for record in listing.records if record.key not in without and any(task.name in record.labels for task in asked)]
     records = records[:: -(-len(records) // most) if most else 1]
     answered = tuple(task for task in asked if task.name in dataset.answers)
     passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, answered)
@@ -184,6 +193,8 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
             refused.append(str(error))
     passes, note = ways_to_crop(dataset, needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
     notes = [note, *notes] if note else notes
+    shared = len({record.subject for record in listing.records if record.subject is not None} & people_of(dataset, folder, "train"))
+    notes += [f"{shared} of its people are in its training split too; training leaves them out there"] if shared else []
     taught = _taught(network, answered, dataset, root, folder)
     scores: list[Score] = []
     for each in passes:

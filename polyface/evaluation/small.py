@@ -4,7 +4,7 @@ A photograph is shrunk until the eyes of its face are so many pixels apart, then
 those of the photograph as it is: on one that small a detector is off by more, which is not in these numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +24,23 @@ MOST = 500
 questions, so a question has a thousand."""
 
 
-def look_small(network: Network, asked: Sequence[Task], dataset: Dataset, root: Root, folder: Path, split: Split, report: Progress | None = None) -> dict[int, Seen]:
+def look_small(
+    network: Network,
+    asked: Sequence[Task],
+    dataset: Dataset,
+    root: Root,
+    folder: Path,
+    split: Split,
+    report: Progress | None = None,
+    without: Collection[str] = (),
+) -> dict[int, Seen]:
     """As `look`, by eye distance: a sample of a split at each of EYES. A face whose eyes are nearer in its photograph is left out, since no shrinking makes it larger.
 
     Raises InputError and RequestError where nothing is there.
     """
     answered = tuple(task for task in asked if task.name in dataset.answers)
-    records = sorted(needed(dataset.records(root, split), answered, None), key=lambda record: sha256_of_lines([record.key]))
+    records = [record for record in needed(dataset.records(root, split), answered, None) if record.key not in without]
+    records = sorted(records, key=lambda record: sha256_of_lines([record.key]))
     passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, answered)
     crop = network.crop
     sizes = [align.eyes_in_picture(align.from_points(example.points, crop), crop) for example in passes[0].examples]

@@ -1,6 +1,7 @@
 """Answers that know what they do not know: temperatures and sets of answers, fitted on validation splits and measured on test splits, for a model's card.
 
-Fitted on the same crops and rows that `evaluate` scores. Per task, all data sets counting equally, however large (and of traits, each trait):
+Fitted on the same crops and rows that `evaluate` scores, without people and pictures of any test at hand (`datasets/apart.py`). Per task, all data sets counting
+equally, however large (and of traits, each trait):
 
 - the temperature with the smallest mean of -log P(S | U), the project's one formula, so that labels of any grain fit it;
 - the level: the smallest set of answers, of the model's own vocabulary, that holds the truth nine times in ten. What that means where a label leaves several answers
@@ -13,17 +14,21 @@ Expected calibration error and Brier score are in the set's words, as its accura
 probability nor an interval (points, regions, angles) have nothing to calibrate. Who somebody is: `calibrate_pairs.py`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 
 from polyface import datasets, runtime
+from polyface.datasets import apart
 from polyface.datasets.base import Dataset, Split
+from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError
-from polyface.evaluation.evaluate import OURS, Network, Progress, answered_by_sets, look, sets_at_hand
+from polyface.evaluation.evaluate import OURS, Network, Progress, Seen, answered_by_sets, look, sets_at_hand
 from polyface.evaluation.small import look_small
 from polyface.images.read import Root
 from polyface.inference import engine as engines
@@ -37,6 +42,7 @@ from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Category, Embedding, Scale, Task, Traits
 
 Looked = TypeVar("Looked")
+NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,9 @@ def calibrate(
     asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, Category | Scale | Traits))
     notes: list[str] = []
     refused: list[str] = []
-    fitting = _answers(network, asked, made, folder, "validation", report, notes, refused)
-    smaller = _smaller_answers(network, asked, made, folder, report, notes, refused)
+    without = _without_tests(asked, made, folder, notes)
+    fitting = _answers(network, asked, made, folder, "validation", report, notes, refused, without)
+    smaller = _smaller_answers(network, asked, made, folder, report, notes, refused, without)
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     for task in asked:
         enough = [rows for rows in fitting.get(task.name, []) if len(rows.logits) >= ENOUGH]
@@ -143,12 +150,37 @@ def networks_of(model: Path) -> dict[str, Engine]:
     return {names[0]: first, **{name: engines.load(model / name) for name in names[1:]}}
 
 
+def _without_tests(asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, notes: list[str]) -> dict[str, dict[str, str]]:
+    """By set at hand, {key: why} of the validation pictures that nothing is fitted on: they or who is on them are in a test. Fills notes."""
+    sets = [dataset for dataset, _ in sets_at_hand(asked, folder, None, made) if "validation" in dataset.splits]
+    tests = apart.reserve(folder, [dataset.name for dataset in sets], "test", datasets.DATASETS)
+    without = {}
+    for dataset in sets:
+        records = apart.listed(dataset, folder, "validation")
+        without[dataset.name] = apart.unfit(dataset.name, "validation", records, read_faces(folder, dataset.name), {"test": tests})
+        for why, count in Counter(without[dataset.name].values()).items():
+            notes.append(f"{dataset.name}: {count:,} of {len(records):,} pictures of validation left out, {why}")
+    return without
+
+
 def _answers(
-    network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, report: Progress | None, notes: list[str], refused: list[str]
+    network: Network,
+    asked: Sequence[Task],
+    made: Mapping[str, Derived],
+    folder: Path,
+    split: Split,
+    report: Progress | None,
+    notes: list[str],
+    refused: list[str],
+    without: Mapping[str, Collection[str]] = NOTHING,
 ) -> dict[str, list[Rows]]:
-    """By task, the rows of each set at hand that has the split. Fills notes and refused."""
+    """By task, the rows of each set at hand that has the split; without: by set, the keys of those that stay out. Fills notes and refused."""
+
+    def seen_of(dataset: Dataset, root: Root) -> Seen:
+        return look(network, asked, dataset, root, folder, split, report, without=without.get(dataset.name, ()))
+
     found: dict[str, list[Rows]] = {}
-    for dataset, seen in _over_sets(asked, made, folder, split, notes, lambda dataset, root: look(network, asked, dataset, root, folder, split, report)):
+    for dataset, seen in _over_sets(asked, made, folder, split, notes, seen_of):
         refused += seen.refused
         for task in asked:
             if rows := rows_of(task, dataset, split, seen):
@@ -157,13 +189,22 @@ def _answers(
 
 
 def _smaller_answers(
-    network: Network, asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, report: Progress | None, notes: list[str], refused: list[str]
+    network: Network,
+    asked: Sequence[Task],
+    made: Mapping[str, Derived],
+    folder: Path,
+    report: Progress | None,
+    notes: list[str],
+    refused: list[str],
+    without: Mapping[str, Collection[str]],
 ) -> dict[str, dict[int, list[Rows]]]:
     """By task and eye distance, the rows of validation of each set at hand, its pictures shrunk. Fills notes and refused."""
+
+    def seen_of(dataset: Dataset, root: Root) -> dict[int, Seen]:
+        return look_small(network, asked, dataset, root, folder, "validation", report, without.get(dataset.name, ()))
+
     found: dict[str, dict[int, list[Rows]]] = {}
-    for dataset, by_size in _over_sets(
-        asked, made, folder, "validation", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "validation", report)
-    ):
+    for dataset, by_size in _over_sets(asked, made, folder, "validation", notes, seen_of):
         for eyes, seen in by_size.items():
             refused += seen.refused
             for task in asked:

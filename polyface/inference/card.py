@@ -277,8 +277,11 @@ def put_into_onnx(network: bytes, card: Card) -> bytes:
 
 
 def with_scores(card: Card, scores: Sequence[dict[str, Any]]) -> Card:
-    """The card with these entries of scores in place of those it had."""
-    return msgspec.structs.replace(card, scores=tuple(msgspec.convert(score, Score) for score in scores))
+    """The card with these entries of scores in place of those it had of the same task, data set and split; the others stay."""
+    new = tuple(msgspec.convert(score, Score) for score in scores)
+    measured = {(score.task, score.dataset, score.split) for score in new}
+    kept = tuple(score for score in card.scores if (score.task, score.dataset, score.split) not in measured)
+    return msgspec.structs.replace(card, scores=kept + new)
 
 
 def with_calibration(

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyface.datasets import scenes
+from polyface import datasets
+from polyface.datasets import apart, scenes
 from polyface.datasets.crops import read_faces
 from polyface.datasets.scene import Scene
 from polyface.errors import InputError, RequestError
@@ -25,7 +26,6 @@ from polyface.models.weights import read_tensors
 from polyface.strict import strict
 from polyface.training import batches, loop, parallel, views
 from polyface.training.config import Count, Method, Optimiser, Positive, Share, Strict
-from polyface.training.examples import near_copies, thumbnails_of_tests
 
 NETWORK = "detector"
 """What such a recipe says of itself: `network = "detector"`."""
@@ -104,7 +104,8 @@ class DetectorPlan:
             raise RequestError(f"a batch of {recipe.batch} views cannot be shared by {parallel.count()} processes")
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
         self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
-        tests = thumbnails_of_tests(data, [entry.set for entry in recipe.data if entry.set not in scenes.LISTS])
+        own = [entry.set for entry in recipe.data if entry.set not in scenes.LISTS]
+        tests = apart.reserve(data, own, "test", datasets.DATASETS).thumbnails
         pools = [_pool(entry, data, tests) for entry in recipe.data]
         self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(said for _, said in pools)
         self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows))
@@ -179,7 +180,7 @@ def _pool(entry: SceneSet, data: Path, tests: np.ndarray) -> tuple[views.Pool, L
     """The train scenes of a set, with what was found in them. Raises RequestError where a set needs that and it was never looked for."""
     listed, finds = scenes.list_scenes(entry.set, data, "train"), scenes.read_finds(data, entry.set)
     left_out: Counter = Counter({"absent": len(listed.absent), "refused": len(listed.problems)})
-    twins = near_copies([scene.key for scene in listed.items], read_faces(data, entry.set), tests)
+    twins = apart.near_copies([scene.key for scene in listed.items], read_faces(data, entry.set), tests)
     kept = []
     for scene in listed.items:
         if scene.key in twins:

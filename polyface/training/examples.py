@@ -5,21 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from polyface import datasets, tasks
-from polyface.datasets import copies, pack
-from polyface.datasets.base import Dataset, Record
-from polyface.datasets.crops import Examples, Faces, examples, read_faces
+from polyface.datasets import apart, copies, pack
+from polyface.datasets.apart import Reserved
+from polyface.datasets.base import Dataset, Record, Split
+from polyface.datasets.crops import Example, Examples, examples, read_faces
 from polyface.errors import InputError, RequestError
-from polyface.tasks.kinds import Points, Regions
+from polyface.tasks.kinds import Embedding, Points, Regions
 from polyface.training.config import Config, Data
 
 
 @dataclass(frozen=True)
 class Source:
-    """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted; unchecked: how many could not be compared with test
-    pictures, because `align` never saw them; even: the task whose rare labels are drawn more often."""
+    """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted; unchecked: how many pictures could be compared with
+    other splits by their bytes only, because `align` never saw their faces; even: the task whose rare labels are drawn more often; notes: what to say of it."""
 
     examples: Examples
     weight: float
@@ -28,6 +27,7 @@ class Source:
     left_out: Counter = field(default_factory=Counter)
     unchecked: int = 0
     even: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> Dataset:
@@ -36,18 +36,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Withheld:
-    """Thumbnails of every test picture at hand, photograph names and people of the sets that a recipe calls strangers."""
+    """What training does without: by split, what is measured later; photograph names and people of the sets that a recipe calls strangers."""
 
-    thumbnails: np.ndarray = field(repr=False)
+    reserved: dict[Split, Reserved] = field(repr=False)
     photographs: frozenset[str] = field(repr=False)
     people: frozenset[str] = field(repr=False)
 
 
-def training_sources(config: Config, data: Path) -> tuple[Source, ...]:
-    """The train split of each set of the mix: near-copies of any test picture and photographs of strangers left out, strangers without identity."""
-    tests = withheld(data, [entry.set for entry in config.data], config.strangers)
-    sources = [_training_source(entry, data, tests, config) for entry in config.data]
-    return numbered(sources)
+def training_sources(config: Config, data: Path, without: Withheld | None = None) -> tuple[Source, ...]:
+    """The train split of each set of the mix: people and pictures of other splits (`datasets/apart.py`) and strangers' photographs left out, strangers nameless."""
+    without = without or withheld(config, data)
+    return numbered([_training_source(entry, data, without, config) for entry in config.data])
 
 
 def numbered(sources: Sequence[Source]) -> tuple[Source, ...]:
@@ -59,72 +58,87 @@ def numbered(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple(replace(source, people=indices[source.space]) for source in sources)
 
 
-def validation_sources(config: Config, data: Path) -> tuple[Source, ...]:
-    """The validation split of each set that has one, at most `validation_rows` pictures of each, evenly through the list."""
+def validation_sources(config: Config, data: Path, without: Withheld | None = None) -> tuple[Source, ...]:
+    """The validation split of each set that has one, without who and what is in a test, at most `validation_rows` pictures of each, evenly through the list."""
+    without = without or withheld(config, data)
     sources = []
     for entry in config.data:
         dataset = _narrowed(datasets.named(entry.set), entry)
         if "validation" not in dataset.splits:
             continue
-        root = datasets.find_root(data, dataset.name)
+        root, faces = datasets.find_root(data, dataset.name), read_faces(data, dataset.name)
         try:
-            found = examples(dataset, root, "validation", read_faces(data, dataset.name).found, training=True)
+            found = examples(dataset, root, "validation", faces.found, training=True)
         except (InputError, RequestError):
             continue  # nothing of that split is here
-        step = -(-len(found.items) // config.validation_rows)
-        sources.append(Source(replace(found, items=found.items[::step]), entry.weight))
+        why = apart.unfit(dataset.name, "validation", [example.record for example in found.items], faces, without.reserved)
+        kept = tuple(example for example in found.items if example.record.key not in why)
+        step = -(-len(kept) // config.validation_rows)
+        if kept:
+            sources.append(Source(replace(found, items=kept[::step]), entry.weight, left_out=Counter(why.values()), notes=_notes(dataset, "validation", why)))
     return tuple(sources)
 
 
-def thumbnails_of_tests(data: Path, names: Sequence[str]) -> np.ndarray:
-    """Thumbnails of every test picture of the listed sets and of some others, for `near_copies`."""
-    return withheld(data, names, ()).thumbnails
-
-
-def withheld(data: Path, names: Sequence[str], strange: Sequence[str]) -> Withheld:
-    thumbnails, photographs, people = [], set(), set()
-    own, strangers = ({dataset.name: dataset for dataset in map(datasets.named, each)} for each in (names, strange))  # refuses a misspelt one
-    for dataset in ({dataset.name: dataset for dataset in datasets.DATASETS} | strangers | own).values():
+def withheld(config: Config, data: Path) -> Withheld:
+    """Raises RequestError for strangers that are not at hand, since their people could not be kept out."""
+    photographs, people = set(), set()
+    strangers = {dataset.name: dataset for dataset in map(datasets.named, config.strangers)}  # refuses a misspelt one
+    for dataset in strangers.values():
         if "test" not in dataset.splits:
             continue
-        faces = read_faces(data, dataset.name)
-        if not faces.thumbnails and dataset.name not in strangers:
-            continue  # nothing of it could be told in training, and to list a million distractors takes minutes
         try:
             records = dataset.records(datasets.find_root(data, dataset.name), "test").records
         except (InputError, RequestError) as error:
-            if dataset.name in strangers:
-                raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
-            continue  # nothing of it is here to keep away from
-        thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
-        if dataset.name in strangers:
-            photographs |= {copies.photograph_name(record) for record in records}
-            people |= {copies.person_name(record.subject) for record in records if record.subject}
-    return Withheld(copies.comparable(thumbnails), frozenset(photographs), frozenset(people))
+            raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
+        photographs |= {copies.photograph_name(record) for record in records}
+        people |= {copies.person_name(record.subject) for record in records if record.subject}
+    own = [entry.set for entry in config.data]
+    tests = apart.reserve(data, own, "test", (*datasets.DATASETS, *strangers.values()))
+    return Withheld({"test": tests, "validation": apart.reserve(data, own, "validation")}, frozenset(photographs), frozenset(people))
 
 
-def _training_source(entry: Data, data: Path, tests: Withheld, config: Config) -> Source:
+def _training_source(entry: Data, data: Path, without: Withheld, config: Config) -> Source:
     dataset = _narrowed(datasets.named(entry.set), entry)
     root = datasets.find_root(data, dataset.name)
     faces, folder = read_faces(data, dataset.name), pack.pack_folder(data, dataset.name)
     listed = pack.read_pack(folder, dataset) if folder.exists() else examples(dataset, root, "train", faces.found, training=True)
-    twins = near_copies([example.record.key for example in listed.items], faces, tests.thumbnails)
+    why = apart.unfit(dataset.name, "train", [example.record for example in listed.items], faces, without.reserved)
     left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
-    kept = []
+    kept, people = [], {task.name for task in tasks.TASKS if isinstance(task, Embedding)}
     for example in listed.items:
         record = example.record
-        if record.key in twins:
-            left_out["near-copy of a test picture"] += 1
-        elif copies.photograph_name(record) in tests.photographs:
+        if record.key in why:
+            left_out[why[record.key]] += 1
+        elif copies.photograph_name(record) in without.photographs:
             left_out["photograph of a test list"] += 1
-        elif record.subject and copies.person_name(record.subject) in tests.people and tasks.identity.name in record.labels:
+        elif record.subject and copies.person_name(record.subject) in without.people and people & set(record.labels):
             left_out["identity of a test person"] += 1
-            kept.append(replace(example, record=_without_identity(record)))
+            kept.append(replace(example, record=_without(people, record)))
         else:
             kept.append(example)
-    unchecked = sum(example.record.key not in faces.thumbnails for example in kept)
+    notes = (*map(str, listed.problems[:SAID]), *_notes(dataset, "train", why))
+    if not kept:
+        raise RequestError(f"{dataset.name}: nothing is left to train on: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count))
+    unchecked = [example for example in kept if example.record.key not in faces.thumbnails]
+    if unchecked and not config.drawings:
+        notes = (*notes, _unchecked(dataset, unchecked, len(kept)))
     even = _checked_even(entry, dataset)
-    return Source(replace(listed, items=tuple(kept)), entry.weight, dataset.space(tasks.identity.name), left_out=left_out, unchecked=unchecked, even=even)
+    return Source(replace(listed, items=tuple(kept)), entry.weight, dataset.space(_identity(dataset)), {}, left_out, len(unchecked), even, notes)
+
+
+SAID = 10
+"""So many of the rows of a set that were refused are said; all are counted."""
+
+
+def _notes(dataset: Dataset, split: Split, why: dict[str, str]) -> tuple[str, ...]:
+    """A line where people of a set are in two of its splits, which are then not what they say they are."""
+    shared = [key for key, reason in why.items() if reason == apart.PERSON]
+    return (f"{dataset.name}: {len(shared):,} pictures are left out of {split}, they show people of another split; {shared[0]} first",) if shared else ()
+
+
+def _unchecked(dataset: Dataset, unchecked: Sequence[Example], of: int) -> str:
+    how = "by their bytes only" if len(unchecked) <= apart.MOST_HASHED else "in no way"
+    return f"{dataset.name}: {len(unchecked):,} of {of:,} pictures are compared with those of tests {how}, since `polyface datasets align` found no face on them"
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:
@@ -143,19 +157,16 @@ def _checked_even(entry: Data, dataset: Dataset) -> str | None:
     raise RequestError(f"{dataset.name} has no labels of {tasks.named(entry.even).name} that rows could be drawn evenly by")
 
 
-def near_copies(keys: Sequence[str], faces: Faces, tests: np.ndarray) -> set[str]:
-    """Which pictures of a set show what a test picture shows, by thumbnails of their aligned faces; those that `align` never saw cannot be compared."""
-    keys = [key for key in keys if key in faces.thumbnails]
-    best, _ = copies.near_copies(copies.comparable([faces.thumbnails[key] for key in keys]), tests)
-    return {key for key, correlation in zip(keys, best, strict=True) if correlation > copies.NEAR}
-
-
-def _without_identity(record: Record) -> Record:
-    return replace(record, labels={name: label for name, label in record.labels.items() if name != tasks.identity.name})
+def _without(names: set[str], record: Record) -> Record:
+    return replace(record, labels={name: label for name, label in record.labels.items() if name not in names})
 
 
 def people_of(listed: Examples) -> set[str]:
     """The keys of those whom the examples name."""
-    if tasks.identity.name not in listed.dataset.answers:
-        return set()
-    return {str(example.record.labels[tasks.identity.name]) for example in listed.items if tasks.identity.name in example.record.labels}
+    identity = _identity(listed.dataset)
+    return {str(example.record.labels[identity]) for example in listed.items if identity in example.record.labels}
+
+
+def _identity(dataset: Dataset) -> str:
+    """The task by which a set says who somebody is; "" where it does not."""
+    return next((name for name in dataset.answers if isinstance(tasks.named(name), Embedding)), "")

@@ -19,7 +19,7 @@ from polyface.tasks.kinds import Embedding, Task
 from polyface.training import batches, loop, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Config
-from polyface.training.examples import Source, training_sources, validation_sources
+from polyface.training.examples import Source, training_sources, validation_sources, withheld
 
 
 class FacePlan:
@@ -40,8 +40,12 @@ class FacePlan:
             if tasks.named(name) not in self.tasks:
                 raise RequestError(f"losses: the network has no task {name}")
         self.crop = Crop(config.crop.size, config.crop.eye_distance, config.crop.eyes)
-        self.sources = training_sources(config, data) if sources is None else tuple(sources)
-        self.validation = validation_sources(config, data) if sources is None else ()
+        if sources is None:
+            without = withheld(config, data)
+            self.sources, self.validation = training_sources(config, data, without), validation_sources(config, data, without)
+        else:
+            self.sources, self.validation = tuple(sources), ()
+        self.notes: tuple[str, ...] = tuple(note for source in (*self.sources, *self.validation) for note in source.notes)
         self.spaces = {source.space: source.people for source in self.sources if source.people}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
         self.classifier: Classifier | None = None

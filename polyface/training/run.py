@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from polyface import datasets
+from polyface import datasets, terminal
 from polyface.datasets.crops import read_faces
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines, write_atomically
@@ -21,7 +21,7 @@ from polyface.training.plan import FacePlan
 
 
 def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str] = (), resume: Path | None = None, report: loop.Report | None = None) -> Path:
-    """Train a recipe into a run folder (config.toml, log.jsonl, checkpoints/, model/), or go on with one. Returns the folder.
+    """Train a recipe into a run folder (config.toml, log.jsonl, checkpoints/, model/), or go on with one, which that recipe began. Returns the folder.
 
     Under torchrun all its processes train together; the folder is one that all of them see, and the first writes it. Raises RequestError before anything is trained where
     the recipe, the data or the run folder do not fit.
@@ -33,6 +33,8 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
 def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
     table, name = read_table(str(resume / "config.toml") if resume else recipe, settings)
     config: detector.Recipe | Config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
+    if resume:
+        _check_run(resume, config.name, recipe, settings, out)
     folder = resume or out or Path("runs") / config.name
     if not resume and (folder / "checkpoints").exists():
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
@@ -41,6 +43,8 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     plan: detector.DetectorPlan | FacePlan = detector.DetectorPlan(config, where) if isinstance(config, detector.Recipe) else FacePlan(config, where)
     writes = parallel.rank() == 0
     if writes:
+        for note in plan.notes if isinstance(plan, FacePlan) else ():
+            terminal.say(note)
         write_atomically(folder / "config.toml", to_toml(config))
         write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
@@ -50,6 +54,15 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         assert isinstance(model, PolyFace) and isinstance(config, Config) and isinstance(plan, FacePlan)
         write_model(model, card_of(config, model, plan, where), folder / "model")
     return folder
+
+
+def _check_run(folder: Path, name: str, recipe: str, settings: Sequence[str], out: Path | None) -> None:
+    """A run goes on by its own config.toml, in its own folder. Raises RequestError where another recipe was asked for, by name, or another folder."""
+    asked = read_table(recipe, settings)[0].get("name")
+    if asked != name:
+        raise RequestError(f"{folder}: a run of {name!r}, and {recipe} is {asked!r}; polyface train {folder / 'config.toml'} --resume {folder} goes on with it")
+    if out is not None and out.resolve() != folder.resolve():
+        raise RequestError(f"--out {out}: a run goes on in its own folder, {folder}")
 
 
 def export(folder: Path, out: Path | None = None) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
-from polyface import tasks
+from polyface import cli, tasks
 from polyface.datasets import crops
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split
 from polyface.datasets.copies import NEAR, comparable, near_copies
@@ -167,14 +167,27 @@ def test_what_was_found_is_kept_once_and_read_again(tmp_path: Path) -> None:
     how: dict[str, Literal["stated"]] = {"stated.png": "stated"}
     dataset = dataset_of(*(record(how.get(name), name, folder) for name in ("a.png", "b.png", "stated.png", "black.png", "broken.png")), splits=("train", "test"))
     detector, reports = Fake(), []
-    counts = crops.align_set(dataset, read.Directory(str(folder)), tmp_path, detector, lambda done, of: reports.append((done, of)))
+    counts, refused = crops.align_set(dataset, read.Directory(str(folder)), tmp_path, detector, lambda done, of: reports.append((done, of)))
     assert counts == {"found": 2, "missed": 1, "stated": 1, "refused": 1} and detector.seen == 3 and reports == [(5, 5)]
+    assert [str(each).startswith(f"{folder / 'broken.png'}: a web page") for each in refused] == [True]
     faces = crops.read_faces(tmp_path, "drawn")
     assert set(faces.found) == {"a.png", "b.png"} and set(faces.thumbnails) == {"a.png", "b.png", "stated.png"}
     assert np.allclose(faces.found["a.png"].points, POINTS + 5, atol=1e-4) and faces.found["a.png"].overlap == 1
     metadata = parquet.read_schema(crops.faces_file(tmp_path, "drawn")).metadata
     assert metadata[b"detector"] == b"fake" and metadata[b"sha256"] == b"abc"
     assert [path.name for path in crops.faces_file(tmp_path, "drawn").parent.iterdir()] == ["drawn.faces.parquet"]
+
+
+def test_align_names_each_picture_that_it_could_not_open_and_its_status_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("polyface.images.detect.load_detector", lambda file: Fake())
+    folder = tmp_path / "pins" / "pins_Ann"
+    folder.mkdir(parents=True)
+    picture(folder, "a.png", 1)
+    assert cli.run(["datasets", "align", "pins", "--data", str(tmp_path)]) == 0
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:300])
+    assert cli.run(["datasets", "align", "pins", "--data", str(tmp_path)]) == InputError.exit_status
+    said = capsys.readouterr()
+    assert "pins_Ann/b.png: " in said.err.splitlines()[-1] and "pins: 1 refused, 1 found" in said.out
 
 
 def test_where_align_never_ran_nothing_is_known(tmp_path: Path) -> None:

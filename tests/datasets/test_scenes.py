@@ -154,7 +154,7 @@ def test_finds_are_kept_with_their_detector_and_read_again(tiny, tmp_path: Path)
 
     names = [*names_in("train", 3), *names_in("validation", 1)]
     tiny.write(wider_files(tiny, names), tmp_path / "wider")
-    assert scenes.find_all("wider", tmp_path, Corner()) == {"photographs": 4, "faces": 2}
+    assert scenes.find_all("wider", tmp_path, Corner()) == ({"photographs": 4, "faces": 2}, ())
     found = scenes.read_finds(tmp_path, "wider")
     assert found.detector == ("corner", "f" * 64) and set(found.faces) == set(names)
     assert [len(found.faces[name]) for name in names] == [0, 1, 0, 1]

@@ -277,6 +277,9 @@ def test_the_command_says_what_belongs_together(capsys: pytest.CaptureFixture, t
     for arguments, said in ((["--save", "E.npz"], "--save needs --protocol"), (["--protocol", "age", "--card"], "--card takes the scores of all tasks")):
         assert cli.run(["evaluate", str(tmp_path), *arguments]) == 2
         assert said in capsys.readouterr().err
+    (tmp_path / "model.onnx").touch()
+    assert cli.run(["evaluate", str(tmp_path / "model.onnx"), "--card"]) == 2  # before anything is scored
+    assert "model.onnx: --card writes into a model directory" in capsys.readouterr().err
     assert cli.run(["evaluate", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert all(protocol in text for protocol in KINDS)

@@ -1,5 +1,6 @@
 """Evaluation from files to report, on drawn people in the layouts of the public sets. The networks here answer from the labels: always right, or always the same."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -402,3 +403,13 @@ def test_progress_is_told_to_the_end(drawn: Path, perfect: FromLabels) -> None:
     told: list[tuple[str, int, int]] = []
     evaluate(perfect, drawn, ["celebamask", "rafdb"], report=lambda *words: told.append(words))
     assert [name for name, done, total in told if done == total] == ["celebamask", "rafdb"]
+
+
+def test_people_of_a_test_who_are_in_training_too_are_said(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their own reader says in which split a picture is; a user's may say two."""
+    celeba = datasets.celeba
+    shared = dataclasses.replace(celeba, list_records=lambda root, split: celeba.list_records(root, "test" if split == "train" else split))
+    network, people = Constant({}), {record.subject for record in celeba.records(datasets.find_root(drawn, "celeba"), "test").records}
+    assert evaluate(network, drawn, ["celeba"]).sets[0].note == ""
+    monkeypatch.setattr(datasets, "DATASETS", (shared,))
+    assert evaluate(network, drawn, ["celeba"]).sets[0].note == f"{len(people)} of its people are in its training split too; training leaves them out there"

@@ -1,10 +1,12 @@
 """Temperatures, sets of answers and lines between people: from labels of any grain to a card, and from the card to answers."""
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -218,6 +220,23 @@ def test_a_model_is_calibrated_from_files_to_card(drawn: Path, few: None, card: 
     assert told["calibration"]["race"]["of"] == "answers"
     assert [(part["dataset"], part["network"]) for part in told["coverage"] if part["task"] == "race"] == [("utkface", "model.onnx"), ("utkface", "model.int8.onnx")]
     assert all(part["groups"].keys() == {"age", "gender", "race"} for part in told["coverage"] if part["dataset"] == "utkface")
+
+
+def test_nothing_is_fitted_on_a_near_copy_of_a_test_picture(drawn: Path, few: None, tmp_path: Path, find_faces: Callable[..., None]) -> None:
+    shutil.copytree(drawn / "utkface", tmp_path / "utkface")
+    root = datasets.find_root(tmp_path, "utkface")
+    test = datasets.utkface.records(root, "test").records[0].source.read()
+    picture = cv2.imdecode(np.frombuffer(test, np.uint8), cv2.IMREAD_COLOR)
+    again = (cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes() for quality in range(40, 95))
+    (tmp_path / "utkface" / "30_0_0_20170101000000000.jpg.chip.jpg").write_bytes(next(content for content in again if datasets.split_of(content) == "validation"))
+    find_faces(tmp_path, "utkface")
+    validation = len(datasets.utkface.records(datasets.find_root(tmp_path, "utkface"), "validation").records)
+    found = calibration.calibrate({"model.onnx": ByColour()}, tmp_path, [])
+    race = found.calibration["race"]
+    assert isinstance(race, cards.AnswerCalibration)
+    assert [part.n for part in race.fitted] == [validation - 1]
+    assert all(part.n <= validation - 1 for size in race.sizes for part in size.fitted)
+    assert f"utkface: 1 of {validation} pictures of validation left out, near-copy of a test picture" in found.notes
 
 
 def test_a_task_made_of_ours_is_calibrated_on_sets_retold_in_it(drawn: Path, few: None) -> None:

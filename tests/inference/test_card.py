@@ -76,6 +76,18 @@ def test_a_card_from_before_calibration_is_read_and_one_with_it_comes_back(card:
     assert (later.calibration["age"].temperature, later.calibration["identity"], later.thresholds) == (1.1, said["identity"], lines)
 
 
+def test_scores_replace_those_of_the_same_task_and_test_and_no_others(card: cards.Card) -> None:
+    def scored(task: str, dataset: str, value: float, metric: str = "accuracy") -> dict:
+        return {"task": task, "dataset": dataset, "split": "test", "metric": metric, "value": value, "n": 9}
+
+    first = cards.with_scores(
+        card, [scored("gender", "utkface", 0.8), scored("gender", "utkface", 0.7, "macro-F1"), scored("gender", "fairface", 0.6), scored("age", "utkface", 5)]
+    )
+    later = cards.with_scores(first, [scored("gender", "utkface", 0.9)])
+    found = {(score.task, score.dataset, score.metric): score.value for score in later.scores}
+    assert found == {("gender", "utkface", "accuracy"): 0.9, ("gender", "fairface", "accuracy"): 0.6, ("age", "utkface", "accuracy"): 5}
+
+
 def test_a_card_that_could_not_be_read_again_is_not_written(card: cards.Card, tmp_path: Path) -> None:
     score = cards.Score(task="age", dataset="drawn", split="test", metric="MAE", value=float("nan"), n=3)
     spoilt = cards.Card(**{name: getattr(card, name) for name in card.__struct_fields__} | {"scores": (score,)})

@@ -11,8 +11,10 @@ import pytest
 
 from polyface import datasets, tasks
 from polyface.datasets import crops
-from polyface.datasets.base import Listing
+from polyface.datasets.base import Alignment, Listing, Split
 from polyface.errors import RequestError
+from polyface.images import align
+from polyface.images.read import Root
 from polyface.labels import People
 from polyface.synth.write import write
 from polyface.training import examples
@@ -51,6 +53,88 @@ def test_a_near_copy_of_a_test_picture_leaves_training(helens: Path) -> None:
     source = examples.training_sources(recipe("helen"), helens)[0]
     assert keys(source) == listed - {"trainset/999_1"}
     assert source.left_out["near-copy of a test picture"] == 1
+
+
+def test_no_validation_picture_is_a_near_copy_of_a_test_picture_nor_a_training_picture_of_either(helens: Path, tmp_path: Path, find_faces: Callable[..., None]) -> None:
+    shutil.copytree(helens / "helen", tmp_path / "helen")
+    test = next((helens / "helen" / "testset").glob("*.jpg"))
+    validated = [person for person in range(60) if datasets.split_of(f"Person {person}") == "validation"]
+    for person in range(60):
+        own = np.random.default_rng(person).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+        write_jpeg(tmp_path / "pins" / f"pins_Person {person}" / "own.jpg", own, 85)
+        write_jpeg(tmp_path / "pins" / f"pins_Person {person}" / "copy.jpg", cv2.imread(str(test)), 85)
+        if person == validated[0]:
+            blots = cv2.resize(own[:9, :9], (300, 300), interpolation=cv2.INTER_CUBIC)  # soft, so that a compression keeps it
+            write_jpeg(tmp_path / "pins" / f"pins_Person {person}" / "own.jpg", blots, 95)
+    trained = next(person for person in range(60) if datasets.split_of(f"Person {person}") == "train")
+    write_jpeg(tmp_path / "pins" / f"pins_Person {trained}" / "again.jpg", blots, 60)
+    find_faces(tmp_path, "helen", "pins")
+    config = recipe("helen", "pins")
+    validation = examples.validation_sources(config, tmp_path)[-1]
+    assert keys(validation) == {f"pins_Person {person}/own.jpg" for person in validated}
+    assert validation.left_out["near-copy of a test picture"] == len(validated)
+    training = examples.training_sources(config, tmp_path)[-1]
+    assert training.left_out["near-copy of a validation picture"] == 1 and all(key.endswith("own.jpg") for key in keys(training))
+
+
+MINE = """
+name = "mine"
+title = "Mine"
+terms = "private"
+table = "faces.csv"
+picture = "file"
+subject = "patient"
+split = "part"
+[tasks.age]
+column = "age"
+"""
+
+
+def own_set(folder: Path, *rows: tuple[str, str, str]) -> str:
+    """A manifest of (file, patient, split); the path of its file. Files of the same first letter hold the same picture."""
+    (folder / "mine").mkdir(parents=True)
+    for file, _, _ in rows:
+        write_jpeg(folder / "mine" / file, np.random.default_rng(ord(file[0])).integers(0, 256, (90, 90, 3), dtype=np.uint8), 90)
+    (folder / "mine" / "faces.csv").write_text("file,patient,part,age\n" + "".join(f"{file},{patient},{split},30\n" for file, patient, split in rows))
+    (folder / "mine.toml").write_text(MINE)
+    return str(folder / "mine.toml")
+
+
+def test_whoever_is_in_two_splits_stays_in_the_later_one_only_and_that_is_said(tmp_path: Path, find_faces: Callable[..., None]) -> None:
+    rows = [("a.jpg", "Ann", "train"), ("b.jpg", "Bob", "train"), ("c.jpg", "Cid", "train"), ("d.jpg", "Bob", "validation"), ("e.jpg", "Cid", "validation")]
+    name = own_set(tmp_path, *rows, ("f.jpg", "Cid", "test"))
+    find_faces(tmp_path, name)
+    (training,), (validation,) = examples.training_sources(recipe(name), tmp_path), examples.validation_sources(recipe(name), tmp_path)
+    assert (keys(training), keys(validation)) == ({"a.jpg"}, {"d.jpg"})
+    assert training.left_out["somebody of another split"] == 2
+    assert "mine: 2 pictures are left out of train, they show people of another split; b.jpg first" in training.notes
+    assert "mine: 1 pictures are left out of validation, they show people of another split; e.jpg first" in validation.notes
+
+
+def test_a_set_all_of_whose_people_are_in_a_test_is_refused(tmp_path: Path, find_faces: Callable[..., None]) -> None:
+    name = own_set(tmp_path, *[(f"{letter}.jpg", "Ann", split) for letter, split in zip("abc", ("train", "validation", "test"), strict=True)])
+    find_faces(tmp_path, name)
+    with pytest.raises(RequestError, match="mine: nothing is left to train on: 1 somebody of another split"):
+        examples.training_sources(recipe(name), tmp_path)
+    assert examples.validation_sources(recipe(name), tmp_path) == ()
+
+
+def test_of_pictures_that_were_never_aligned_the_same_bytes_are_found_and_the_rest_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("a.jpg", "Ann", "train"), ("a2.jpg", "Bob", "test"), ("b.jpg", "Cid", "train"), ("c.jpg", "Dan", "train"), ("c2.jpg", "Eve", "validation")]
+    name = own_set(tmp_path, *rows)
+    where = Alignment(align.ARCFACE_112 * 90 / 112, "stated")
+    mine = datasets.named(name)
+
+    def list_records(root: Root, split: Split) -> Listing:
+        return Listing(tuple(dataclasses.replace(record, alignment=where) for record in mine.list_records(root, split).records))
+
+    monkeypatch.setattr(datasets, "named", lambda name: dataclasses.replace(mine, list_records=list_records))
+    (source,) = examples.training_sources(recipe(name), tmp_path)
+    assert keys(source) == {"b.jpg"} and source.unchecked == 1
+    assert source.left_out["same bytes as a test picture"] == source.left_out["same bytes as a validation picture"] == 1
+    said = "mine: 1 of 1 pictures are compared with those of tests by their bytes only, since `polyface datasets align` found no face on them"
+    assert source.notes == (said,)
+    assert examples.training_sources(recipe(name, drawings=True), tmp_path)[0].notes == ()  # who draws knows
 
 
 def test_a_near_copy_of_another_sets_test_picture_leaves_training_too(helens: Path, tmp_path: Path, find_faces: Callable[..., None]) -> None:

@@ -314,7 +314,7 @@ def test_torchrun_trains_by_the_command_line_and_one_process_ends_it(data: Path,
     done = torchrun("-m", "polyface", "train", str(tmp_path / "shared.toml"), "--data", str(data), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/model/model.onnx").exists() and (tmp_path / "run/config.toml").exists()
-    assert cli.run(["train", "shared", "--data", str(data), "--resume", str(tmp_path / "run"), "--set", "steps=6"]) == 0
+    assert cli.run(["train", str(tmp_path / "shared.toml"), "--data", str(data), "--resume", str(tmp_path / "run"), "--set", "steps=6"]) == 0
     steps = [json.loads(line)["step"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 4, 6, 6]
 
