@@ -74,6 +74,7 @@ def test_a_person_sees_answers_compares_takes_a_picture_and_reads_of_the_model(p
         sees_faces(seen, pictures, tmp_path)
         works_by_keyboard(seen, pictures)
         takes_a_picture(seen)
+        leaves_no_camera_on(seen)
         compares(seen, pictures)
         reads_of_the_model(seen)
         assert seen.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')") == "refused"
@@ -147,6 +148,31 @@ def takes_a_picture(seen: Any) -> None:
     assert seen.evaluate("document.querySelector('video').srcObject") is None  # the camera is off again
     seen.click("#clear")
     assert seen.locator("article").count() == 0 and not seen.locator("#bar").is_visible()
+
+
+def leaves_no_camera_on(seen: Any) -> None:
+    """Esc while the browser still asks whether it may, and the camera again: what comes of the first call is stopped."""
+    seen.focus("#camera")
+    seen.evaluate("""() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices), allowed = new Promise(allow => { window.allow = allow; });
+      window.asked = 0;
+      window.streams = [];
+      navigator.mediaDevices.getUserMedia = async wanted => {
+        if (++asked === 1) await allowed;
+        const stream = await ask(wanted);
+        streams.push(stream);
+        return stream;
+      };
+    }""")
+    for key in ("Enter", "Escape", "Enter"):
+        seen.keyboard.press(key)
+        seen.wait_for_selector("#look", state="hidden" if key == "Escape" else "visible")
+        assert key != "Escape" or seen.evaluate("document.activeElement.id") == "camera"
+    seen.wait_for_selector("#shoot:enabled")
+    seen.evaluate("allow()")
+    seen.wait_for_function("() => streams.length === 2")
+    seen.keyboard.press("Escape")
+    seen.wait_for_function("() => streams.every(stream => stream.getTracks().every(track => track.readyState === 'ended'))", timeout=5_000)
 
 
 def compares(seen: Any, pictures: list[str]) -> None:

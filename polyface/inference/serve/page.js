@@ -382,9 +382,10 @@ addEventListener('drop', event => {
 // The camera
 
 const dialog = byId('look'), video = dialog.querySelector('video');
-let taken = null;
+let taken = null, looks = 0;
 
 async function look(then) {
+  const mine = ++looks;  // permission may be given when the dialog is closed, or opened again for another picture
   taken = then;
   const words = dialog.querySelector('[role=status]');
   words.textContent = 'The picture stays on this machine.';
@@ -392,17 +393,19 @@ async function look(then) {
   dialog.showModal();
   try {
     const stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'user', width: {ideal: 1920}, height: {ideal: 1080}}});
-    if (!dialog.open) return stream.getTracks().forEach(track => track.stop());
+    if (mine !== looks) return stream.getTracks().forEach(track => track.stop());
     video.srcObject = stream;
     await video.play();
+    if (mine !== looks) return;
     byId('shoot').disabled = false;
     byId('shoot').focus();
   } catch (error) {
-    words.textContent = `No camera: ${error.message}`;
+    if (mine === looks) words.textContent = `No camera: ${error.message}`;
   }
 }
 
 dialog.addEventListener('close', () => {
+  looks += 1;
   video.srcObject?.getTracks().forEach(track => track.stop());
   video.srcObject = null;
 });
