@@ -138,8 +138,10 @@ def _in_a_page(file: BinaryIO, size: int) -> bool:
     file.seek(max(0, size - TAIL))
     tail = file.read()
     at = tail.rfind(b"OggS")
-    parts = tail[at + 27 : at + 27 + tail[at + 26]] if at >= 0 and at + 26 < len(tail) else b""
-    return at >= 0 and at + 27 + len(parts) + sum(parts) > len(tail)
+    if at < 0:
+        return False
+    head = tail[at : at + 27]
+    return len(head) < 27 or at + 27 + head[26] + sum(tail[at + 27 : at + 27 + head[26]]) > len(tail)
 
 
 CUT: Mapping[str, Callable[[BinaryIO, int], bool]] = {
