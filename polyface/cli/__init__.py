@@ -152,10 +152,11 @@ def serve(
 ) -> None:
     """A page in the browser, on this machine only: drop photographs or use the camera, see faces with their answers, compare two. Nothing is stored."""
     from polyface.inference import analyze as analysis
+    from polyface.inference import detector_card
     from polyface.inference.serve import app as serving
 
     with serving.listen(port) as listener:
-        serving.serve(_with_terms(analysis.load(model, detector)), listener)
+        serving.serve(_with_terms(analysis.load(model, detector)), listener, detector_card.find(detector))
 
 
 # Making a model

@@ -26,6 +26,8 @@ from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 
 SHOWN = 10
 """So many findings of a kind are printed, and the number of the rest; --json has them all."""
+FEW = 5
+"""Lines and names that a page shows without being asked."""
 PAIRS = 60
 """So many pairs of a kind are on the page, evenly through all of them."""
 CROP = align.Crop()
@@ -93,8 +95,9 @@ class Checked:
     def to_html(self) -> str:
         """A page with the table, all kinds of findings, and pairs of pictures side by side as the network would see them."""
         sections = [{"title": KINDS[kind], "count": len(group), **_shown(group)} for kind, group in self.groups()]
-        body = page.render(PAGE, counts=page.table(self.counts), notes=self.notes, sections=sections)
-        return page.page(f"Checked: {', '.join(row['data set'] for row in self.counts)}", body, style=STYLE)
+        body = page.render(PAGE, counts=page.table(self.counts), notes=self.notes, sections=sections, few=FEW)
+        names = [row["data set"] for row in self.counts]
+        return page.page("Checked: " + (", ".join(names) if len(names) <= FEW else f"{len(names)} data sets"), body, style=STYLE)
 
 
 def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None = None) -> Checked:
@@ -323,7 +326,9 @@ PAGE = """\
 {% for section in sections %}
 <h2>{{ section.title }}: {{ "{:,}".format(section.count) }}</h2>
 {% if section.lines %}
+<details{% if section.lines|length <= few %} open{% endif %}><summary>Each of them</summary>
 <ul>{% for line in section.lines %}<li>{{ line }}</li>{% endfor %}{% if section.rest %}<li>and {{ "{:,}".format(section.rest) }} more</li>{% endif %}</ul>
+</details>
 {% endif %}
 {% if section.figures %}
 {% if section.figures|length < section.count %}<p class="quiet">{{ section.figures|length }} of them, evenly through the list.</p>{% endif %}

@@ -6,19 +6,18 @@ opened only if it begins as a video does, since ffmpeg also opens lists that lea
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from polyface import runtime
 from polyface.errors import InputError, RequestError, RunError
-from polyface.images.headers import HEIF_BRANDS, check_size, no_picture_at_all
+from polyface.images.containers import container_of, container_of_file, without_an_end
+from polyface.images.headers import check_size, no_picture_at_all
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"})
 USUAL_RATE = 25.0
@@ -26,9 +25,10 @@ LOWEST_RATE, HIGHEST_RATE = 0.001, 1000.0
 """Frames per second that are believed; some containers say 90,000."""
 LONGEST_HOLD = 10.0
 """Seconds for which a written clip shows one frame where the next is far off in time."""
-BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof")
-"""What an MP4 or QuickTime file begins with."""
-EBML_SEGMENT = b"\x18\x53\x80\x67"
+TRIES = 500
+"""Packets in a row of which none gives a frame, after which no more is believed to come: twenty seconds of a usual video."""
+LATE, LATER = 1.0, 0.05
+"""A video that ends so many seconds, and this share of its length besides, before its own time is damaged."""
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what a broken video has to say is said once, by InputError
 
@@ -68,24 +68,25 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     if suffix in SUFFIXES or suffix in read.SUFFIXES:
         return suffix in SUFFIXES
     try:
-        with open(path, "rb") as file:
-            return _container(file.read(1024)) is not None
+        return container_of_file(Path(path)) is not None
     except OSError:
         return False
 
 
 def frames(path: str | os.PathLike[str], chosen: Every = Every()) -> Iterator[Frame]:
     """The frames of a video, one in memory at a time. Raises InputError, one line that names the file: at once for what is no video, after the last frame for one that
-    is cut short."""
+    is cut short or damaged. A frame that cannot be decoded keeps its number; one of which a damaged container has lost every trace shows as a gap in time only."""
     cut_short = _checked(Path(path))
-    number, last, due, interval = 0, 0.0, 0.0, 0.0
+    number, last, due, interval, lost, stated = 0, 0.0, 0.0, 0.0, 0, 0.0
     with _opened(path) as capture:
         rate = _believed(capture)
-        while capture.grab():
+        stated = capture.get(cv2.CAP_PROP_FRAME_COUNT) / rate
+        while (missed := _missed(capture)) is not None:
+            number, lost = number + missed, lost + missed  # what comes after them keeps its number
             time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if number and time <= last:  # no time was stored with this frame, or a broken one
-                time = last + interval
-            interval, last = (time - last if number else 1 / rate), max(time, 0.0)
+                time = last + interval * (1 + missed)
+            interval, last = ((time - last) / (1 + missed) if number else 1 / rate), max(time, 0.0)
             if number % chosen.frames == 0 if chosen.seconds is None else last >= due - 1e-6:
                 yield Frame(number, round(last, 4), _pixels(capture, path, number))
                 if chosen.seconds is not None:
@@ -95,6 +96,10 @@ def frames(path: str | os.PathLike[str], chosen: Every = Every()) -> Iterator[Fr
         raise InputError(f"{path}: cut short, its end is missing" + (f" after {number:,} frames, {last:.2f} s" if number else " and no frame is left"))
     if not number:
         raise InputError(f"{path}: a video without frames")
+    if lost:
+        raise InputError(f"{path}: damaged, {lost:,} of its first {number:,} frames cannot be decoded")
+    if _late(last + interval, stated) and _late(last + interval, ends := _end(path, stated)):
+        raise InputError(f"{path}: cut short or damaged, no frame after {last:.2f} s of the {ends:.2f} s that it states")
 
 
 def rate(path: str | os.PathLike[str], chosen: Every = Every()) -> float:
@@ -140,7 +145,7 @@ class Clip:
     def __exit__(self, *exception: object) -> None:
         if self.writer is not None:
             self.writer.release()
-            if _without_an_end(self.partial):
+            if without_an_end(self.partial):
                 raise RunError(f"{self.path}: cannot be written (disk full?)")
             os.replace(self.partial, self.path)
 
@@ -155,6 +160,30 @@ class Clip:
         self.shown += 1
 
 
+# The end, and frames that do not come
+
+
+def _missed(capture: cv2.VideoCapture) -> int | None:
+    """Grab the next frame that can be decoded: how many could not before it; None where no more comes. OpenCV says of both the same."""
+    return next((missed for missed in range(TRIES) if capture.grab()), None)
+
+
+def _late(end: float, stated: float) -> bool:
+    return stated - end > LATE + LATER * stated
+
+
+def _end(path: str | os.PathLike[str], stated: float) -> float:
+    """Seconds to the end: by what a container states where that is a time; else by what is stored, decoded or not, since an MP4 counts frames that its edits leave out,
+    and what an AVI counts may be wrong."""
+    if container_of_file(Path(path)) not in ("MP4", "RIFF"):
+        return stated
+    with _opened(path, cv2.CAP_PROP_FORMAT, -1) as packets:
+        end = 0.0
+        while packets.grab():
+            end = max(end, packets.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    return end
+
+
 # What a file is, before ffmpeg sees it
 
 
@@ -165,74 +194,19 @@ def _checked(path: Path) -> bool:
             start = file.read(1024)
     except OSError as error:
         raise InputError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else f'cannot be read ({error.strerror or error})'}") from error
-    if _container(start) is None:
+    if container_of(start) is None:
         raise InputError(f"{path}: {no_picture_at_all(start) or 'not a video, or of a kind that is not read (MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV and Ogg are)'}")
-    return _without_an_end(path)
-
-
-def _container(start: bytes) -> str | None:
-    """The format that a file begins as; None for pictures, playlists and whatever else."""
-    if start[4:8] in BOXES:
-        return None if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS else "MP4"
-    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
-        return "RIFF"
-    if start[:4] == b"\x1aE\xdf\xa3":
-        return "Matroska"
-    if any(start[at : at + 1] == start[at + length : at + length + 1] == b"G" for at, length in ((0, 188), (4, 192))):  # packets; Blu-ray's have a time in front
-        return "MPEG-TS"
-    beginnings = {b"\0\0\1\xba": "MPEG", b"\0\0\1\xb3": "MPEG", b"FLV\1": "FLV", b"OggS": "Ogg", b"0&\xb2u": "WMV"}
-    return beginnings.get(start[:4])
-
-
-def _without_an_end(path: Path) -> bool:
-    """Whether a part of the file reaches beyond it, in the containers whose parts have lengths."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        container = _container(file.read(1024))
-        lengths = {"MP4": _length_of_box, "RIFF": _length_of_chunk, "Matroska": _length_of_element}.get(container or "")
-        at = 0
-        while lengths is not None and at < size:
-            file.seek(at)
-            length = lengths(file)
-            if length is None:  # to the end of the file, or not known when it was written
-                return False
-            at += length
-    return at > size
-
-
-def _length_of_box(file: BinaryIO) -> int | None:
-    """Of the part of an MP4 that begins here, its head included (ISO/IEC 14496-12, 4.2)."""
-    head = file.read(16).ljust(16, b"\xff")
-    length = struct.unpack(">I", head[:4])[0]
-    return struct.unpack(">Q", head[8:])[0] if length == 1 else max(length, 8) if length else None
-
-
-def _length_of_chunk(file: BinaryIO) -> int | None:
-    head = file.read(8)
-    if head[:4] != b"RIFF":  # what some programs append
-        return None
-    length = int.from_bytes(head[4:8].ljust(4, b"\xff"), "little")
-    return length + 8 + length % 2 if length else None
-
-
-def _length_of_element(file: BinaryIO) -> int | None:
-    """Of a Matroska file's head, or of its one segment (RFC 8794: variable-length numbers)."""
-    name = file.read(4)
-    first = file.read(1)
-    if not first or not first[0]:
-        return None if name == EBML_SEGMENT else 1 << 62
-    more = 8 - first[0].bit_length()
-    content = (first[0] & (1 << (7 - more)) - 1) << 8 * more | int.from_bytes(file.read(more), "big")
-    return None if content == (1 << 7 * (more + 1)) - 1 else 5 + more + content
+    return without_an_end(path)
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, runtime.processors()])
+def _opened(path: str | os.PathLike[str], *more: int) -> Iterator[cv2.VideoCapture]:
+    """more: properties of OpenCV and their values."""
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, runtime.processors(), *more])
     try:
         if not capture.isOpened():
             raise InputError(
-                f"{path}: no frame can be decoded: " + ("cut short, its end is missing" if _without_an_end(Path(path)) else "cut short, damaged, or without pictures")
+                f"{path}: no frame can be decoded: " + ("cut short, its end is missing" if without_an_end(Path(path)) else "cut short, damaged, or without pictures")
             )
         check_size(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), str(path))
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)

@@ -67,9 +67,9 @@ BODY = """\
 {% macro sheet(cells) %}
 <ul class="faces">
 {% for cell in cells %}
-<li title="{{ cell.image }}, face {{ cell.face }}">{% if cell.picture -%}
-<img src="{{ cell.picture }}" width="{{ side }}" height="{{ side }}" alt="{{ cell.name }}, face {{ cell.face }}" loading="lazy">
-{%- else %}<span class="gone">{{ cell.name }}</span>{% endif %}</li>
+<li title="{{ cell.image }}, face {{ cell.face }}"><figure>{% if cell.picture -%}
+<img src="{{ cell.picture }}" width="{{ side }}" height="{{ side }}" alt="" loading="lazy">
+{%- else %}<span class="gone">no picture</span>{% endif %}<figcaption>{{ cell.name }}{% if cell.face %}, face {{ cell.face }}{% endif %}</figcaption></figure></li>
 {% endfor %}
 </ul>
 {% endmacro %}
@@ -98,5 +98,8 @@ STYLE = """\
 h2 span { font-size: .875rem; font-weight: 400; color: var(--quiet); margin-left: .5rem; }
 .faces { list-style: none; padding: 0; max-width: none; display: flex; flex-wrap: wrap; gap: .35rem; }
 .faces img, .gone { display: block; width: 96px; height: 96px; border-radius: .35rem; background: var(--shade); }
-.gone { padding: .4rem; font-size: .7rem; line-height: 1.2; color: var(--quiet); overflow: hidden; }
+.gone { padding: .4rem; }
+.faces figure { width: 96px; margin: 0; }
+.gone, figcaption { font-size: .7rem; line-height: 1.25; color: var(--quiet); }
+figcaption { margin-top: .15rem; }
 """

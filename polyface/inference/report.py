@@ -183,7 +183,7 @@ def _in_words(task: Task, answer: Any) -> _Said | None:
         case Traits():
             return _Said(task.name, listed=", ".join(map(_spaced, _likely(answer))) or "none")
         case Angles():
-            return _Said(task.name, listed=", ".join(f"{axis} {round(answer[axis])}°" for axis in task.axes))
+            return _Said(task.name, listed=", ".join(f"{axis} {round(answer[axis])}°".replace("-", "−") for axis in task.axes))
     return None
 
 
@@ -250,7 +250,7 @@ BODY = """\
 <p>Faces: {{ "{:,}".format(gathered.faces|length) }}; pictures: {{ "{:,}".format(gathered.pictures) }}
 {%- if gathered.videos %}; videos: {{ "{:,}".format(gathered.videos|length) }}, each face once{% endif %}
 {%- if gathered.refused %}; refused: {{ "{:,}".format(gathered.refused|length) }}{% endif %}.
-By the model <b>{{ label }}</b>. Terms: {{ card.terms }}. <a href="#limits">What not to use it for</a>.</p>
+By the model <b>{{ label }}</b>. <a href="#limits">What not to use it for, its limits and terms</a>.</p>
 {% if card.trained_on_drawings %}<p><b>This model was trained on drawings, not on photographs.</b></p>{% endif %}
 <p class="quiet">Answers are what annotators would say of a picture.
 {%- if possible %} In a frame: all the answers it takes to hold theirs nine times in ten; without a frame the one answer is enough.{% endif %}</p>
@@ -285,7 +285,7 @@ ABOUT = """\
 <h2 id="limits">What not to use it for</h2>
 <ul>{% for line in not_for %}<li>{{ line }}</li>{% endfor %}</ul>
 <h2>The model and its limits</h2>
-<p>{{ label }}, made {{ card.created }}; licence: {{ card.licence or "none stated" }}.</p>
+<p>{{ label }}, made {{ card.created }}. Terms: {{ card.terms }}.</p>
 {% if limits %}<ul>{% for line in limits %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 {% if scores %}<details><summary>How well it answers</summary>{{ scores }}</details>{% endif %}
 {% if data %}<details><summary>What it learned from</summary>{{ data }}</details>{% endif %}
@@ -317,7 +317,7 @@ dl { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: .1rem .7rem
 dt { color: var(--quiet); }
 .face p { grid-column: 1 / -1; margin: 0; font-size: .8rem; line-height: 1.4; }
 dd { margin: 0; }
-dd.among { grid-column: 1 / -1; justify-self: start; margin-bottom: .25rem; padding: 0 .45rem; border: 1px solid var(--accent); border-radius: .35rem; font-size: .8rem; }
+dd.among { grid-column: 2; justify-self: start; margin-bottom: .25rem; padding: 0 .45rem; border: 1px solid var(--accent); border-radius: .35rem; font-size: .8rem; }
 """
 
 SCRIPT = """\

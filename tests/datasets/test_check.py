@@ -252,6 +252,14 @@ def test_the_page_shows_pairs_side_by_side_and_survives_a_picture_that_is_gone(w
     assert "mine train 0 correlates to" in html and check.KINDS["twin"] in html
 
 
+def test_a_page_folds_a_long_list_and_counts_many_sets() -> None:
+    names = [{"data set": f"set {number}"} for number in range(check.FEW + 1)]
+    findings = (*(check.Finding("label", f"row {number}") for number in range(check.FEW + 1)), check.Finding("copy", "one"))
+    html = check.Checked(tuple(names), (), findings).to_html()
+    assert html.count("<details>") == 1 == html.count("<details open>") and html.index("<details>") < html.index("row 0") < html.index("<details open>")
+    assert f"<h1>Checked: {check.FEW + 1} data sets</h1>" in html and "<h1>Checked: set 0</h1>" in check.Checked(tuple(names[:1]), (), ()).to_html()
+
+
 def test_a_page_of_many_pairs_is_spread_over_all_of_them(write: Callable[..., Path]) -> None:
     data = write("mine")
     root = datasets.find_root(data, "mine")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyface.errors import InputError, RequestError, RunError
-from polyface.images import video
+from polyface.images import containers, video
 from polyface.images.video import Clip, Every
 
 BITS, BLOCK = 7, 16
@@ -92,14 +92,15 @@ def test_the_number_of_frames_that_a_container_states_is_not_believed(tmp_path: 
     assert [number_on(frame.pixels) for frame in video.frames(path)] == list(range(40))
 
 
-@pytest.mark.parametrize("ending", [".avi", ".mkv", ".webm"])
+@pytest.mark.parametrize("ending", [ending for ending in CODECS if ending not in (".mp4", ".mov")])
 def test_a_video_cut_short_gives_its_frames_and_is_named(tmp_path: Path, ending: str) -> None:
     path = write_clip(tmp_path / f"a{ending}", 60)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3 | 1])  # not between two packets of MPEG-TS
     seen = []
     with pytest.raises(InputError, match=rf"^{path}: cut short, its end is missing after \d+ frames, "):
         seen += [number_on(frame.pixels) for frame in gathered(seen, path)]
-    assert len(seen) > 20 and [number_on(frame.pixels) for frame in seen] == list(range(len(seen)))
+    assert len(seen) > 20 and [frame.number for frame in seen] == list(range(len(seen)))
+    assert [number_on(frame.pixels) for frame in seen[:-1]] == list(range(len(seen) - 1))  # of the last a part may be missing
 
 
 def test_an_mp4_whose_frames_are_cut_off_behind_its_index_is_named(tmp_path: Path) -> None:
@@ -116,6 +117,49 @@ def gathered(seen: list[video.Frame], path: Path) -> Iterator[video.Frame]:
     for frame in video.frames(path):
         seen.append(frame)
         yield from ()
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+def test_frames_that_cannot_be_decoded_are_named_and_those_after_them_come_under_their_numbers(tmp_path: Path, ending: str) -> None:
+    path = write_clip(tmp_path / f"a{ending}", 60)
+    blank(path, 0.3, 0.5)
+    seen: list[video.Frame] = []
+    with pytest.raises(InputError, match=rf"^{path}: damaged, \d+ of its first 60 frames cannot be decoded$") as said:
+        list(gathered(seen, path))
+    assert len(seen) == 60 - int(str(said.value).split(" of its")[0].split()[-1]) and seen[-1].number == 59
+    np.testing.assert_allclose([frame.time for frame in seen], [frame.number / 25 for frame in seen], atol=0.0011)
+    assert [number_on(frame.pixels) for frame in seen[-12:]] == [frame.number for frame in seen[-12:]]  # a whole frame came in between
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".wmv"])
+def test_a_video_of_which_nothing_is_decoded_from_somewhere_on_is_named(tmp_path: Path, ending: str) -> None:
+    path = write_clip(tmp_path / f"a{ending}", 120)
+    blank(path, 0.5, 1.0)
+    with pytest.raises(InputError, match=rf"^{path}: cut short or damaged, no frame after [1-3]\.\d\d s of the 4\.\d\d s that it states$"):
+        list(video.frames(path))
+
+
+def test_an_mp4_of_which_its_edits_show_a_part_is_whole(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 120)
+    edit = struct.pack(">I4sIIIii", 28, b"elst", 0, 1, 1000, 0, 1 << 16)  # the first second
+    with_boxes(path, {b"edts": lambda _: edit})
+    assert [number_on(frame.pixels) for frame in video.frames(path)] == list(range(25))
+
+
+def blank(path: Path, start: float, end: float) -> None:
+    """Zeros in place of a part of the frames, as where a disk or a download lost them."""
+    content = bytearray(path.read_bytes())
+    first, last = (content.find(b"mdat"), content.find(b"moov")) if path.suffix in (".mp4", ".mov") else (2000, len(content))
+    place = slice(first + round(start * (last - first)) + 8, first + round(end * (last - first)) - 8)
+    content[place] = bytes(place.stop - place.start)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("size", "cut"), [(27 + 2 + 300, False), (27 + 2 + 299, True), (27, True)])
+def test_an_ogg_file_is_cut_where_its_last_page_is(tmp_path: Path, size: int, cut: bool) -> None:
+    page = b"OggS" + bytes(22) + b"\2" + bytes([255, 45]) + bytes(300)
+    (tmp_path / "a.ogv").write_bytes(page + page[:size])
+    assert containers.without_an_end(tmp_path / "a.ogv") == cut
 
 
 def test_an_mp4_cut_short_before_its_index_has_no_frames(tmp_path: Path) -> None:

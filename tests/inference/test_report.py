@@ -65,7 +65,7 @@ def test_a_face_has_its_answers_in_words_with_their_sets(engine: engines.Engine)
     (article,) = articles(report.html(gathered(face(ALL)), engine))
     words = words_of(article)
     assert all(
-        said in words for said in ("age 31 years 26 to 37", "gender female 98%", "race East Asian 61% East Asian or Latino Hispanic", "yaw -8°, pitch 3°, roll 0°")
+        said in words for said in ("age 31 years 26 to 37", "gender female 98%", "race East Asian 61% East Asian or Latino Hispanic", "yaw −8°, pitch 3°, roll 0°")
     )
     assert "attributes No Beard, Smiling" in words and "Bald" not in words
     assert article.count('class="among"') == 2  # a set of one is no more than its answer

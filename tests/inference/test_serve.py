@@ -26,6 +26,7 @@ from polyface.images.detect import Face
 from polyface.inference import analyze as analysis
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
+from polyface.inference.detector_card import DetectorCard, Learned
 
 pytest.importorskip("fastapi", reason="polyface[serve] is not installed")
 from fastapi.testclient import TestClient
@@ -403,19 +404,27 @@ def test_the_page_says_what_the_model_is_its_terms_and_what_it_is_not_for(client
     assert text.count('href="#model"') >= 2
 
 
+def test_the_page_says_what_the_detector_learned_from_and_its_limits(analyzer: analysis.Analyzer) -> None:
+    learned = Learned("drawn scenes", "terms of the scenes", 7, 9, 0, None, "0" * 64)
+    finder = DetectorCard(name="own", created="2026-11-28", parameters=5, threshold=0.7, data=(learned,), limits=("never shown <owls>",), licence="for nobody")
+    text = TestClient(serving.application(analyzer, finder), base_url=HERE).get("/").text
+    assert all(words in text for words in ("drawn scenes", "terms of the scenes", "never shown &lt;owls&gt;", "for nobody", "0.7"))
+    assert "Faces are found by one place. No card" in page.html(analyzer.engine, "one place")[0]
+
+
 def test_a_card_cannot_write_into_the_page(calibrated: Path) -> None:
     nasty = "</script><script>alert(1)</script>"
     card = cards.read_card(calibrated / "card.json")
     kinds = {**card.tasks, "expression": {**card.tasks["expression"], "question": nasty}}
     cards.write_card(calibrated / "card.json", cards.msgspec.structs.replace(card, licence=nasty, limits=(nasty,), tasks=kinds))
-    whole, _ = page.html(engines.load(calibrated, threads=1))
+    whole, _ = page.html(engines.load(calibrated, threads=1), "one place")
     assert "<script>alert" not in whole and whole.count("<script") == 2
 
 
 def test_a_model_without_lines_between_people_offers_no_comparison(analyzer: analysis.Analyzer) -> None:
     card = cards.msgspec.structs.replace(analyzer.engine.card, calibration={}, thresholds=())
     engine = engines.Engine(card, analyzer.engine.tasks, analyzer.engine.crop, analyzer.engine.sha256, analyzer.engine.session)
-    assert 'data-view="compare"' in page.html(analyzer.engine)[0] and 'data-view="compare"' not in page.html(engine)[0]
+    assert 'data-view="compare"' in page.html(analyzer.engine, "one place")[0] and 'data-view="compare"' not in page.html(engine, "one place")[0]
 
 
 # The command

@@ -54,10 +54,10 @@ def port(model: Path) -> Iterator[int]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[str]:
-    for name, value in (("a.png", 90), ("black.png", 0)):
-        assert cv2.imwrite(str(tmp_path / name), np.full((240, 320, 3), value, np.uint8))
+    for name, value, size in (("a.png", 90, 1), ("black.png", 0, 1), ("large.png", 90, 5)):
+        assert cv2.imwrite(str(tmp_path / name), np.full((240 * size, 320 * size, 3), value, np.uint8))
     (tmp_path / "page.jpg").write_text("<html>")
-    return [str(tmp_path / name) for name in ("a.png", "black.png", "page.jpg")]
+    return [str(tmp_path / name) for name in ("a.png", "black.png", "page.jpg", "large.png")]
 
 
 def test_a_person_sees_answers_compares_takes_a_picture_and_reads_of_the_model(port: int, pictures: list[str], tmp_path: Path) -> None:
@@ -65,37 +65,53 @@ def test_a_person_sees_answers_compares_takes_a_picture_and_reads_of_the_model(p
     asked, wrong = [], []
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        seen = browser.new_page(viewport={"width": 390, "height": 844})
-        seen.set_default_timeout(60_000)
-        seen.on("request", lambda request: asked.append(request.url))
-        seen.on("pageerror", lambda error: wrong.append(str(error)))
-        seen.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
-        seen.goto(f"http://localhost:{port}/")
+
+        def opened(width: int, scheme: str) -> Any:
+            seen = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce")
+            seen.set_default_timeout(60_000)
+            seen.on("request", lambda request: asked.append(request.url))
+            seen.on("pageerror", lambda error: wrong.append(str(error)))
+            seen.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+            seen.goto(f"http://localhost:{port}/")
+            return seen
+
+        fits_the_narrowest(opened(320, "light"))
+        seen = opened(390, "light")
         sees_faces(seen, pictures, tmp_path)
         works_by_keyboard(seen, pictures)
         takes_a_picture(seen)
+        leaves_no_camera_on(seen)
+        sees_small_faces(seen, pictures)
         compares(seen, pictures)
         reads_of_the_model(seen)
+        works_on_a_desk_in_the_dark(opened(1280, "dark"), pictures)
         assert seen.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')") == "refused"
         browser.close()
     assert not [line for line in wrong if "example.com" not in line]
     assert all(url.startswith((f"http://localhost:{port}/", "blob:", "data:")) for url in asked if "example.com" not in url)
 
 
+def fits_the_narrowest(seen: Any) -> None:
+    assert seen.evaluate("document.documentElement.scrollWidth") == 320 and seen.locator(".brand").bounding_box()["height"] < 30
+
+
 def sees_faces(seen: Any, pictures: list[str], tmp_path: Path) -> None:
-    seen.set_input_files("#files", pictures)
+    middles = [box["x"] + box["width"] / 2 for box in (seen.locator(place).bounding_box() for place in ("#take", "#take .lead", "#take .quiet", "#choose"))]
+    assert max(middles) - min(middles) < 2
+    seen.set_input_files("#files", pictures[:3])
     playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures", timeout=60_000)
     assert "No face found" in seen.inner_text("article:has(h2:text-is('black.png'))")
     assert "page.jpg: a web page" in seen.inner_text("article:has(h2:text-is('page.jpg'))")
     answered = seen.locator("article:has(h2:text-is('a.png'))")
     words = answered.inner_text()
-    assert all(said in words for said in ("Face 1", "Face 2", "30 years", "surprise", "5 o Clock Shadow", "yaw 1"))
+    assert all(said in words for said in ("Face 0", "Face 1", "30 years", "surprise", "5 o Clock Shadow", "yaw 1"))
     assert answered.locator(".photo .marks").count() == 2
     box, photo = (answered.locator(place).first.bounding_box() for place in (".photo .box", ".photo img"))
     assert [round(320 / photo["width"] * (box[side] - photo[side])) for side in ("x", "y")] == pytest.approx([100, 60], abs=3)
     assert not answered.locator(".photo .regions").first.is_visible()
     seen.check("#show-regions")
-    assert answered.locator(".photo .regions").first.is_visible() and seen.locator("#legend").is_visible()
+    assert answered.locator(".photo .regions").first.is_visible() and "upper lip" in seen.inner_text("#legend")
+    assert not unreadable(seen)
     assert seen.evaluate("document.documentElement.scrollWidth") == 390  # nothing sticks out on a telephone
     with seen.expect_download() as saved:
         seen.click("#save")
@@ -147,6 +163,88 @@ def takes_a_picture(seen: Any) -> None:
     assert seen.evaluate("document.querySelector('video').srcObject") is None  # the camera is off again
     seen.click("#clear")
     assert seen.locator("article").count() == 0 and not seen.locator("#bar").is_visible()
+
+
+def leaves_no_camera_on(seen: Any) -> None:
+    """Esc while the browser still asks whether it may, and the camera again: what comes of the first call is stopped."""
+    seen.focus("#camera")
+    seen.evaluate("""() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices), allowed = new Promise(allow => { window.allow = allow; });
+      window.asked = 0;
+      window.streams = [];
+      navigator.mediaDevices.getUserMedia = async wanted => {
+        if (++asked === 1) await allowed;
+        const stream = await ask(wanted);
+        streams.push(stream);
+        return stream;
+      };
+    }""")
+    for key in ("Enter", "Escape", "Enter"):
+        seen.keyboard.press(key)
+        seen.wait_for_selector("#look", state="hidden" if key == "Escape" else "visible")
+        assert key != "Escape" or seen.evaluate("document.activeElement.id") == "camera"
+    seen.wait_for_selector("#shoot:enabled")
+    seen.evaluate("allow()")
+    seen.wait_for_function("() => streams.length === 2")
+    seen.keyboard.press("Escape")
+    seen.wait_for_function("() => streams.every(stream => stream.getTracks().every(track => track.readyState === 'ended'))", timeout=5_000)
+
+
+def sees_small_faces(seen: Any, pictures: list[str]) -> None:
+    """Their numbers stand above them, and go with them where another is chosen."""
+    seen.set_input_files("#files", pictures[3])
+    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 1 picture", timeout=60_000)
+    badge, box = (seen.locator(place).first.bounding_box() for place in (".badge.tight", ".photo .box"))
+    assert badge["y"] + badge["height"] <= box["y"] + 2 and badge["width"] < box["width"]
+    seen.locator(".badge").last.click()
+    assert seen.locator(".badge.faint").count() == seen.locator(".marks.faint").count() == 1
+
+
+def works_on_a_desk_in_the_dark(seen: Any, pictures: list[str]) -> None:
+    """By keyboard: to the content past the views, to another view, into the camera and out of it."""
+    seen.keyboard.press("Tab")
+    assert seen.evaluate("document.activeElement.className") == "skip" and seen.locator(".skip").bounding_box()["x"] > 0
+    seen.keyboard.press("Enter")
+    assert seen.evaluate("document.activeElement.id") == "content"
+    seen.set_input_files("#files", pictures[0])
+    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 1 picture", timeout=60_000)
+    photo, faces = (seen.locator(place).bounding_box() for place in (".photo", ".faces"))
+    assert photo["x"] + photo["width"] <= faces["x"]
+    assert min(bar["width"] for bar in (each.bounding_box() for each in seen.locator(".share").all())) > 100  # so that 66 % is not 99 %
+    assert seen.evaluate("document.documentElement.scrollWidth") == 1280 and not unreadable(seen)
+    seen.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    seen.keyboard.press("Tab")
+    tab_until(seen, "nav a[href='#compare']")
+    seen.keyboard.press("Enter")
+    seen.wait_for_function("() => document.activeElement.id === 'compare-title'")
+    for slot in "ab":
+        tab_until(seen, f"[data-slot={slot}] .camera")
+        seen.keyboard.press("Enter")
+        seen.wait_for_selector("#shoot:enabled")
+        seen.keyboard.press("Escape" if slot == "a" else "Enter")
+        seen.wait_for_selector("#look", state="hidden")
+        assert seen.evaluate("document.activeElement.matches('.camera')") and seen.evaluate("document.querySelector('video').srcObject") is None
+    assert seen.locator("[data-slot=a] img").count() == 0 and seen.locator("[data-slot=b] img").count() == 1
+    assert not unreadable(seen)
+
+
+def unreadable(seen: Any) -> list[str]:
+    """What text has a contrast below 4.5 with what is behind it (WCAG 2.2, 1.4.3)."""
+    return seen.evaluate("""() => {
+      const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+      const light = colour => numbers(colour).slice(0, 3).map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+        .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
+      const opaque = element => !element || (numbers(getComputedStyle(element).backgroundColor)[3] ?? 1) === 1;
+      const behind = element => opaque(element) ? getComputedStyle(element ?? document.documentElement).backgroundColor : behind(element.parentElement);
+      const shown = element => element.checkVisibility() && !element.disabled && !element.closest('.skip, .unseen, svg, header');
+      const said = [...document.querySelectorAll('body *')].filter(element => shown(element) &&
+        [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+      const contrast = element => {
+        const lights = [light(getComputedStyle(element).color), light(behind(element))];
+        return (Math.max(...lights) + .05) / (Math.min(...lights) + .05);
+      };
+      return said.filter(element => contrast(element) < 4.5).map(element => `${element.className} ${element.textContent}: ${contrast(element)}`);
+    }""")
 
 
 def compares(seen: Any, pictures: list[str]) -> None:

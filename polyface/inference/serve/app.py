@@ -25,6 +25,7 @@ from polyface.images import draw, paletted
 from polyface.images.read import Sent
 from polyface.inference import card as cards
 from polyface.inference.analyze import Analyzer, ClassMap, ImageAnswers
+from polyface.inference.detector_card import DetectorCard
 from polyface.inference.serve import guard, page, schema, uploads
 from polyface.tasks.kinds import Regions, Task
 
@@ -34,11 +35,11 @@ AT_ONCE = 4
 STATUS: dict[type[PolyfaceError], int] = {uploads.TooLarge: 413, uploads.TooSlow: 408, InputError: 422, RequestError: 400, PolyfaceError: 500}
 
 
-def serve(analyzer: Analyzer, listener: socket.socket) -> None:
-    """Answer on a socket that listens, until interrupted."""
+def serve(analyzer: Analyzer, listener: socket.socket, finder: DetectorCard | None = None) -> None:
+    """Answer on a socket that listens, until interrupted. finder: what the page says of the detector."""
     terminal.say(f"http://{HOST}:{listener.getsockname()[1]}/ on this machine only; Ctrl-C ends it")
     try:
-        server(analyzer).run(sockets=[listener])
+        server(analyzer, finder).run(sockets=[listener])
     except KeyboardInterrupt:
         terminal.say("stopped; nothing was kept")
 
@@ -58,16 +59,17 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def server(analyzer: Analyzer) -> uvicorn.Server:
-    return uvicorn.Server(uvicorn.Config(application(analyzer), http="h11", ws="none", lifespan="off", log_level="error", access_log=False, server_header=False))
+def server(analyzer: Analyzer, finder: DetectorCard | None = None) -> uvicorn.Server:
+    app = application(analyzer, finder)
+    return uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_level="error", access_log=False, server_header=False))
 
 
-def application(analyzer: Analyzer) -> guard.Guard:
+def application(analyzer: Analyzer, finder: DetectorCard | None = None) -> guard.Guard:
     """The ASGI application: / the page; /analyze, /compare and /card its answers as JSON; /openapi.json their description."""
     runtime.threads_for_opencv(runtime.processors())
     engine, turns = analyzer.engine, asyncio.Semaphore(AT_ONCE)
     app = FastAPI(title="polyface", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
-    whole, policy = page.html(engine)
+    whole, policy = page.html(engine, analyzer.detector.name, finder)
     card = cards.json_of_card(engine.card)
 
     async def answered(request: Request, fields: tuple[str, ...], answer: Callable[..., bytes]) -> Response:

@@ -3,7 +3,7 @@ const model = JSON.parse(document.getElementById('about-model').textContent);
 const byId = id => document.getElementById(id);
 const spaced = word => word.replaceAll('_', ' ');
 const percent = share => share > 0.995 && share < 1 ? '> 99 %' : `${Math.round(100 * share)} %`;
-const number = (value, digits) => value.toFixed(digits).replace('-', '−');
+const number = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, '').replace('-', '−');
 const AT_ONCE = 2;
 
 // make('p', {className: 'quiet'}, 'text', otherElement): nothing is ever parsed as HTML.
@@ -57,7 +57,7 @@ function view(event) {
   }
 }
 addEventListener('hashchange', view);
-document.querySelector('[data-view=model] details:last-of-type')?.setAttribute('open', '');  // what it learned from is one click away
+for (const learned of document.querySelectorAll('[data-view=model] details:last-of-type')) learned.open = true;  // what they learned from is one click away
 view();
 
 // One picture: shown at once, answered in its turn
@@ -124,8 +124,9 @@ function show(entry) {
   if (width) {
     entry.photo.append(overlay(faces, [0, 0, width, height]));
     for (const [at, face] of faces.entries()) entry.photo.append(badge(entry, face, at, width, height));
+    sized.observe(entry.photo);
   }
-  entry.faces.append(...faces.map((face, at) => cardOf(entry, face, at, width > 0)));
+  entry.faces.append(...faces.map(face => cardOf(entry, face, width > 0)));
 }
 
 const accent = at => model.accents[at % model.accents.length];
@@ -155,17 +156,26 @@ function overlay(faces, part) {
 }
 
 function badge(entry, face, at, width, height) {
-  const [x0, y0] = face.box;
-  const mark = make('button', {type: 'button', className: 'badge', tabIndex: -1, title: `Face ${at + 1}`}, String(at + 1));
+  const [x0, y0, x1] = face.box;
+  const mark = make('button', {type: 'button', className: 'badge', tabIndex: -1, title: `Face ${face.face}`}, String(face.face));
+  mark.dataset.face = face.face;
+  mark.dataset.wide = (x1 - x0) / width;
   mark.style.setProperty('--face', accent(face.face));
   mark.style.left = `${100 * Math.max(0, x0) / width}%`;
-  mark.style.top = `${100 * Math.max(0, y0) / height}%`;
+  mark.style.setProperty('--top', `${100 * Math.max(0, y0) / height}%`);
   mark.addEventListener('click', () => {
     choose(entry, face.face);
     entry.faces.children[at].scrollIntoView({block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'});
   });
   return mark;
 }
+
+// Numbers of faces that are small on the screen are small too, and above their boxes: they would hide a crowd.
+const sized = new ResizeObserver(entries => {
+  for (const {target, contentRect} of entries) {
+    for (const mark of target.querySelectorAll('.badge')) mark.classList.toggle('tight', mark.dataset.wide * contentRect.width < 48);
+  }
+});
 
 function choose(entry, face) {
   for (const card of entry.faces.children) {
@@ -174,16 +184,16 @@ function choose(entry, face) {
     card.querySelector('.which')?.setAttribute('aria-pressed', chosen);
   }
   const some = entry.faces.querySelector('.chosen');
-  for (const marks of entry.photo.querySelectorAll('.marks')) marks.classList.toggle('faint', Boolean(some) && marks.dataset.face !== some.dataset.face);
+  for (const marks of entry.photo.querySelectorAll('.marks, .badge')) marks.classList.toggle('faint', Boolean(some) && marks.dataset.face !== some.dataset.face);
 }
 
 // What is said of one face
 
-function cardOf(entry, face, at, pictured) {
+function cardOf(entry, face, pictured) {
   const card = make('section', {className: 'face'});
   card.dataset.face = face.face;
   card.style.setProperty('--face', accent(face.face));
-  const which = make('button', {type: 'button', className: 'which', ariaPressed: 'false', title: 'Show this one only'}, make('i', {}, String(at + 1)), ` Face ${at + 1}`);
+  const which = make('button', {type: 'button', className: 'which', ariaPressed: 'false', title: 'Show this one only'}, make('i', {}, String(face.face)), ` Face ${face.face}`);
   which.addEventListener('click', () => choose(entry, face.face));
   const found = `found by ${face.detector}, ${face.score.toFixed(2)}`;
   card.append(make('h3', {}, which, make('span', {className: 'quiet'}, found)));
@@ -382,9 +392,10 @@ addEventListener('drop', event => {
 // The camera
 
 const dialog = byId('look'), video = dialog.querySelector('video');
-let taken = null;
+let taken = null, looks = 0;
 
 async function look(then) {
+  const mine = ++looks;  // permission may be given when the dialog is closed, or opened again for another picture
   taken = then;
   const words = dialog.querySelector('[role=status]');
   words.textContent = 'The picture stays on this machine.';
@@ -392,17 +403,19 @@ async function look(then) {
   dialog.showModal();
   try {
     const stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'user', width: {ideal: 1920}, height: {ideal: 1080}}});
-    if (!dialog.open) return stream.getTracks().forEach(track => track.stop());
+    if (mine !== looks) return stream.getTracks().forEach(track => track.stop());
     video.srcObject = stream;
     await video.play();
+    if (mine !== looks) return;
     byId('shoot').disabled = false;
     byId('shoot').focus();
   } catch (error) {
-    words.textContent = `No camera: ${error.message}`;
+    if (mine === looks) words.textContent = `No camera: ${error.message}`;
   }
 }
 
 dialog.addEventListener('close', () => {
+  looks += 1;
   video.srcObject?.getTracks().forEach(track => track.stop());
   video.srcObject = null;
 });

@@ -12,18 +12,21 @@ from polyface.errors import RequestError
 from polyface.images import draw
 from polyface.inference import report
 from polyface.inference.compare import operating_line
+from polyface.inference.detector_card import DetectorCard
 from polyface.inference.engine import Engine
 from polyface.inference.gallery import embedding_task
 from polyface.inference.serve import uploads
 from polyface.tasks.kinds import Angles, Category, Regions, Scale, Task, Traits
+from polyface.tasks.parsing import IN_WORDS
 
 HERE = Path(__file__).parent
 
 
-def html(engine: Engine) -> tuple[str, str]:
-    """The page, and its Content-Security-Policy."""
+def html(engine: Engine, detector: str, finder: DetectorCard | None = None) -> tuple[str, str]:
+    """The page, and its Content-Security-Policy. detector: its name, and its card where there is one."""
     style, script = page.STYLE + (HERE / "page.css").read_text(), (HERE / "page.js").read_text()
     values = {"style": Markup(style), "script": Markup(script), "model": model(engine), "card": engine.card, "label": engine.label, "about": report.about(engine)}
+    values |= {"detector": detector, "finder": finder, "taught": page.table(finder.rows()) if finder else ""}
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src blob: data:; media-src blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -51,7 +54,8 @@ def _more(task: Task) -> dict[str, Any]:
         case Angles():
             return {"axes": task.axes}
         case Regions():
-            return {"words": task.vocabulary, "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in draw.region_palette(len(task.vocabulary))]}
+            colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in draw.region_palette(len(task.vocabulary))]
+            return {"words": [IN_WORDS.get(word, word) for word in task.vocabulary], "colours": colours}
     return {}
 
 
