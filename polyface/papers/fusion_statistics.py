@@ -136,9 +136,10 @@ def percent(estimate: Estimate | Mapping[str, Any] | None, sign: bool = False) -
     if estimate is None:
         return ""
     told = estimate.told() if isinstance(estimate, Estimate) else estimate
-    if told["value"] is None:
+    value, low, high = told["value"], told["low"], told["high"]
+    if value is None:
         return ""
-    known = told["low"] is not None and told["high"] is not None
-    form = "+.2f" if sign and known and told["high"] - told["low"] < FINE else "+.1f" if sign else ".1f"
-    ends = f" ({100 * told['low']:{form}} to {100 * told['high']:{form}})" if known else ""
-    return f"{100 * told['value']:{form}}{ends}"
+    if low is None or high is None:
+        return f"{100 * value:{'+.1f' if sign else '.1f'}}"
+    form = "+.2f" if sign and high - low < FINE else "+.1f" if sign else ".1f"
+    return f"{100 * value:{form}} ({100 * low:{form}} to {100 * high:{form}})"
