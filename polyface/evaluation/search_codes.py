@@ -15,8 +15,10 @@ c'.c is a product of integers, exact. Of what is kept with a row, |r| and |v| mu
 - w - b c is computed in float32, a product and a difference, each off by at most 2^-24 of itself: by less than 2^-22 |w| together.
 - Norms come from sums of d float32 squares, in any order within d 2^-24 of themselves. Numbers that are flushed to 0, as squares below 2^-126 may be, were below 2^-63.
 So |v| <= (1 + 2^-18) N(w) and |r| <= N(w - b c) + 2^-18 |v|, where N is the computed norm, enlarged by d 2^-24 of itself and by 2^-63 sqrt(d). Float32 rounds both
-upwards. For probes all is in float64, and |r'| is enlarged by 2^-40 |u|. That pays for float64's rounding: of u, of (1) as it is evaluated, and of the score, which
-is itself a rounded sum (`search_scores`), each less than 2^-44 |u| |v|; for |u| |v| is at least the sum of |q_i x_i|, by Cauchy-Schwarz over the blocks.
+upwards. For probes all is in float64, whose rounding, of u and r', of (1) as it is evaluated, and of the score, which is itself a rounded sum (`search_scores`), is less
+than 2^-44 |u| |v| each; for |u| |v| is at least the sum of |q_i x_i|, by Cauchy-Schwarz over the blocks. That is paid for already. Where a > 0 the largest coordinate of
+u has the code 127, so that |a c'| is no less than 2^-8 |u| at up to 2^15 dimensions, and the 2^-18 |v| in |r| makes (1) larger by 2^-26 |u| |v|. Where a = 0, u = r', of
+which the norm is enlarged by 2^-30 (`search_scores.UP`), and of that its own sum of squares takes less than half.
 
 **Size.** At 512 dimensions and unit length (1) is about 0.0148; the largest true error is a fifth of it. No second code, of residuals, is kept: what (1) leaves open is
 decided by float32 products of the vectors themselves, whose bound (`search_scores.float_side_of_rows`) is as small as that of a second byte would be, 3e-5.
@@ -33,7 +35,7 @@ import numpy as np
 
 from polyface import runtime
 from polyface.errors import PolyfaceError, RunError
-from polyface.evaluation.search_scores import ROUNDING, UP, Side
+from polyface.evaluation.search_scores import UP, Side
 
 COLUMNS = 1024
 """Rows that are coded at a time: their float32 coordinates fit in a cache."""
@@ -88,8 +90,8 @@ def code_probes(probes: np.ndarray) -> tuple[np.ndarray, Side]:
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 1e-200)
     scale *= inverse > 0
     codes = np.rint(turned * inverse)
-    norms = [np.sqrt((each**2).sum(axis=0)) * UP for each in (codes * scale, turned - codes * scale, turned)]
-    return np.ascontiguousarray(codes.T.astype(np.int8)), Side(scale, norms[0], norms[1] + ROUNDING * norms[2])
+    norms = [np.sqrt((each**2).sum(axis=0)) * UP for each in (codes * scale, turned - codes * scale)]
+    return np.ascontiguousarray(codes.T.astype(np.int8)), Side(scale, *norms)
 
 
 def _turned(columns: np.ndarray, up: bool) -> np.ndarray:

@@ -214,6 +214,17 @@ def test_a_perfect_model_finds_everybody_and_claims_no_certainty(npz: Files, tmp
     assert result.scores["rank1:S1"].low < 1 and result.scores["dir@0.1"].low < 1
 
 
+def test_a_mate_that_does_not_come_first_is_not_identified_at_a_threshold_below_zero_either() -> None:
+    """All cosines are negative, as of a model whose embeddings are badly centred: accepted is what scores above strangers, wherever that is."""
+
+    def at(*degrees: float) -> np.ndarray:
+        return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+
+    probes, subjects = at(120, 120, *[180] * 10), np.array([0, 1, *range(2, 12)])  # subject 1, at 10 degrees, is nearer to both
+    found = values(identify_templates({"G1": (at(0, 10), np.array([0, 1]))}, probes, subjects, draws=5))
+    assert (found["tpir@0.1"], found["dir@0.1"], found["rank1"]) == (1.0, 0.5, 0.5)
+
+
 def test_subjects_that_are_shuffled_are_found_as_often_as_by_chance() -> None:
     random = np.random.default_rng(0)
     vectors = random.normal(size=(2000, 8))

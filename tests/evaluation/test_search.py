@@ -168,6 +168,26 @@ def test_no_score_lies_outside_its_bound(d, kind):
     assert_bounded(search_scores.exact_scores(probes, rows, i, j).reshape(exact.shape), *floats, exact)
 
 
+@hypothesis_settings(max_examples=60)
+@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([0.0, 1e-3, 1.0]), st.sampled_from([0.0, 2.0**-26, 2.0**-30]))
+def test_what_a_grid_says_of_a_whole_row_is_what_the_bounds_of_its_cells_say(seed, integers, unsure, beside):
+    """Bars lie on a cell's bound, and so near it that float32 could not tell; `exceeding` is never wrong, and `reaching` misses nothing."""
+    random = np.random.default_rng(seed)
+    values = random.integers(-9, 10, (5, 12)).astype(np.int32) if integers else random.normal(size=(5, 12)).astype(np.float32)
+    own = search_scores.Side(random.uniform(0.5, 2, 5) if integers else np.ones(5), *(unsure * random.random((2, 5))))
+    rows = search_scores.Side(random.uniform(0.9, 1.1, 12) if integers else np.ones(12), *random.random((2, 12)))
+    grid, everyone = search_scores.Grid(values, own, rows), np.arange(5)
+    low, high = (bound.reshape(5, 12) for bound in grid.bounds(*np.divmod(np.arange(60), 12)))
+    spare = 2.0**-40 * (np.abs(values).max() + 2)  # what float64 loses, which the bounds make up for
+    for column in range(12):
+        for bound in (low[:, column], high[:, column], values[:, column] * grid.small - grid.error):
+            for bars in (bound, bound + beside * np.abs(values[:, column]), bound - beside * np.abs(values[:, column])):
+                sure = grid.exceeding(bars, everyone)
+                assert (low > bars[:, None] - spare)[sure].all()
+                assert grid.reaching(bars, everyone)[high >= bars[:, None] + spare].all()
+                assert not (sure & ~grid.reaching(bars, everyone)).any()
+
+
 def assert_bounded(values, own, side, exact):
     error = own.first[:, None] * side.first.astype(float) + own.second[:, None] * side.second.astype(float)
     assert (np.abs(values * (own.scale[:, None] * side.scale.astype(float)) - exact) <= error).all()
