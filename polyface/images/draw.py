@@ -38,7 +38,8 @@ def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]], margin: bool
     colours = [ACCENTS[face.get("track", at) % len(ACCENTS)] for at, face in enumerate(faces)]
     for face, box, colour in zip(faces, boxes, colours, strict=True):
         _draw_shapes(canvas, face, box, colour, scale, unit)
-    panels = [_panel(face, unit, short=len(faces) >= CROWD or not margin) for face in faces]
+    crowd = len(faces) >= CROWD
+    panels = [_panel(face, unit, crowd or not margin, _side(box) / 3 if crowd else np.inf) for face, box in zip(faces, boxes, strict=True)]
     room = _room(panels, boxes, size, unit) if margin else 0
     if room:
         canvas = cv2.copyMakeBorder(canvas, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=PLATE)
@@ -159,7 +160,7 @@ class Panel:
 
 def _draw_shapes(canvas: np.ndarray, face: Mapping[str, Any], box: np.ndarray, colour: Colour, scale: float, unit: float) -> None:
     """What of a face's answers has a place in the picture; lines grow with the picture, and shrink with the face."""
-    side = float(max(box[2] - box[0], box[3] - box[1], 1))
+    side = _side(box)
     answers = [answer for name, answer in face.items() if name not in NOT_ANSWERS]
     for answer in answers:
         if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.dtype == np.uint8:
@@ -174,9 +175,14 @@ def _draw_shapes(canvas: np.ndarray, face: Mapping[str, Any], box: np.ndarray, c
             draw_axes(canvas, answer["yaw"], answer["pitch"], answer["roll"], centre, side * 0.12)
 
 
-def _panel(face: Mapping[str, Any], unit: float, short: bool) -> Panel:
+def _side(box: np.ndarray) -> float:
+    return float(max(box[2] - box[0], box[3] - box[1], 1))
+
+
+def _panel(face: Mapping[str, Any], unit: float, short: bool, highest: float) -> Panel:
+    """highest: a line in pixels; in a crowd words shrink with the face, since they would hide others, but stay legible."""
     answers = {name: answer for name, answer in face.items() if name not in NOT_ANSWERS}
-    height = max(12, round(15 * unit**0.75))  # a large picture is looked at from further away, not as much further as it is larger
+    height = max(12, round(min(15 * unit**0.75, highest)))  # a large picture is looked at from further away, not as much further as it is larger
     if short:
         words = [text for answer in answers.values() if (text := _briefly(answer))][:2]
         number = [f"face {face['track']}:"] if "track" in face else []
@@ -253,10 +259,10 @@ def _gap(unit: float) -> int:
 
 
 def _around(panel: Panel, box: np.ndarray, size: tuple[int, int], gap: int) -> list[tuple[int, int]]:
-    """Right, left, below and above a box, moved so that the panel lies in the picture."""
+    """Right and left of a box, below and above it from its left or to its right, moved so that the panel lies in the picture."""
     x0, y0, x1, y1 = (round(float(value)) for value in box)
     wide, tall = panel.size
-    beside = [(x1 + gap, y0), (x0 - gap - wide, y0), (x0, y1 + gap), (x0, y0 - gap - tall)]
+    beside = [(x1 + gap, y0), (x0 - gap - wide, y0), *((x, y) for x in (x0, x1 - wide) for y in (y1 + gap, y0 - gap - tall))]
     return [(max(0, min(x, size[0] - wide)), max(0, min(y, size[1] - tall))) for x, y in beside]
 
 

@@ -67,6 +67,13 @@ def test_a_crowd_and_boxes_beyond_the_edge_are_drawn():
     assert draw.annotate(GREY, crowd).shape[2] == 3
 
 
+def test_in_a_crowd_on_a_large_picture_no_panel_hides_a_face():
+    boxes = [(x, y, x + 62, y + 72) for y in range(35, 1900, 200) for x in range(105, 2900, 300)]
+    before = np.full((2000, 3000, 3), 128, np.uint8)
+    shown = changed(draw.annotate(before, [face(box, number, landmarks=[]) for number, box in enumerate(boxes)]), before)
+    assert shown.any() and not any(shown[y0 + 30 : y1 - 20, x0 + 30 : x1 - 20].any() for x0, y0, x1, y1 in boxes)
+
+
 def test_words_outside_ascii_do_no_harm():
     assert changed(draw.draw_text_panel(GREY.copy(), ["José", "naïve ☺"], (850, 690), 16)).any()
 

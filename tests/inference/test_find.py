@@ -153,6 +153,7 @@ def test_the_commands_embed_find_and_group(model: Path, calibrated: cards.Card, 
     assert "1 people of 2 faces" in capsys.readouterr().out
     assert [len(person["faces"]) for person in json.loads(report.read_bytes())["people"]] == [2]
     assert html.read_text().count("data:image/jpeg;base64") == 2 and "://" not in html.read_text()
+    assert "<figcaption>b.png</figcaption>" in html.read_text()  # to read without a mouse
     (tmp_path / "p" / "b.png").unlink()
     assert cli.run(["people", *given, "--html", str(html)]) == 1
     assert "not on the sheet: " in capsys.readouterr().err and html.read_text().count("data:image/jpeg;base64") == 1
