@@ -3,7 +3,6 @@
 Any worker, any resume and any number of processes therefore make the same batch; of several processes each draws its own rows of it.
 """
 
-import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,19 +127,19 @@ def ahead(mixed: Mix, steps: range, size_of_step: Callable[[int], int], threads:
 
 
 def plain_row(source: Source, example: Example, tasks: Sequence[Task], crop: align.Crop) -> tuple[np.ndarray, dict[str, Row]]:
-    """The crop and labels of an example as they are, for validation."""
-    matrix = align.from_points(example.points, crop)
-    image, shape = open_crop(example.record, matrix, crop.size)
-    return image, rows_of(example, source.dataset, tasks, shape, matrix, crop.size, source.people)
+    """The crop and labels of an example as they are, for validation. Raises InputError where the picture cannot be read."""
+    return _read(source, example, tasks, align.from_points(example.points, crop), crop.size)
 
 
 def plain_batches(source: Source, items: Sequence[Example], tasks: Sequence[Task], crop: align.Crop, most: int, place: int = 0) -> Iterator[Batch]:
-    """Examples of a source as they are, at most so many in a batch; pictures that cannot be opened are left out. place: what `dataset` says of them."""
+    """Examples of a source as they are, at most so many in a batch; pictures that cannot be read are said, and left out. place: what `dataset` says of them."""
     rows, keys = [], []
     for at, example in enumerate(items, start=1):
-        with contextlib.suppress(InputError):
+        try:
             rows.append(plain_row(source, example, tasks, crop))
             keys.append(example.record.key)
+        except InputError as error:
+            source.refuse(error)
         if rows and (len(rows) == most or at == len(items)):
             yield collate(rows, tasks, [place] * len(rows), keys)
             rows, keys = [], []
@@ -157,15 +156,27 @@ def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tupl
     matrix = geometry.compose(wobble, align.from_points(example.points, crop))
     source = mixed.sources[index]
     try:
-        image, shape = open_crop(example.record, matrix, crop.size)
-        rows = rows_of(example, source.dataset, mixed.tasks, shape, matrix, crop.size, source.people)
-    except InputError:  # a picture that broke after it was listed: a grey crop that says nothing
+        image, rows = _read(source, example, mixed.tasks, matrix, crop.size)
+    except InputError as error:  # a grey crop that says nothing
+        source.refuse(error)
         grey = np.full((crop.size, crop.size, 3), geometry.GREY[0], np.uint8)
         return grey, {}
     if random.random() < augment.flip:
         image = np.ascontiguousarray(image[:, ::-1])
         rows = {task.name: task.mirror(rows[task.name], crop.size) for task in mixed.tasks if task.name in rows}
     return vary(image, random, augment), rows
+
+
+def _read(source: Source, example: Example, tasks: Sequence[Task], matrix: np.ndarray, size: int) -> tuple[np.ndarray, dict[str, Row]]:
+    """The crop of an example, and its labels less those that cannot be read, such as a mask of another size. Raises InputError where the picture cannot be."""
+    image, shape = open_crop(example.record, matrix, size)
+    rows: dict[str, Row] = {}
+    for task in tasks:
+        try:
+            rows |= rows_of(example, source.dataset, [task], shape, matrix, size, source.people)
+        except InputError as error:
+            source.refuse(error)
+    return image, rows
 
 
 def vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np.ndarray:

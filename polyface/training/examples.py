@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from polyface import datasets, tasks
+from polyface import datasets, tasks, terminal
 from polyface.datasets import apart, copies, pack
 from polyface.datasets.apart import Reserved
 from polyface.datasets.base import Dataset, Record, Split
@@ -18,7 +18,8 @@ from polyface.training.config import Config, Data
 @dataclass(frozen=True)
 class Source:
     """One set of the mix. people: {key: index} in its space of people; left_out: why records stayed out, counted; unchecked: how many pictures could be compared with
-    other splits by their bytes only, because `align` never saw their faces; even: the task whose rare labels are drawn more often; notes: what to say of it."""
+    other splits by their bytes only, because `align` never saw their faces; even: the task whose rare labels are drawn more often; notes: what to say of it.
+    broken: pictures and masks that could not be read when they were drawn, a line for each, which names its file."""
 
     examples: Examples
     weight: float
@@ -28,10 +29,17 @@ class Source:
     unchecked: int = 0
     even: str | None = None
     notes: tuple[str, ...] = ()
+    broken: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def dataset(self) -> Dataset:
         return self.examples.dataset
+
+    def refuse(self, error: InputError) -> None:
+        """Say once what could not be read, and keep it; threads may meet it at the same time."""
+        mine = object()
+        if self.broken.setdefault(str(error), mine) is mine:
+            terminal.say(f"{self.dataset.name}: {error}")
 
 
 @dataclass(frozen=True)

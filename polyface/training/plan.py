@@ -104,8 +104,8 @@ class FacePlan:
         return {"key": batch.keys[labelled[row]], "batch": list(batch.keys)}
 
     def summary(self) -> str:
-        """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set."""
-        return json.dumps([_summary(source) for source in self.sources], indent=1) + "\n"
+        """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set; what this process could not read so far."""
+        return json.dumps([_summary(source, self.validation) for source in self.sources], indent=1) + "\n"
 
     def _identity_loss(self, model: PolyFace, vectors: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
         """Each row against the people of its own space only. A process without rows takes part: its head and its statistics are shared."""
@@ -125,8 +125,9 @@ class FacePlan:
             yield from batches.plain_batches(source, source.examples.items[self.share], self.tasks, self.crop, self.config.batch)
 
 
-def _summary(source: Source) -> Mapping[str, object]:
+def _summary(source: Source, validation: Sequence[Source]) -> Mapping[str, object]:
     keys = [example.record.key for example in source.examples.items]
+    validation = [each for each in validation if each.dataset.name == source.dataset.name]
     return {
         "name": source.dataset.name,
         "images": len(keys),
@@ -134,5 +135,8 @@ def _summary(source: Source) -> Mapping[str, object]:
         "aligned": dict(source.examples.ways),
         "left_out": {reason: count for reason, count in source.left_out.items() if count},
         "unchecked_for_copies": source.unchecked,
+        "validation": sum(len(each.examples.items) for each in validation),
+        "left_out_of_validation": {reason: count for each in validation for reason, count in each.left_out.items()},
+        "broken": sorted({line for each in (source, *validation) for line in each.broken}),
         "sha256": sha256_of_lines(keys),
     }

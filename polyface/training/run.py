@@ -48,6 +48,8 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         write_atomically(folder / "config.toml", to_toml(config))
         write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
+    if writes:
+        write_atomically(folder / "data.json", plan.summary())  # which now knows what could not be read
     if writes and isinstance(config, detector.Recipe):
         detector.export(folder, config)
     elif writes:

@@ -192,21 +192,38 @@ def test_without_any_variation_a_crop_is_the_plain_one(sources: tuple[Source, ..
             assert np.allclose(array, batch.labels[task.name][name][0], atol=1e-4), (task.name, name)
 
 
-@pytest.mark.parametrize("broken", ["truncated", "missing", "mask"])
-def test_a_picture_that_broke_is_a_grey_crop_that_says_nothing(tmp_path: Path, broken: str) -> None:
+@pytest.mark.parametrize("broken", ["truncated", "missing"])
+def test_a_picture_that_broke_is_a_grey_crop_that_says_nothing_and_is_named_once(tmp_path: Path, broken: str, capsys: pytest.CaptureFixture) -> None:
     source = source_of(tmp_path / "c", "c", range(3))
-    example = source.examples.items[1]
     path = tmp_path / "c" / "1.png"
     if broken == "truncated":
         path.write_bytes(path.read_bytes()[:200])
-    elif broken == "missing":
+    else:
         path.unlink()
-    else:  # a mask of another size than its picture would lie somewhere else
-        labels = {**example.record.labels, tasks.parsing.name: lambda: np.zeros((50, 60), np.uint8)}
-        example = dataclasses.replace(example, record=dataclasses.replace(example.record, labels=labels))
-        source = dataclasses.replace(source, examples=dataclasses.replace(source.examples, items=(source.examples.items[0], example, source.examples.items[2])))
     batch = batches.draw_batch(mixed((source,), batch=3), 0, 64)
     row = batch.keys.index("c/1.png")
     assert (batch.images[row] == 128).all()
     for task in TASKS:
         assert task.labelled(batch.labels[task.name]).tolist() == [at != row for at in range(3)]
+    batches.draw_batch(mixed((source,), batch=3), 1, 64)
+    plain = list(batches.plain_batches(source, source.examples.items, TASKS, CROP, 8))
+    assert [batch.keys for batch in plain] == [("0.png", "2.png")]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith(f"polyface: c: {path}: ") and [f"polyface: c: {line}" for line in source.broken] == said
+
+
+def test_a_mask_of_another_size_than_its_picture_is_named_and_costs_no_other_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It would lie somewhere else."""
+    source = source_of(tmp_path / "c", "c", range(3))
+    items = list(source.examples.items)
+    labels = {**items[1].record.labels, tasks.parsing.name: lambda: np.zeros((50, 60), np.uint8)}
+    items[1] = dataclasses.replace(items[1], record=dataclasses.replace(items[1].record, labels=labels))
+    source = dataclasses.replace(source, examples=dataclasses.replace(source.examples, items=tuple(items)))
+    batch = batches.draw_batch(mixed((source,), PLAIN, batch=3), 0, 64)
+    row = batch.keys.index("c/1.png")
+    assert (batch.images[row] != 128).any()
+    for task in TASKS:
+        assert task.labelled(batch.labels[task.name])[row] == (task is not tasks.parsing), task.name
+    (plain,) = batches.plain_batches(source, source.examples.items, TASKS, CROP, 8)
+    assert tasks.age.labelled(plain.labels[tasks.age.name]).all()
+    assert capsys.readouterr().err == f"polyface: c: {tmp_path / 'c' / '1.png'}, parsing: a mask of 60 x 50 for a picture of 200 x 200\n"

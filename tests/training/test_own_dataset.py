@@ -46,12 +46,14 @@ model = { tasks = ["age", "gender"], stem = 8, widths = [8, 16], blocks = [1, 1]
 
 
 @pytest.mark.timeout(300)
-def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path) -> None:
+def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     write("utkface", tmp_path / "data" / "mine", 4, 2, 1)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
     mine = datasets.named(str(tmp_path / "mine.py"))
     assert contract.check(mine, datasets.find_root(tmp_path / "data", mine.name)) == []
+    name = sorted(path.name for path in (tmp_path / "data" / "mine").glob("*.jpg"))[1]
+    (tmp_path / "data" / "mine" / name).write_bytes(b"<html>")
     folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
     found = engine.load(folder / "model", threads=1)
     assert [task.name for task in found.tasks] == [tasks.age.name, tasks.gender.name] and [entry.name for entry in found.card.data] == ["mine"]
@@ -59,6 +61,9 @@ def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path) -
     assert all(np.isfinite(answer).all() for answer in answers.values())
     summary = json.loads((folder / "data.json").read_text())
     assert summary[0]["images"] == 6 and summary[0]["aligned"] == {"stated": 6}
+    assert [line.split(": ")[0].endswith(name) for line in summary[0]["broken"]] == [True]
+    said = capsys.readouterr().err
+    assert said.count(name) == 1 and "mine: 6 of 6 pictures are compared with those of tests by their bytes only" in said
     assert {path.name for path in folder.iterdir()} >= {"config.toml", "log.jsonl", "checkpoints", "model"} and loop.LOG_EVERY > 0
     validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
     assert len(validations) == 2 and all({"age", "gender", "loss"} == set(each) for each in validations)
