@@ -2,6 +2,8 @@
 
 import contextlib
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -32,50 +34,85 @@ def compute_of(model: Ifan, peak: float | None) -> Compute:
 
 
 def multiplications(model: nn.Module, size: int) -> int:
-    """Of convolutions and matrices, for one crop of size x size, all tasks answered."""
-    counted = 0
+    """For one crop of size x size, all tasks answered."""
+    return counted(model, model, size)
+
+
+def counted(model: nn.Module, run: Callable[[Tensor], object], size: int) -> int:
+    """Multiplications of convolutions and matrices of a model while something is run on one crop of size x size."""
+    times = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal counted
+        nonlocal times
         if isinstance(layer, nn.ConvTranspose2d):
-            counted += inputs[0].numel() * layer.out_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+            times += inputs[0].numel() * layer.out_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
         elif isinstance(layer, nn.Conv2d):
-            counted += output.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+            times += output.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
         elif isinstance(layer, nn.Linear):
-            counted += output.numel() * layer.in_features
+            times += output.numel() * layer.in_features
 
     hooks = [module.register_forward_hook(count) for module in model.modules()]
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(model.parameters()).device))
+            model.eval()
+            run(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(model.parameters()).device))
     finally:
         for hook in hooks:
             hook.remove()
-    return counted
+    return times
 
 
 def training_multiplications(recipe: IfanRecipe, row: Row, result: RowResult) -> int:
-    """Of a row's joint stage, forward, its start left out: labelled pictures x passes x streams, by the multiplications of an answer.
+    """Of a row's joint stage, forward, its start left out: labelled pictures x passes x streams, all counted on the network itself.
 
-    A picture runs once for each label that it has. In every pass but the last all streams run, since their predictions are fed back; in the last the label's own. An
-    answer is all streams in all passes. With shared normalisation one run answers all.
+    A picture runs once for each label that it has (with shared normalisation once for all): the label's own stream in every pass, the other tasks' in every pass but the
+    last, since what they say is fed back.
     """
-    shared, passes = row.network.get("normalisation") == "shared", result.passes
-    streams = 1 if shared else len(result.tasks)
-    share = (streams * (passes - 1) + 1) / (streams * passes)
-    return round(result.steps * result.batch * (1.0 if shared else labels_of(recipe, row)) * result.compute.multiplications * share)
+    config = config_of(recipe, row, result)
+    plugged = {recipe.plug.name: recipe.plug.task} if recipe.plug else {}
+    tasks = tuple(each.task for each in coarse_tasks({**recipe.tasks, **plugged}) if each.task.name in result.tasks)
+    runs, shares = _runs(config, tasks), labels_of(recipe, row)
+    each = runs[ALL] if config.normalisation == "shared" else sum(share * runs[name] for name, share in shares.items())
+    return round(result.steps * result.batch * each)
 
 
-def labels_of(recipe: IfanRecipe, row: Row) -> float:
-    """Labels of a training picture that a row learns from, on average over a batch."""
-    tasks = tuple(recipe.tasks) if row.tasks is None else row.tasks
-    if row.plug == "frozen" or row.world == f"{DRAWN}_hybrid":
-        return 1.0
+ALL = ""
+
+
+def config_of(recipe: IfanRecipe, row: Row, result: RowResult) -> IfanConfig:
+    """The network of a row that is done, as `ifan_bench.Bench.config` has it; a widened one as wide as the row says."""
+    config = msgspec.structs.replace(recipe.network, **row.network)  # type: ignore[arg-type]
+    if config.passes == 1:
+        config = msgspec.structs.replace(config, feedback=())
+    growth = int(result.settings.get("growth", config.growth))
+    return msgspec.structs.replace(config, growth=growth, stem=round(config.stem * growth / config.growth))
+
+
+@lru_cache
+def _runs(config: IfanConfig, tasks: tuple[Task, ...]) -> dict[str, int]:
+    """{task: multiplications of a training picture that is labelled for it}; ALL: of one that all tasks are answered for in one run. A set for each data set changes
+    nothing about these."""
+    model = Ifan(config, tasks, {task.name: task.name for task in tasks})
+    if config.normalisation == "shared":
+        return {ALL: counted(model, lambda crops: model.together(crops, {task.name: torch.zeros(1, dtype=torch.int64) for task in tasks}), config.size)}
+    return {task.name: counted(model, lambda crops, name=task.name: model.passes(crops, name), config.size) for task in tasks}  # type: ignore[misc]
+
+
+def labels_of(recipe: IfanRecipe, row: Row) -> dict[str, float]:
+    """{task: the share of a row's training pictures that are labelled for it}; more than 1 in all where pictures have several labels."""
+    tasks, plug = tuple(recipe.tasks) if row.tasks is None else row.tasks, recipe.plug.name if recipe.plug else ""
+    if row.plug == "frozen":
+        return {plug: 1.0}
     if row.world.startswith(DRAWN):
-        return float(len(tasks))
+        return dict.fromkeys(tasks, 1 / len(tasks) if row.world == f"{DRAWN}_hybrid" else 1.0)
     pools = {"two_labels": recipe.two_labels, "hundred": recipe.hundred}.get(row.world, recipe.data)
-    answered = [(pool.weight, sum(task in tasks for task in _answers(recipe, pool))) for pool in pools]
-    return sum(weight * count for weight, count in answered) / sum(weight for weight, count in answered if count)
+    told = [(pool.weight, [task for task in _answers(recipe, pool) if task in tasks]) for pool in pools]
+    whole = sum(weight for weight, names in told if names)
+    shares = {task: sum(weight for weight, names in told if task in names) / whole for task in tasks}
+    if row.plug != "joint":
+        return shares
+    old = len(tasks) / (len(tasks) + 1)  # the new task has as many rows as an old one on average
+    return {**{task: share * old for task, share in shares.items()}, plug: 1 - old}
 
 
 def _answers(recipe: IfanRecipe, pool: Pool) -> tuple[str, ...]:

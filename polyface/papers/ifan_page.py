@@ -285,11 +285,11 @@ better than that, by an interval over faces, there is nothing to compare between
 {{ constants }}
 
 <h2>The ablation and what it costs</h2>
-<p>All rows of a seed start from the same weights, pre-trained task by task, unless their words say otherwise, and see equally many pictures. Scores with 95 % over test
-faces, people drawn together; where a row has several seeds, their mean; &#9675;: no better than the constant answer. Multiplications of a face are those of all tasks of
-the row answered. Multiplications of training are those of the joint stage, forward: labelled pictures &times; passes &times; streams, since a picture runs once for each
-of its labels, and all streams run in every pass whose predictions are fed back; backward, which has a gradient in the label's own stream only, comes on top. Seconds
-are those of one machine, with whatever else ran on it; both are without the start.</p>
+<p>All rows, of every seed, start from the same weights, pre-trained task by task, unless their words say otherwise, and see equally many pictures. Scores with 95 %
+over test faces, people drawn together; where a row has several seeds, their mean; &#9675;: no better than the constant answer. Multiplications of a face are those of
+all tasks of the row answered. Multiplications of training are those of the joint stage, forward: labelled pictures &times; passes &times; streams, since a picture runs
+once for each of its labels, and all streams run in every pass whose predictions are fed back; backward comes on top, through the label's own stream, and through all
+where gradients go through the loop. Seconds are those of one machine, with whatever else ran on it; both are without the start.</p>
 {% for title, table in scores %}<h3>{{ title }}</h3>{{ table }}{% endfor %}
 
 <h2>Is it interaction?</h2>

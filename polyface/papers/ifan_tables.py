@@ -66,7 +66,7 @@ NOT_BEATEN = " \u25cb"
 def _constant_row(board: Board, part: str) -> dict[str, object]:
     """What answers the same for every face, on the faces that the rows of a part are scored on."""
     row: dict[str, object] = {"row": CONSTANT}
-    names = [each.name for each in board.plan if each.part == part and each.name in board.results]
+    names = [each.name for each in board.plan if each.part == part and each.name in board.results] or list(board.results)
     for task in board.config.tasks:
         measure = next((each for each in board.measures(task, DRAWN if part == DRAWN else "") if board.constant(names, each)), None)
         row[_headed(board, task)] = with_interval_of(board.constant(names, measure)) + _elsewhere(board, task, measure) if measure else "not known"
@@ -160,7 +160,7 @@ def compute_rows(board: Board) -> list[dict[str, object]]:
                 "row": row.name, **{name: result.settings.get(name) for name in _settings(board)}, "steps": result.steps, "batch": result.batch,
                 "pictures seen": ", ".join(f"{name} {count:,}" for name, count in result.samples.items()), "parameters": result.compute.parameters,
                 "multiplications": result.compute.multiplications, "ms a face": 1000 * result.compute.seconds_per_face,
-                "joint stage, multiplications": training_multiplications(board.config, row, result),
+                "joint stage, multiplications": training_multiplications(board.config, row, result) or None,
                 "at": f"{result.compute.batch} at once, {result.compute.threads} threads", "peak MB": result.compute.peak_memory, "training, s": result.seconds,
                 "its start, s": result.shared_seconds or None, "scoring, s": result.scoring_seconds,
             })  # fmt: skip

@@ -15,9 +15,9 @@ from polyface.datasets.mtfl import YAWS
 from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
-from polyface.models.ifan import IfanConfig
+from polyface.models.ifan import Ifan, IfanConfig
 from polyface.papers import ifan_claims, ifan_figures, ifan_mtfl, ifan_tables
-from polyface.papers.ifan_compute import training_multiplications
+from polyface.papers.ifan_compute import multiplications, training_multiplications
 from polyface.papers.ifan_config import Drawn, IfanRecipe, Plug, Pool, Stage, Test
 from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_page import PAGE, write_page
@@ -25,6 +25,7 @@ from polyface.papers.ifan_rows import FEEDBACK, JOINT, Row, rows_of
 from polyface.papers.ifan_runs import PICTURES, Compute, ConstantResult, Curve, MeasureResult, RowResult
 from polyface.papers.ifan_statistics import Board, base
 from polyface.tasks.derive import Derived
+from polyface.tasks.kinds import Task
 from polyface.training.config import CropConfig
 
 FACES, DRAWS = 150, 5000
@@ -124,7 +125,7 @@ def made_up() -> Mapping[str, RowResult]:
             against=row.against,
             question=row.question,
             settings={"normalisation": "for each task", "passes": "3"},
-            tasks=row.tasks or tuple(RECIPE.tasks),
+            tasks=(*(row.tasks or RECIPE.tasks), *(("attributes",) if row.plug in ("frozen", "joint") else ())),
             passes=int(row.network.get("passes", 1)),  # type: ignore[call-overload]
             start=row.start,
             steps=20,
@@ -237,17 +238,28 @@ def test_a_row_that_does_not_beat_the_constant_answer_is_marked_and_named() -> N
 
 
 def test_training_is_counted_in_multiplications() -> None:
-    """By hand: pictures x labels x (all streams in all passes but the last, one in that) of an answer's streams x passes."""
+    """Against the network's own count of an answer, which is all streams in all passes; and against each other."""
     rows, planned = made_up(), {row.name: row for row in rows_of(RECIPE)}
-    answer, pictures = 123_456_789, 20 * 24
-    for name, labels, runs in (
-        (FEEDBACK, 1.0, 7 / 9), (JOINT, 1.0, 1 / 3), ("alone-points", 1.0, 1.0), ("feedback-4", 1.0, 10 / 12), ("joint-shared", 1.0, 1.0),
-        ("two-labels", 2.0, 5 / 6), ("hundred", 1.0, 5 / 6), ("drawn-feedback-3", 3.0, 7 / 9), ("drawn-both", 2.0, 5 / 6), ("drawn-hybrid", 1.0, 5 / 6),
-    ):  # fmt: skip
-        assert training_multiplications(RECIPE, planned[name], rows[name]) == pytest.approx(pictures * labels * answer * runs), name
-    still = msgspec.structs.replace(rows["another-at-test"], steps=0)
-    assert training_multiplications(RECIPE, planned["another-at-test"], still) == 0
-    assert all("training, 10¹² multiplications" in row for row in ifan_tables.score_rows(Board(RECIPE, rows, 100), "controls"))
+    tasks = tuple(each.task for each in coarse_tasks(RECIPE.tasks))
+
+    def answer(asked: tuple[Task, ...] = tasks, **said: object) -> int:
+        config = msgspec.structs.replace(RECIPE.network, **said)  # type: ignore[arg-type]
+        return multiplications(Ifan(config, asked, {task.name: task.name for task in asked}), config.size)
+
+    found = {name: training_multiplications(RECIPE, planned[name], row) / (20 * 24) for name, row in rows.items() if planned[name].trains}
+    alone = [answer((task,), passes=1, feedback=()) for task in tasks]
+    assert [found[f"alone-{task.name}"] for task in tasks] == alone, "each runs once, in one pass"
+    assert found[JOINT] == found["per-dataset"] == pytest.approx(sum(alone) / 3) and found["joint-shared"] == answer(passes=1, feedback=(), normalisation="shared")
+    assert found["feedback-4"] - found[FEEDBACK] == found[FEEDBACK] - found["feedback-2"] == answer(passes=4) - answer(passes=3), "a further pass is of all streams"
+    below = answer(passes=3) - answer(passes=2)
+    assert answer(passes=3) - below < found[FEEDBACK] < answer(passes=3), "of the last pass, the label's own stream only"
+    assert found["feedback-3-through"] == found["another"] == found["constant"] == found[FEEDBACK]
+    assert found["drawn-feedback-3"] == pytest.approx(3 * found[FEEDBACK]) and found["drawn-both"] == pytest.approx(2 * found["drawn-hybrid"])
+    assert found["two-labels"] == pytest.approx(2 * found["hundred"]) and found["plug-joint"] > found[FEEDBACK]
+    wide = msgspec.structs.replace(rows["same-cost"], settings={"growth": "12"})
+    assert training_multiplications(RECIPE, planned["same-cost"], wide) > 2 * 20 * 24 * found[JOINT]
+    assert training_multiplications(RECIPE, planned["another-at-test"], msgspec.structs.replace(rows["another-at-test"], steps=0)) == 0
+    assert all("training, 10¹² multiplications" in row for row in ifan_tables.score_rows(Board(RECIPE, rows, 100), "controls")[:-1])
 
 
 def test_the_page_says_which_seeds_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
