@@ -49,12 +49,9 @@ class Reserved:
         return self.unseen_digests | frozenset(filter(None, map(_digest, self.seen)))
 
 
-def reserve(data: Path, own: Sequence[str], split: Split, others: Sequence[Dataset] = ()) -> Reserved:
-    """What other splits must do without: the pictures of a split of one's own sets, by name or file, and of those others that `align` saw, where they are at hand.
-
-    Raises RequestError for a set that nobody knows.
-    """
-    mine = {dataset.name: dataset for dataset in map(datasets.named, own)}
+def reserve(data: Path, own: Sequence[Dataset], split: Split, others: Sequence[Dataset] = ()) -> Reserved:
+    """What other splits must do without: the pictures of a split of one's own sets, and of those others that `align` saw, where they are at hand."""
+    mine = {dataset.name: dataset for dataset in own}
     thumbnails, people = [], {}
     seen: list[Source] = []
     unseen: list[Source] = []

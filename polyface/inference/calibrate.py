@@ -153,7 +153,7 @@ def networks_of(model: Path) -> dict[str, Engine]:
 def _without_tests(asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, notes: list[str]) -> dict[str, dict[str, str]]:
     """By set at hand, {key: why} of the validation pictures that nothing is fitted on: they or who is on them are in a test. Fills notes."""
     sets = [dataset for dataset, _ in sets_at_hand(asked, folder, None, made) if "validation" in dataset.splits]
-    tests = apart.reserve(folder, [dataset.name for dataset in sets], "test", datasets.DATASETS)
+    tests = apart.reserve(folder, sets, "test", datasets.DATASETS)
     without = {}
     for dataset in sets:
         records = apart.listed(dataset, folder, "validation")

@@ -104,7 +104,7 @@ class DetectorPlan:
             raise RequestError(f"a batch of {recipe.batch} views cannot be shared by {parallel.count()} processes")
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
         self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
-        own = [entry.set for entry in recipe.data if entry.set not in scenes.LISTS]
+        own = [datasets.named(entry.set) for entry in recipe.data if entry.set not in scenes.LISTS]
         tests = apart.reserve(data, own, "test", datasets.DATASETS).thumbnails
         pools = [_pool(entry, data, tests) for entry in recipe.data]
         self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(said for _, said in pools)

@@ -100,7 +100,7 @@ def withheld(config: Config, data: Path) -> Withheld:
             raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
         photographs |= {copies.photograph_name(record) for record in records}
         people |= {copies.person_name(record.subject) for record in records if record.subject}
-    own = [entry.set for entry in config.data]
+    own = [datasets.named(entry.set) for entry in config.data]
     tests = apart.reserve(data, own, "test", (*datasets.DATASETS, *strangers.values()))
     return Withheld({"test": tests, "validation": apart.reserve(data, own, "validation")}, frozenset(photographs), frozenset(people))
 

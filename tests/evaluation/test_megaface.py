@@ -97,7 +97,8 @@ def found(genuine, impostors, size="all", total=None):
     genuine, falling = np.asarray(genuine, float), -np.sort(-np.asarray(impostors, float))
     above, equal = (np.array([[int(side)] for side in sides]) for sides in (((falling > g).sum() for g in genuine), ((falling == g).sum() for g in genuine)))
     nothing = np.zeros((1, 0))
-    return Found(nothing.astype(int), nothing, above, equal, (falling,), (len(falling),), np.array([total or len(falling)]), (size,), len(falling), "hand")
+    count = len(falling)
+    return Found(nothing.astype(int), nothing, above, equal, (falling,), (count,), np.array([total or count]), (size,), count, 0, count, "hand")
 
 
 def test_worked_rates_of_accepted_pairs():
