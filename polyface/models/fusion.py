@@ -52,14 +52,15 @@ class FeatureNetwork(nn.Module):
         )
         flat = config.channels[-1] * (config.size // 8) ** 2
         self.feature = nn.ModuleDict({task: nn.Linear(flat, length) for task, (length, _) in outputs.items()})
-        self.output = nn.ModuleDict({task: nn.Linear(length, classes) for task, (length, classes) in outputs.items()})
+        made = {task: nn.Linear(length, classes) for task, (length, classes) in outputs.items()}
+        self.output = nn.ModuleDict(made)
         for layer in (*self.convolutions, *self.feature.values()):
             fan_in = layer.weight[0].numel()
             nn.init.normal_(layer.weight, std=config.std or math.sqrt(2 / fan_in))
             nn.init.zeros_(layer.bias)
-        for layer in self.output.values():
-            nn.init.normal_(layer.weight, std=config.output_std)
-            nn.init.zeros_(layer.bias)
+        for output in made.values():
+            nn.init.normal_(output.weight, std=config.output_std)
+            nn.init.zeros_(output.bias)
 
     def forward(self, crops: Tensor) -> dict[str, Tensor]:
         return self.answers(self.features(crops))

@@ -45,8 +45,12 @@ def celeba(config: FusionConfig, data: Path, report: Report | None = None) -> Pi
     asked = (
         (Question("gender", "Man or woman, as an annotator would say?", tasks.gender.vocabulary), _labels(kept, dataset, tasks.gender.name)),
         *(
-            (Question(name, str(tasks.attributes.question), tuple(words), of_person), _trait(kept, dataset, words))
-            for name, words, of_person in (("age", YOUNG, True), ("smiling", SMILING, False), ("mouth", OPEN, False))
+            (Question(name, question, tuple(words), of_person), _trait(kept, dataset, words))
+            for name, question, words, of_person in (
+                ("age", "Young, as an annotator would say?", YOUNG, True),
+                ("smiling", "Does the face smile?", SMILING, False),
+                ("mouth", "Is the mouth slightly open?", OPEN, False),
+            )
         ),
     )
     made = _pictures("celeba", "CelebA, labels given by people", kept, crops, asked, dataset.terms)
@@ -160,7 +164,7 @@ def _questions_of(name: str, meaning: Any, records: Sequence[Record], dataset: D
         return [(Question(name, task.question, classes), np.array([classes.index(each) if each in classes else -1 for each in told]))]  # type: ignore[arg-type]
     if isinstance(task, Traits) and isinstance(meaning, TraitNames):
         named = {ours: {f"not {ours}": (ours, False), ours: (ours, True)} for ours in meaning.meanings.values()}
-        return [(Question(ours, task.question, tuple(words)), _trait(records, dataset, words)) for ours, words in named.items()]
+        return [(Question(ours, f"Does the face show {ours.replace('_', ' ')}?", tuple(words)), _trait(records, dataset, words)) for ours, words in named.items()]
     return []
 
 

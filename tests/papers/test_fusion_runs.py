@@ -68,6 +68,10 @@ def test_tables_are_read_a_second_time_where_identity_passes_60_percent(tmp_path
     bench = Bench(pictures(), CONFIG, tmp_path, 1.0, lambda words: None)
     end = tables(bench, "paper")
     assert end is not None and end.moment == "end" and end.step is None
+    with np.load(tmp_path / "paper" / "heads" / "tables.npz") as heads:
+        mean = np.mean([heads[f"log age|{source}|concatenation"].astype(np.float32) for source in (IDENTITY, "age")], axis=0)
+    late = end.late["age"]
+    assert np.array_equal(late.correct > 0.5, mean.argmax(1) == bench.splits("paper")[0].labels["age"][late.rows]), "late fusion is the mean of the logits"
     curve = bench.own(bench.splits("paper")[0], IDENTITY).curve
     assert [point["step"] for point in curve] == [2, 4, 6]
     for level, step in ((-1.0, 2), (2.0, None)):

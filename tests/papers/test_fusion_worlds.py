@@ -1,10 +1,12 @@
 """Worlds: drawn people fill their groups, CelebA's labels become people's, a user's manifest has any tasks, and what is missing is named."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from polyface import cli
 from polyface.errors import RequestError
 from polyface.papers import fusion_worlds as worlds
 from polyface.papers.fusion_config import FusionConfig, load
@@ -140,3 +142,20 @@ def test_pictures_of_a_manifest_are_made_anew_when_its_table_changes(tmp_path: P
     table = tmp_path / "own" / "table.csv"
     table.write_text(table.read_text().replace(",M,", ",F,", 1))
     assert worlds.manifest_text(path, tmp_path) != before
+
+
+@pytest.mark.timeout(900)
+def test_a_users_manifest_is_a_world_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found_everywhere(monkeypatch)
+    path = own_set(tmp_path)
+    path.write_text(MANIFEST.replace('[tasks.age]\ncolumn = "age"\n', ""))
+    tiny = ("network={size=16, channels=[4, 4, 8]}", "networks.steps=4", "networks.curve=2", "heads.steps=3", "variants=2")
+    fewer = ('splits=["image"]', 'merges=["concatenation"]', "ensemble=[]")
+    settings = [part for each in (*tiny, *fewer) for part in ("--set", each)]
+    command = ["reproduce", "fusion", "--scale", "smoke", "--data", str(tmp_path), "--manifest", str(path), "--out", str(tmp_path / "run"), *settings]
+    assert cli.run(command) == 0
+    found = json.loads((tmp_path / "run" / "findings.json").read_text())
+    assert found["own"]["people"] == 4 and set(found["own"]["image end"]["networks"]) == {"identity", "gender", "Smiling"}
+    table = tmp_path / "own" / "table.csv"
+    table.write_text(table.read_text().replace(",M,", ",X,", 1))
+    assert cli.run(command) == 2 and "table.csv, row" in capsys.readouterr().err
