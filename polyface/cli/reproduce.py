@@ -58,7 +58,7 @@ def reproduce_fusion(
         Parameter(help="smoke: drawn people, a minute; small: an hour a world; paper: 20,000 iterations of 200, all networks.", show_default=True),
     ] = "smoke",
     only: Annotated[
-        str | None, Parameter(help="Only a world (celeba, pins, drawn, strangers), a split (celeba/image), a network (celeba/image/gender), or page.")
+        str | None, Parameter(help="Only a world (celeba, pins, drawn, strangers), a split (celeba/image), a network (celeba/image/gender, strangers/age), or page.")
     ] = None,
     data: Data = None,
     features: Annotated[tuple[str, ...], Parameter(help="Features of your own to fuse, as name=E.npz with keys [N] and features [N, d]; may be repeated.")] = (),

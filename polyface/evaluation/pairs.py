@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyface.datasets.base import Pairs
-from polyface.evaluation.protocols.verification import VerificationResult, score_pairs
+from polyface.evaluation.protocols.verification import VerificationResult, accuracy_gap, score_pairs
 from polyface.metrics import intervals
 from polyface.metrics.intervals import Interval
 from polyface.tasks.kinds import Embedding
@@ -18,9 +18,7 @@ def pair_scores(task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys
     First by the one crop, as all other tasks are scored; then, named `flip`, by the sum of both embeddings, which is what the field reports. Pairs of which a face is
     missing here are left out and counted.
     """
-    place = {key: row for row, key in enumerate(keys)}
-    left, right = (np.array([place.get(key, -1) for key in side], np.int64) for side in (pairs.left, pairs.right))
-    there = (left >= 0) & (right >= 0)
+    left, right, there = _rows(keys, pairs)
     if not there.any():
         return []
     people = None if None in subjects else intervals.groups_of(subjects)
@@ -30,6 +28,22 @@ def pair_scores(task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys
         result = score_pairs(embeddings, left[there], right[there], pairs.same[there], pairs.fold[there], people)
         scores += _of_result(task.name, result, int(there.sum()), end, note)
     return scores
+
+
+def pair_gap(first: np.ndarray, second: np.ndarray, keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs) -> intervals.Score | None:
+    """How much more accurate embeddings [N, D] are than others [N, E] of the same rows, on the same pairs; None where no pair is there or the list has one fold."""
+    left, right, there = _rows(keys, pairs)
+    if len(np.unique(pairs.fold[there])) < 2:
+        return None
+    people = None if None in subjects else intervals.groups_of(subjects)
+    return accuracy_gap(first, second, left[there], right[there], pairs.same[there], pairs.fold[there], people)
+
+
+def _rows(keys: Sequence[str], pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of both sides of the pairs, int64 [P], -1 for a face that is missing; and which pairs are whole."""
+    place = {key: row for row, key in enumerate(keys)}
+    left, right = (np.array([place.get(key, -1) for key in side], np.int64) for side in (pairs.left, pairs.right))
+    return left, right, (left >= 0) & (right >= 0)
 
 
 def _of_result(task: str, result: VerificationResult, n: int, end: str, note: str) -> list[Score]:

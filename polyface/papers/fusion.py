@@ -8,11 +8,12 @@
     controls  fusion_controls    what a sceptic asks, and what the authors left as future work
     features  fusion_features    a user's own, fused with those of the networks
     strangers fusion_strangers   sets that share no person, and pairs of strangers
-    verdicts  fusion_claims      H1, H2, H3 beside the paper's numbers, with intervals (fusion_statistics)
-    page      fusion_page        one file with tables and figures (fusion_figures)
+    verdicts  fusion_claims      H1, H2, H3 beside the paper's numbers, what the controls answer, with intervals (fusion_statistics)
+    findings  fusion_findings    every number, and what must be known beside it
+    page      fusion_page        one file with tables (fusion_tables) and figures (fusion_figures)
 
 Everything is found again: a run that was cut off goes on where it was. `--only` takes a world (celeba, pins, drawn, strangers), a world and a split (celeba/image), a
-network (celeba/image/gender), or `page`, which makes the page anew of the worlds that are done.
+network (celeba/image/gender, strangers/age), or `page`, which makes the page anew of the worlds that are done, trains nothing and names what it misses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,19 +27,22 @@ from polyface.errors import RequestError, nearest
 from polyface.files import write_atomically
 from polyface.papers import fusion_features, fusion_model, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, SplitName, load
-from polyface.papers.fusion_controls import Control, Random, controls, heads_seconds, random_control, speeds
+from polyface.papers.fusion_controls import Random, controls, heads_seconds, random_controls, speeds
 from polyface.papers.fusion_features import Given
+from polyface.papers.fusion_findings import World
 from polyface.papers.fusion_networks import Progress, Say
-from polyface.papers.fusion_page import World, write_page
-from polyface.papers.fusion_pictures import Pictures, check
-from polyface.papers.fusion_runs import Bench, Tables, strength_of, tables
-from polyface.papers.fusion_strangers import Strangers
+from polyface.papers.fusion_page import write_page
+from polyface.papers.fusion_pictures import IDENTITY, Pictures, check
+from polyface.papers.fusion_runs import Bench, Tables, early_moment, strength_of, tables
+from polyface.papers.fusion_strangers import TASKS, Strangers, train_one
 from polyface.papers.fusion_strangers import prepare as prepare_strangers
 from polyface.papers.fusion_strangers import run as run_strangers
 from polyface.runtime import processors
 
 DONE = "done"
 STRANGERS = "strangers"
+PAGE_ALONE = ("page",)
+"""What is asked where nothing is to be trained."""
 SETS: Mapping[str, tuple[str, ...]] = {"celeba": ("celeba",), "pins": ("pins", "fairface"), STRANGERS: ("celeba", "utkface", "fairface", "rafdb")}
 """What has to be there for a world."""
 
@@ -81,7 +85,7 @@ def reproduce(
     request = Request(config, out, data, tuple(only.split("/")) if only else (), fusion_features.named(features), manifest, say, progress)
     _check(request)
     torch.set_num_threads(config.compute_threads or processors())
-    asked = [name for name in request.worlds if request.only != ("page",) and request.wants(name)]
+    asked = [name for name in request.worlds if request.only != PAGE_ALONE and request.wants(name)]
     _prepare(request, asked)
     for name in asked:
         _run_world(request, name)
@@ -99,17 +103,20 @@ def _check(request: Request) -> None:
     known = (*request.worlds, "page")
     if request.only and request.only[0] not in known:
         raise RequestError(f"--only {request.only[0]}: no world of this scale{nearest(request.only[0], known)}")
-    splits = (*request.config.splits, "controls", "model")
-    if len(request.only) > 1 and request.only[0] == STRANGERS:
-        raise RequestError(f"--only {'/'.join(request.only)}: {STRANGERS} are run whole")
-    if len(request.only) > 1 and request.only[1] not in splits:
-        raise RequestError(f"--only {'/'.join(request.only)}: no split of this scale{nearest(request.only[1], splits)}")
+    strangers = request.only[:1] == (STRANGERS,)
+    parts, named = (TASKS, "network of strangers") if strangers else ((*request.config.splits, "controls", "model"), "split of this scale")
+    if len(request.only) > 1 and request.only[1] not in parts:
+        raise RequestError(f"--only {'/'.join(request.only)}: no {named}{nearest(request.only[1], parts)}")
+    if len(request.only) > (2 if strangers else 3):
+        raise RequestError(f"--only {'/'.join(request.only)}: nothing is under {'/'.join(request.only[:-1])}")
     if request.features and request.worlds == (STRANGERS,):
         raise RequestError("--features are of pictures of a world, not of strangers")
 
 
 def _prepare(request: Request, asked: Sequence[str]) -> None:
     """The pictures of all worlds that are asked for, made and checked before anything is trained. Those of Pins last: a network has to vote on them."""
+    if request.only[:1] == (STRANGERS,) and len(request.only) > 1:
+        return  # one network looks for its own set itself
     for each in {each: None for name in asked for each in SETS.get(name, ()) if request.manifest is None}:
         datasets.find_root(request.folder(), each)
     made = []
@@ -126,6 +133,9 @@ def _prepare(request: Request, asked: Sequence[str]) -> None:
 
 
 def _run_world(request: Request, name: str) -> None:
+    if name == STRANGERS and len(request.only) > 1:
+        train_one(request.only[1], request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
+        return
     if name == STRANGERS:
         _strangers(request)
     elif len(request.only) > 2:
@@ -134,8 +144,8 @@ def _run_world(request: Request, name: str) -> None:
     elif len(request.only) > 1:
         bench = _bench(request, name)
         part = request.only[1]
-        if part == "controls":
-            _controls(request, bench)
+        if part == "controls" and request.config.controls:
+            controls(bench, request.config.controls)
         elif part == "model":
             _model(request, bench)
         else:
@@ -156,14 +166,14 @@ def _bench(request: Request, name: str) -> Bench:
     """The world's pictures, checked, and the strength of their variation."""
     config, folder = request.config, request.out / name
     pictures = _pictures(request, name)
-    for note in pictures.notes if request.only != ("page",) else ():
+    for note in pictures.notes if request.only != PAGE_ALONE else ():
         request.say(f"{name}: {note}")
     extra = fusion_features.fitting(request.features, pictures, config.variants)
     for each in request.features:
         if each.name not in extra:
             request.say(f"{name}: --features {each.name} is left out here: {each.lacks(pictures)} is not in it")
     strength = strength_of(pictures, config, folder, request.say, request.progress) if name == "drawn" else config.strength
-    return Bench(pictures, config, folder, strength, request.say, request.progress, extra)
+    return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.only != PAGE_ALONE)
 
 
 def _pictures(request: Request, name: str) -> Pictures:
@@ -185,31 +195,33 @@ def _pictures(request: Request, name: str) -> Pictures:
 
 
 def _world(request: Request, name: str) -> World:
-    """Everything about a world, made or found."""
+    """Everything about a world, made or found; for the page alone only found, and what is not there is named on it."""
     bench = _bench(request, name)
     found: dict[tuple[SplitName, str], Tables] = {}
-    random: dict[SplitName, Random] = {}
+    random: list[Random] = []
+    missing: list[str] = []
     for split in request.config.splits:
         for moment in ("end", "early") if split == "paper" else ("end",):
             made = tables(bench, split, early=moment == "early")
             if made is not None:
                 found[split, moment] = made
-        drawn = random_control(bench, split)
-        if drawn is not None:
-            random[split] = drawn
+        dealt, lacking = random_controls(bench, split)
+        random, missing = random + dealt, missing + lacking
+    controlled, lacking = controls(bench, request.config.controls) if request.config.controls else ([], [])
+    published = bench.splits("paper")[0] if "paper" in request.config.splits else None
+    model = _model(request, bench) if bench.make else bench.out / "model"
+    lacking += [] if (model / "card.json").exists() else [f"{model}: not written"]
     return World(
         bench=bench,
         tables=found,
-        random=random,
-        controls=_controls(request, bench),
-        model=_model(request, bench),
+        random={(each.split, each.task): each for each in random},
+        controls=controlled,
+        model=model,
+        moment=early_moment(bench.own(published, IDENTITY).curve)[1] if published is not None else "",
+        missing=(*missing, *lacking),
         speeds=speeds(bench.out),
         heads_seconds=heads_seconds(bench.out),
     )
-
-
-def _controls(request: Request, bench: Bench) -> list[Control]:
-    return controls(bench, request.config.controls) if request.config.controls else []
 
 
 def _model(request: Request, bench: Bench) -> Path:
@@ -217,4 +229,4 @@ def _model(request: Request, bench: Bench) -> Path:
 
 
 def _strangers(request: Request) -> Strangers:
-    return run_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
+    return run_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress, make=request.only != PAGE_ALONE)

@@ -4,10 +4,12 @@ Every control is a few more networks at most, then heads on cached features. The
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +19,7 @@ from polyface.files import write_arrays
 from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_config import SplitName
-from polyface.papers.fusion_heads import Bank, Cell, Table, train_heads
+from polyface.papers.fusion_heads import Bank, Cell, NotMade, Table, train_heads
 from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, finish, in_pieces, on_device, result_of
 from polyface.papers.fusion_pictures import IDENTITY, Split, joint_groups, random_groups
 from polyface.papers.fusion_runs import Bench
@@ -30,58 +32,71 @@ GROUPS = "groups"
 SEEDS = 4
 DEPTHS = ("conv1", "conv2", "conv3")
 
+OWN, ENSEMBLE, SHARED, TUNED = "own", "four seeds", "shared", "fine-tuned"
+"""Features of controls beside those of tasks and of joint groups."""
+
 
 @dataclass(frozen=True)
 class Control:
-    """name: what was done, in a few words; answers {target: ...}."""
+    """name: what was done, in a few words; answers {target: ...}. setting and feature say which controls differ in the feature alone: OWN, or that of a task."""
 
     name: str
     answers: Mapping[str, Answers] = field(repr=False)
+    setting: str = ""
+    feature: str = ""
 
 
 @dataclass(frozen=True)
 class Random:
-    """People assigned to groups of the same sizes as a task's at random: its own network, heads on the own feature and on identity's."""
+    """People assigned to groups of the same sizes as a task's at random: its own network, heads on the own feature and on identity's. The rows are the task's own."""
 
+    split: SplitName
     task: str
     network: Answers = field(repr=False)
     own: Answers = field(repr=False)
     identity: Answers = field(repr=False)
 
 
-def controls(bench: Bench, name: SplitName) -> list[Control]:
-    """All controls of one split but random groups, folds joined, in the order of the page."""
+def controls(bench: Bench, name: SplitName) -> tuple[list[Control], list[str]]:
+    """All controls of one split but random groups, folds joined, in the order of the page; and what is not there, where nothing is to be made."""
     by_name: dict[str, list[Control]] = {}
-    for split in bench.splits(name):
-        for make in CONTROLS:
-            for control in make(bench, split):
-                by_name.setdefault(control.name, []).append(control)
-    return [_joined(parts) for parts in by_name.values()]
+    missing = []
+    for make in CONTROLS:
+        try:
+            made = [control for split in bench.splits(name) for control in make(bench, split)]
+        except NotMade as error:
+            missing.append(str(error))
+            continue
+        for control in made:
+            by_name.setdefault(control.name, []).append(control)
+    return [_joined(parts) for parts in by_name.values()], missing
 
 
-def random_task(bench: Bench) -> str | None:
-    """The task whose groups are drawn at random: race where there is one, else the first question that is a function of who it is."""
-    asked = [question.name for question in bench.pictures.questions if question.of_person and not question.beside]
-    return "race" if "race" in asked else asked[0] if asked else None
+def random_controls(bench: Bench, name: SplitName) -> tuple[list[Random], list[str]]:
+    """Of every task that the split can ask and that is a function of who it is; and what is not there, where nothing is to be made."""
+    made, missing = [], []
+    for question in bench.pictures.questions:
+        if question.of_person and question.name in bench.splits(name)[0].targets:
+            try:
+                made.append(_random(bench, name, question.name))
+            except NotMade as error:
+                missing.append(str(error))
+    return made, missing
 
 
-def random_control(bench: Bench, name: SplitName) -> Random | None:
-    task = random_task(bench)
-    if task is None:
-        return None
-    labels = np.repeat(random_groups(bench.pictures, task, bench.config.seed), bench.config.variants)
+def _random(bench: Bench, name: SplitName, task: str) -> Random:
+    """Over the classes that the split keeps."""
+    called = f"{RANDOM} of {task}"
     parts = []
     for split in bench.splits(name):
-        own = bench.network(split, Spec(RANDOM, {RANDOM: (bench.config.other_length, bench.classes(task))}, bench.config.network, labels={RANDOM: labels}))
-        identity = bench.own(split, IDENTITY)
-        features = {RANDOM: own.feature(bench.images), IDENTITY: identity.feature(bench.images)}
-        table = replace(bench.table(split, features, {RANDOM: labels}), classes={RANDOM: bench.classes(task)}, labels={RANDOM: labels})
-        cells = [Cell((RANDOM,), RANDOM), Cell((IDENTITY,), RANDOM)]
-        bank = bench.bank(split, RANDOM.replace(" ", "-"), cells, table, seeds=bench.config.heads.seeds)
-        correct, rows = own.correct(bench.images, split, RANDOM)
-        network = Answers(correct.astype(np.float32), bench.people[rows], rows)
-        parts.append((network, *(bench.of_bank(bank, cell) for cell in cells)))
-    return Random(task, *(statistics.joined(each) for each in zip(*parts, strict=True)))
+        labels = random_groups(split.labels[task], bench.people, bench.config.seed)
+        own = bench.network(split, Spec(called, {called: (bench.config.other_length, bench.classes(task))}, bench.config.network, labels={called: labels}))
+        features = {called: own.feature(bench.images), IDENTITY: bench.own(split, IDENTITY).feature(bench.images)}
+        table = Table(features, {called: labels}, split.train, split.test, {called: bench.classes(task)})
+        cells = [Cell((called,), called), Cell((IDENTITY,), called)]
+        bank = bench.bank(split, called.replace(" ", "-"), cells, table, seeds=bench.config.heads.seeds)
+        parts.append((bench.answers(own, split, called), *(bench.of_bank(bank, cell) for cell in cells)))
+    return Random(name, task, *(statistics.joined(each) for each in zip(*parts, strict=True)))
 
 
 # The controls, each [Control] of one split
@@ -97,7 +112,7 @@ def ensembles(bench: Bench, split: Split) -> list[Control]:
         for at, twin in enumerate(twins):
             features[twin] = bench.network(split, bench.spec(task, name=twin, seed=100 * (at + 1))).feature(bench.images)
         cells[task] = Cell((task, *twins), task)
-    return [_heads(bench, split, "own network from four seeds, concatenated", cells, features)] if cells else []
+    return [replace(_heads(bench, split, "own network from four seeds, concatenated", cells, features), feature=ENSEMBLE)] if cells else []
 
 
 def lengths(bench: Bench, split: Split) -> list[Control]:
@@ -111,13 +126,9 @@ def lengths(bench: Bench, split: Split) -> list[Control]:
             else:
                 trained = bench.network(split, bench.spec(task, name=f"{task}@{length}", length=length, seed=bench.seed_of(task)))
             features[task] = trained.feature(bench.images)
-        singles = [source for source in bench.pictures.tasks if source == IDENTITY]
-        for what, cells in (
-            ("own feature", {target: Cell((target,), target) for target in split.targets}),
-            ("identity's feature", {target: Cell(tuple(singles), target) for target in split.targets}),
-            ("all", {target: Cell(bench.pictures.tasks, target) for target in split.targets}),
-        ):
-            made.append(_heads(bench, split, f"all lengths {length}: {what}", cells, features))
+        for what, feature, cells in _three(bench.pictures.tasks, split):
+            setting = f"all lengths {length}"
+            made.append(replace(_heads(bench, split, f"{setting}: {what}", cells, features), setting=setting, feature=feature))
     return made
 
 
@@ -127,7 +138,7 @@ def shared(bench: Bench, split: Split) -> list[Control]:
     spec = Spec("shared", outputs, shared_config(bench.config.network, outputs))
     trained = bench.network(split, spec)
     answers = {task: bench.answers(trained, split, task) for task in split.targets}
-    return [Control(f"one network for all tasks ({parameters(FeatureNetwork(spec.network, outputs)):,} parameters)", answers)]
+    return [Control(f"one network for all tasks ({parameters(FeatureNetwork(spec.network, outputs)):,} parameters)", answers, feature=SHARED)]
 
 
 def depths(bench: Bench, split: Split) -> list[Control]:
@@ -141,7 +152,8 @@ def depths(bench: Bench, split: Split) -> list[Control]:
         for source in bench.pictures.tasks:
             cells = {target: Cell((f"{source} {depth}",), target) for target in split.targets}
             made.append((f"{depth} of {source}", cells))
-    return _several(bench, split, "depths", made, features)
+    places = [(depth, source) for depth in DEPTHS for source in bench.pictures.tasks]
+    return [replace(control, setting=depth, feature=source) for control, (depth, source) in zip(_several(bench, split, "depths", made, features), places, strict=True)]
 
 
 def halves(bench: Bench, split: Split) -> list[Control]:
@@ -153,12 +165,9 @@ def halves(bench: Bench, split: Split) -> list[Control]:
     for task in bench.pictures.tasks:
         features[task] = bench.network(split, bench.spec(task, name=f"half {task}", rows=first, seed=bench.seed_of(task))).feature(bench.images)
     table = bench.table(split, features, train=second)
-    wanted = [
-        ("out-of-fold: own feature", {target: Cell((target,), target) for target in split.targets}),
-        ("out-of-fold: identity's feature", {target: Cell((IDENTITY,), target) for target in split.targets}),
-        ("out-of-fold: all", {target: Cell(bench.pictures.tasks, target) for target in split.targets}),
-    ]
-    return _several(bench, split, "halves", wanted, features, table)
+    wanted = _three(bench.pictures.tasks, split)
+    made = _several(bench, split, "halves", [(f"out-of-fold: {what}", cells) for what, _, cells in wanted], features, table)
+    return [replace(control, setting="out-of-fold", feature=feature) for control, (_, feature, _) in zip(made, wanted, strict=True)]
 
 
 def groups(bench: Bench, split: Split) -> list[Control]:
@@ -174,7 +183,7 @@ def groups(bench: Bench, split: Split) -> list[Control]:
         (f"feature of {len(names)} joint groups", {target: Cell((GROUPS,), target) for target in asked}),
         ("all, and that of joint groups", {target: Cell((*bench.pictures.tasks, GROUPS), target) for target in asked}),
     ]
-    return _several(bench, split, "groups", wanted, features)
+    return [replace(control, feature=GROUPS) if at == 0 else control for at, control in enumerate(_several(bench, split, "groups", wanted, features))]
 
 
 def beside(bench: Bench, split: Split) -> list[Control]:
@@ -201,6 +210,8 @@ def fine_tuning(bench: Bench, split: Split) -> list[Control]:
     training = msgspec.structs.replace(training, steps=max(1, training.steps // 2), rate=training.rate / 10)
     plan = NetworkPlan(spec, bench.images, split, training, bench.config, folder, lambda: fused(bench, split))
     if result_of(plan) is None or not (folder / "answers.npz").exists():
+        if not bench.make:
+            raise NotMade(f"{folder}: not trained")
         started = time.monotonic()
         network = loop.run(plan, folder, bench.progress)
         finish(plan, network, split, time.monotonic() - started, bench.say)
@@ -212,7 +223,7 @@ def fine_tuning(bench: Bench, split: Split) -> list[Control]:
             known = split.labels[task][split.test] >= 0
             rows = split.test[known]
             found[task] = Answers((kept[task][known] == split.labels[task][rows]).astype(np.float32), bench.people[rows], rows)
-    return [Control("all, fine-tuned end to end", found)]
+    return [Control("all, fine-tuned end to end", found, feature=TUNED)]
 
 
 def fused(bench: Bench, split: Split) -> FusedNetwork:
@@ -226,6 +237,15 @@ def fused(bench: Bench, split: Split) -> FusedNetwork:
 
 
 CONTROLS: tuple[Callable[[Bench, Split], list[Control]], ...] = (ensembles, lengths, shared, depths, halves, groups, beside, fine_tuning)
+
+
+def _three(sources: Sequence[str], split: Split) -> list[tuple[str, str, dict[str, Cell]]]:
+    """(in words, feature, cells): the own feature, identity's, all."""
+    return [
+        ("own feature", OWN, {target: Cell((target,), target) for target in split.targets}),
+        ("identity's feature", IDENTITY, {target: Cell((IDENTITY,), target) for target in split.targets}),
+        ("all", "all", {target: Cell(tuple(sources), target) for target in split.targets}),
+    ]
 
 
 def _heads(bench: Bench, split: Split, name: str, cells: Mapping[str, Cell], features: Mapping[str, np.ndarray]) -> Control:
@@ -257,17 +277,20 @@ def _maps(trained: Trained, images: np.ndarray) -> dict[str, np.ndarray]:
 
 def _joined(parts: Sequence[Control]) -> Control:
     targets = [target for target in parts[0].answers if all(target in part.answers for part in parts)]
-    return Control(parts[0].name, {target: statistics.joined([part.answers[target] for part in parts]) for target in targets})
+    return replace(parts[0], answers={target: statistics.joined([part.answers[target] for part in parts]) for target in targets})
 
 
-def speeds(out: Path) -> list[dict[str, object]]:
-    """Images per second of every network that is done in a world: what a phase took."""
+def speeds(out: Path) -> list[dict[str, Any]]:
+    """Images per second of every network that is done in a world: what a phase took; and the accuracy it reached."""
     rows = []
     for file in sorted(out.glob("*/*/result.json")):
         said = json.loads(file.read_text())
         rows.append(
-            {"split": said["split"], "network": said["network"], "steps": said["steps"], "images per second": said["images_per_second"], "seconds": said["seconds"]}
-        )
+            {
+                "split": said["split"], "network": said["network"], "steps": said["steps"], "images per second": said["images_per_second"], "seconds": said["seconds"],
+                "accuracy": {task: value if math.isfinite(value) else None for task, value in said["accuracy"].items()},
+            }
+        )  # fmt: skip
     return rows
 
 

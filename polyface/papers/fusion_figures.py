@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e5ea2", "#d39b1d", "#3aa6a0", "#7
 
 
 def filters(networks: Mapping[str, FeatureNetwork], file: Path) -> None:
-    """Figure 4: a row for each network, a column for each convolution; the first as colours, the others as means over inputs. The CSV has norms."""
+    """Figure 4: a row for each network, a column for each convolution; the first as colours, the others as means over inputs. The CSV has them row by row."""
     plt = pyplot()
     figure, axes = plt.subplots(len(networks), 3, figsize=(9, 2.2 * len(networks)), squeeze=False)
     rows = []
@@ -27,15 +28,17 @@ def filters(networks: Mapping[str, FeatureNetwork], file: Path) -> None:
             weights = layer.weight.detach().float().numpy()  # type: ignore[operator]
             first = weights.shape[1] == 3
             pictures = weights.transpose(0, 2, 3, 1) if first else weights.mean(1)[..., None].repeat(3, -1)
-            axes[row, column].imshow(_sheet([_stretched(each) for each in pictures[:64]]), interpolation="nearest")
+            axes[row, column].imshow(_sheet([_stretched(each) for each in pictures]), interpolation="nearest")
             axes[row, column].set_axis_off()
             axes[row, column].set_title(f"{task}, conv{column + 1}" if row == 0 or column == 0 else "", fontsize=8)
-            rows += [{"network": task, "layer": f"conv{column + 1}", "filter": at, "norm": float(np.linalg.norm(each))} for at, each in enumerate(weights)]
+            for at, each in enumerate(weights if first else weights.mean(1, keepdims=True)):
+                for channel, plane in zip(("red", "green", "blue") if first else ("mean",), each, strict=True):
+                    rows += _lines({"network": task, "layer": f"conv{column + 1}", "filter": at, "channel": channel}, plane)
     _write(figure, file, rows)
 
 
 def maps(networks: Mapping[str, FeatureNetwork], face: np.ndarray, file: Path) -> None:
-    """Figure 5: the maps of one face uint8 [S, S, 3] at every layer, and the feature as a strip. The CSV has each map's mean."""
+    """Figure 5: the maps of one face uint8 [S, S, 3] at every layer, and the feature as a strip. The CSV has them row by row."""
     plt = pyplot()
     figure, axes = plt.subplots(len(networks), 5, figsize=(11, 2.2 * len(networks)), squeeze=False)
     rows = []
@@ -46,22 +49,24 @@ def maps(networks: Mapping[str, FeatureNetwork], face: np.ndarray, file: Path) -
             feature = next(iter(network.features(crops).values()))[0].numpy()
         axes[row, 0].imshow(face)
         for column, each in enumerate(found):
-            axes[row, column + 1].imshow(_sheet([_stretched(channel[..., None].repeat(3, -1)) for channel in each[:64]]), interpolation="nearest")
-            rows += [{"network": task, "layer": f"conv{column + 1}", "unit": at, "mean": float(channel.mean())} for at, channel in enumerate(each)]
-        axes[row, 4].imshow(_stretched(feature.reshape(-1, _width(len(feature)))[..., None].repeat(3, -1)), interpolation="nearest")
-        rows += [{"network": task, "layer": "feature", "unit": at, "mean": float(value)} for at, value in enumerate(feature)]
+            axes[row, column + 1].imshow(_sheet([_stretched(channel[..., None].repeat(3, -1)) for channel in each]), interpolation="nearest")
+            rows += [line for at, channel in enumerate(each) for line in _lines({"network": task, "layer": f"conv{column + 1}", "unit": at}, channel)]
+        strip = feature.reshape(-1, _width(len(feature)))
+        axes[row, 4].imshow(_stretched(strip[..., None].repeat(3, -1)), interpolation="nearest")
+        rows += _lines({"network": task, "layer": "feature", "unit": 0}, strip)
         for column, name in enumerate(("face", "conv1", "conv2", "conv3", "feature")):
             axes[row, column].set_axis_off()
             axes[row, column].set_title(f"{task}: {name}" if column == 0 else name if row == 0 else "", fontsize=8)
     _write(figure, file, rows)
 
 
-def curves(tables: Tables, target: str, file: Path) -> None:
-    """Figures 8 to 11: test accuracy of a target during the training of its heads, a line for each set of features."""
+def curves(tables: Tables, target: str, file: Path) -> int:
+    """Figures 8 to 11: test accuracy of a target during the training of its heads, a line for each set of features. Returns the iteration they start at."""
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(6.5, 4.2))
     names = {("+".join(tables.tasks)): "all", "+".join(task for task in tables.tasks if task != target): "all but the own"}
-    rows, at = [], 0
+    rows: list[dict[str, Any]] = []
+    at = 0
     for cell, points in tables.curves.items():
         asked, sources, merge = cell.split(CELL)
         if asked != target or merge != "concatenation":
@@ -70,11 +75,12 @@ def curves(tables: Tables, target: str, file: Path) -> None:
         axis.plot([step for step, _ in points], [100 * value for _, value in points], label=label, color=COLOURS[at % len(COLOURS)], lw=2.4 if label == "all" else 1.4)
         rows += [{"target": target, "features": label, "iteration": step, "accuracy": 100 * value} for step, value in points]
         at += 1
-    axis.axhline(100 * tables.constants[target], color="grey", lw=0.8, ls=":", label="constant answer")
+    axis.axhline(100 * tables.constants[target].accuracy, color="grey", lw=0.8, ls=":", label="constant answer")
     axis.set_xlabel("iterations of the new layers")
     axis.set_ylabel(f"test accuracy of {target}, %")
     axis.legend(fontsize=7)
     _write(figure, file, rows)
+    return min(int(row["iteration"]) for row in rows)
 
 
 def overlap(tables: Tables, file: Path) -> None:
@@ -111,6 +117,11 @@ def gains(found: Sequence[tuple[str, str, Estimate, Estimate | None]], file: Pat
     if unique:
         axis.legend(unique.values(), unique.keys(), fontsize=8)
     _write(figure, file, rows)
+
+
+def _lines(said: Mapping[str, object], plane: np.ndarray) -> list[dict[str, object]]:
+    """A row of the CSV for each row of a picture [h, w]."""
+    return [{**said, "y": y, **{f"x{x}": float(value) for x, value in enumerate(line)}} for y, line in enumerate(plane)]
 
 
 def _write(figure: object, file: Path, rows: Sequence[Mapping[str, object]]) -> None:

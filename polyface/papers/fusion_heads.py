@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polyface.errors import RequestError
+from polyface.errors import RequestError, RunError
 from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FusionHead
 from polyface.papers.fusion_config import Heads, digest
@@ -26,6 +26,8 @@ from polyface.training import loop, parallel
 from polyface.training.config import Method
 
 CELL = "|"
+FIRST = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+"""Steps taken when a curve is read too, as far as they come before its first point: heads are most of the way up by then."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class HeadsPlan:
         self.steps, self.batch = heads.steps, heads.batch
         self.optimiser = optimiser_of(heads)
         self.validate_every = max(1, -(-heads.steps // heads.curve)) if curve else heads.steps
+        self.taken, self.first = 0, [step for step in FIRST if step < self.validate_every] if curve else []
+        self.points: list[tuple[int, dict[str, float]]] = []
         targets = {cell.target for cell in cells}
         known = np.any([table.labels[target] >= 0 for target in targets], axis=0)
         self.train, self.tested = table.train[known[table.train]], table.test[known[table.test]]
@@ -121,6 +125,10 @@ class HeadsPlan:
             yield self.train[np.random.default_rng((self.seed, step)).integers(0, len(self.train), self.batch)]
 
     def loss(self, model: nn.Module, batch: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        if self.taken in self.first:  # the loop validates after a step: what there is before, and how it rises at first, is read here
+            self.points.append((self.taken, self.validate(model, device)))
+            model.train()
+        self.taken += 1
         return {name: _losses(logits, self.table.labels[name.split(CELL)[0]][batch]) for name, logits in self._logits(model, batch).items()}
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -160,11 +168,16 @@ class HeadsPlan:
         return {cell.name: model[cell.name](features) for cell in self.cells}
 
 
+class NotMade(RunError):
+    """What is only to be found, not made, is not there, or was made with other settings."""
+
+
 def run_bank(
     name: str, cells: Sequence[Cell], table: Table, heads: Heads, folder: Path, seed: int, test_rows: int, seeds: int = 1, curve: bool = False,
-    keep: Sequence[Cell] = (), progress: Progress | None = None,
+    keep: Sequence[Cell] = (), make: bool = True, progress: Progress | None = None,
 ) -> Bank:  # fmt: skip
-    """Train a bank once for each seed, or find it done. keep: cells whose log probabilities are kept (of the first seed)."""
+    """Train a bank once for each seed, or find it done. keep: cells whose log probabilities are kept (of the first seed). Raises NotMade where make is False and none
+    is there."""
     cells = list({cell.name: cell for cell in cells}.values())
     if not cells:  # two tasks have no subsets of features but those of the tables
         return Bank({}, {}, {}, {}, {}, {})
@@ -178,6 +191,8 @@ def run_bank(
     found = _kept(file, made_with)
     if found is not None:
         return found
+    if not make:
+        raise NotMade(f"{file}: not made as it is now asked for")
     correct: dict[str, Any] = {}
     curves: dict[str, list[tuple[int, float]]] = {}
     logs: dict[str, np.ndarray] = {}
@@ -195,10 +210,10 @@ def run_bank(
         one_answer.update(cell for cell, each in given.items() if len(np.unique(each)) == 1)
         for cell, right in plan.right(given, plan.tested).items():
             correct[cell] = correct.get(cell, 0) + right.astype(np.float32) / seeds
-            accuracies.setdefault(cell, []).append(round(float(right.mean()), 5) if len(right) else float("nan"))
-        for entry in entries if curve and turn == 0 else ():
-            for cell, value in entry.get("validation", {}).items():
-                curves.setdefault(cell, []).append((entry["step"], value))
+            accuracies.setdefault(cell, []).append(round(float(right.mean()), 5) if len(right) else 0.0)
+        for step, point in [*plan.points, *((entry["step"], entry.get("validation", {})) for entry in entries)] if curve and turn == 0 else ():
+            for cell, value in point.items():
+                curves.setdefault(cell, []).append((step, value))
     rows = {target: plan.tested[table.labels[target][plan.tested] >= 0] for target in {cell.target for cell in cells}}
     bank = Bank(correct, rows, curves, {cell: each.astype(np.float16) for cell, each in logs.items()}, accuracies, dict(one_answer), round(seconds, 1))
     _keep(file, made_with, bank)

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
 from markupsafe import Markup
 
 from polyface import page
@@ -15,11 +13,12 @@ from polyface.images import read
 from polyface.papers import fusion_claims as claims
 from polyface.papers import fusion_figures as figures
 from polyface.papers import fusion_statistics as statistics
+from polyface.papers import fusion_tables as tables
 from polyface.papers.fusion_config import FusionConfig, SplitName
-from polyface.papers.fusion_controls import Control, Random
+from polyface.papers.fusion_findings import World, findings, remarks, sure, unequal_steps, unlearned
 from polyface.papers.fusion_pictures import IDENTITY
-from polyface.papers.fusion_runs import Bench, Tables
-from polyface.papers.fusion_statistics import Answers, Estimate, percent
+from polyface.papers.fusion_runs import Tables
+from polyface.papers.fusion_statistics import Estimate
 from polyface.papers.fusion_strangers import Strangers
 
 SPLITS: Mapping[SplitName, str] = {
@@ -31,35 +30,13 @@ FINDINGS = "findings.json"
 PAGE = "fusion.html"
 
 
-@dataclass(frozen=True)
-class World:
-    """All that is known of a world."""
-
-    bench: Bench
-    tables: Mapping[tuple[SplitName, str], Tables]
-    random: Mapping[SplitName, Random]
-    controls: Sequence[Control]
-    model: Path
-    speeds: Sequence[Mapping[str, object]] = field(default_factory=list)
-    heads_seconds: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.bench.pictures.name
-
-
 def write_page(out: Path, config: FusionConfig, worlds: Sequence[World], strangers: Strangers | None) -> Path:
     """OUT/fusion.html, OUT/figures/*.png and .csv, and OUT/findings.json, which has every number of the page."""
     pictures = out / "figures"
-    findings: dict[str, object] = {"scale": config.name}
-    sections = [_opening(config, worlds, strangers, pictures)]
-    for world in worlds:
-        sections.append(_world(world, pictures))
-        findings[world.name] = _findings(world)
+    sections = [_opening(config, worlds, strangers, pictures), *(_world(world, pictures) for world in worlds)]
     if strangers is not None:
         sections.append(_strangers(strangers))
-        findings["strangers"] = _findings_of_strangers(strangers)
-    write_atomically(out / FINDINGS, json.dumps(findings, indent=1) + "\n")
+    write_atomically(out / FINDINGS, json.dumps(findings(config.name, worlds, strangers), indent=1) + "\n")
     body = page.render("{% for each in sections %}{{ each }}{% endfor %}", sections=sections)
     write_atomically(out / PAGE, page.page(f"Learning and fusing features across tasks, rebuilt ({config.name})", body, STYLE))
     return out / PAGE
@@ -71,23 +48,27 @@ def write_page(out: Path, config: FusionConfig, worlds: Sequence[World], strange
 def _opening(config: FusionConfig, worlds: Sequence[World], strangers: Strangers | None, folder: Path) -> Markup:
     drawn = []
     for world in worlds:
-        found: list[tuple[str, str, Estimate, Estimate | None]] = []
-        for (split, moment), tables in world.tables.items():
-            random = world.random.get(split)
-            if random is not None and moment == "end" and random.task in tables.targets:
-                found.append((split, random.task, claims.gain_of_identity(tables, random.task), claims.gain_at_random(random)))
-        if strangers is not None and found and found[0][1] in strangers.targets:
-            found.append(("strangers", found[0][1], statistics.difference(strangers.one(IDENTITY, found[0][1]), strangers.one(found[0][1], found[0][1])), None))
-        if found:
+        if found := _gains(world, strangers):
             file = folder / f"gains-{world.name}.png"
             figures.gains(found, file)
             drawn.append((world.bench.pictures.title, _uri(file)))
     rows = [
-        {"world": world.name, "split": split, "read at": _moment(tables), **claims.judge(tables).verdicts}
-        for world in worlds
-        for (split, _), tables in world.tables.items()
+        {"world": world.name, "split": split, "read at": _moment(shown), **claims.judge(shown).verdicts} for world in worlds for (split, _), shown in world.tables.items()
     ]
     return page.render(OPENING, drawn=drawn, verdicts=page.table(rows), hypotheses=claims.HYPOTHESES, sgd=config.networks.algorithm == "sgd", splits=SPLITS)
+
+
+def _gains(world: World, strangers: Strangers | None) -> list[tuple[str, str, Estimate, Estimate | None]]:
+    """(split, task, what identity's feature gains, the same for random groups) of every task that is a function of who it is, in every split that asks it."""
+    found: list[tuple[str, str, Estimate, Estimate | None]] = []
+    for task in (each.name for each in world.bench.pictures.questions if each.of_person and not each.beside):
+        for (split, moment), shown in world.tables.items():
+            if moment == "end" and task in shown.targets:
+                random = world.random.get((split, task))
+                found.append((split, task, claims.gain_of_identity(shown, task), None if random is None else claims.gain_at_random(random)))
+        if strangers is not None and task in strangers.targets:
+            found.append(("strangers", task, statistics.difference(strangers.one(IDENTITY, task), strangers.one(task, task)), None))
+    return found
 
 
 # A world
@@ -96,211 +77,58 @@ def _opening(config: FusionConfig, worlds: Sequence[World], strangers: Strangers
 def _world(world: World, folder: Path) -> Markup:
     pictures, bench = world.bench.pictures, world.bench
     counts = f"{len(pictures.keys):,} pictures of {len(pictures.names)} people, {bench.config.variants} variants of each, {bench.config.network.size} pixels"
-    parts = [_split(world, tables, folder) for tables in world.tables.values()]
-    sure = None
-    if pictures.sure is not None and "image" in [split for split, _ in world.tables]:
-        tables = world.tables["image", "end"]
-        sure = _table_2(
-            tables.only(pictures.sure[bench.people]), f"Table 2 in split image, test people whose groups have a share of 0.8 or more: {int(pictures.sure.sum())}"
-        )
-    seconds = {str(row["split"]): 0.0 for row in world.speeds}
-    for row in world.speeds:
-        seconds[str(row["split"])] += float(row["seconds"])  # type: ignore[arg-type]
+    parts = [_split(world, shown, folder) for shown in world.tables.values()]
+    certain = sure(world)
+    few = None if certain is None else tables.table_2(certain.tables, f"Table 2 in split image, test people whose groups have a share of 0.8 or more: {certain.people}")
     return page.render(
-        WORLD, title=pictures.title, counts=counts, notes=pictures.notes, strength=f"{bench.strength:g}", parts=parts, controls=_controls(world), sure=sure,
-        speeds=page.table(world.speeds), total=sum(seconds.values()), heads=world.heads_seconds, model=world.model.name,
+        WORLD, title=pictures.title, counts=counts, notes=pictures.notes, strength=f"{bench.strength:g}", parts=parts, controls=tables.controls(world),
+        random=tables.random(world), sure=few, certain=certain, speeds=page.table(_speeds(world)),
+        total=sum(float(row["seconds"]) for row in world.speeds), heads=world.heads_seconds, model=world.model.name, steps=unequal_steps(world),
+        unlearned=unlearned(world), missing=world.missing,
     )  # fmt: skip
 
 
-def _split(world: World, tables: Tables, folder: Path) -> Markup:
-    stem = f"{world.name}-{tables.split}" + ("" if tables.moment == "end" else "-early")
-    shown: list[tuple[str, str]] = []
-    for target in tables.targets:
-        figures.curves(tables, target, folder / f"curves-{stem}-{target}.png")
-        shown.append((f"test accuracy of {target} while the new layers learn (figures 8 to 11)", _uri(folder / f"curves-{stem}-{target}.png")))
-    figures.overlap(tables, folder / f"overlap-{stem}.png")
-    shown.append(("overlap of features on test pictures, linear CKA (figure 2)", _uri(folder / f"overlap-{stem}.png")))
-    if tables.moment == "end":
-        split = world.bench.splits(tables.split)[0]
-        networks = {task: world.bench.own(split, task).load() for task in tables.tasks}
+def _split(world: World, shown: Tables, folder: Path) -> Markup:
+    stem = f"{world.name}-{shown.split}" + ("" if shown.moment == "end" else "-early")
+    pictures: list[tuple[str, str]] = []
+    for target in shown.targets:
+        file = folder / f"curves-{stem}-{target}.png"
+        first = figures.curves(shown, target, file)
+        pictures.append((f"test accuracy of {target} while the new layers learn, from iteration {first:,} (figures 8 to 11)", _uri(file)))
+    figures.overlap(shown, folder / f"overlap-{stem}.png")
+    pictures.append(("overlap of features on test pictures, linear CKA (figure 2)", _uri(folder / f"overlap-{stem}.png")))
+    if shown.moment == "end":
+        split = world.bench.splits(shown.split)[0]
+        networks = {task: world.bench.own(split, task).load() for task in shown.tasks}
         figures.filters(networks, folder / f"filters-{stem}.png")
         figures.maps(networks, world.bench.images[split.test[0]], folder / f"maps-{stem}.png")
-        shown += [
+        pictures += [
             ("filters of the three convolutions (figure 4)", _uri(folder / f"filters-{stem}.png")),
             ("one face at every layer (figure 5)", _uri(folder / f"maps-{stem}.png")),
         ]
-    judged = claims.judge(tables)
-    rows = [
-        {"claim": each.claim, "target": each.target, "what": each.what, "points (95 %)": percent(each.estimate, sign=True), "verdict": each.verdict}
-        for each in judged.claims
-    ]
-    tables_shown = [_table_1(tables), _table_2(tables, "Table 2, accuracy in %"), _merges(tables), _shapley(tables)]
-    ceiling = tables.own_identity is not None and tables.split == "paper" and tables.own_identity > statistics.CEILING
+    judged = claims.judge(shown)
+    numbers = [tables.table_1(shown), tables.table_2(shown, "Table 2, accuracy in %"), tables.people(world, shown.split), tables.merges(shown), tables.shapley(shown)]
+    ceiling = shown.own_identity is not None and shown.split == "paper" and shown.own_identity > statistics.CEILING
     return page.render(
-        SPLIT, name=f"Split {tables.split}, {_moment(tables)}", what=SPLITS[tables.split], tables=tables_shown, claims=page.table(rows), shown=shown,
-        verdicts=judged.verdicts,
-        ceiling=ceiling,
+        SPLIT, name=f"Split {shown.split}, {_moment(shown)}", what=SPLITS[shown.split], tables=numbers, claims=tables.judged(judged.claims), shown=pictures,
+        verdicts=judged.verdicts, ceiling=ceiling, remarks=remarks(world, shown), moment=world.moment if (shown.split, shown.moment) == ("paper", "end") else "",
     )  # fmt: skip
 
 
-def _table_1(tables: Tables) -> Markup:
-    rows = []
-    for source in (*tables.tasks, *tables.extra):
-        row: dict[str, object] = {"feature": source}
-        for target in tables.targets:
-            diagonal = source == target
-            answers = tables.networks[target] if diagonal else tables.one(source, target)
-            row[target] = f"{percent(statistics.accuracy(answers))}{_beside(claims.papers_cell(source, target))}"
-        rows.append(row)
-    rows.append({"feature": "constant answer", **{target: f"{100 * tables.constants[target]:.1f}" for target in tables.targets}})
-    return page.table(
-        rows,
-        caption="Table 1, accuracy in %: rows are features, columns what they are used for, the diagonal the network itself; 95 % over people | the paper's",
-    )
-
-
-def _table_2(tables: Tables, caption: str) -> Markup:
-    named = (
-        ("own", "own", lambda target: tables.networks[target]),
-        ("own, with the same two layers", None, lambda target: tables.one(target, target)),
-        ("identity's feature", None, lambda target: tables.one(IDENTITY, target)),
-        ("other three", "other three", lambda target: tables.others(target)),
-        ("all", "all", lambda target: tables.all(target)),
-    )
-    rows: list[dict[str, object]] = []
-    for name, papers, of in named:
-        shown = "all but the own" if name == "other three" and len(tables.tasks) != 4 else name
-        row: dict[str, object] = {"features": shown}
-        row |= {target: f"{percent(statistics.accuracy(of(target)))}{_beside(claims.papers_row(papers, target) if papers else None)}" for target in tables.targets}
-        rows.append(row)
-    gains: dict[str, object] = {"features": "all above own, points"}
-    for target in tables.targets:
-        said = claims.PRINTED_GAINS.get(target)
-        corrected = " (Table 2 gives +11.8)" if target == "gender" else ""
-        gains[target] = percent(statistics.difference(tables.all(target), tables.networks[target]), sign=True) + (f" | printed +{said}{corrected}" if said else "")
-    return page.table([*rows, gains], caption=caption)
-
-
-def _merges(tables: Tables) -> Markup:
-    """Merging algorithms against concatenation, all features, paired over test people."""
-    merges = list(dict.fromkeys(name.rsplit("|", 1)[1] for name in tables.cells))
-    rows = [{"merging all features": "logits averaged (late fusion)", **{target: _against(tables.late[target], tables.all(target)) for target in tables.targets}}]
-    for merge in merges:
-        cells = {target: tables.all(target, merge) for target in tables.targets}
-        rows.append(
-            {"merging all features": merge, **{target: _against(cells[target], tables.all(target) if merge != "concatenation" else None) for target in tables.targets}}
-        )
-    return page.table(rows, caption="Merging, accuracy in %, and points above concatenation with 95 % over test people")
-
-
-def _shapley(tables: Tables) -> Markup:
-    if tables.moment == "early":
-        return Markup()
-    shares = {target: claims.shapley_of(tables, target) for target in tables.targets}
-    rows: list[dict[str, object]] = [{"feature": source, **{target: f"{100 * shares[target][source]:+.1f}" for target in tables.targets}} for source in tables.tasks]
-    return page.table(
-        rows, caption=f"Shapley shares: points of accuracy above the constant answer that each feature brings, over all {2 ** len(tables.tasks) - 1} sets of features"
-    )
-
-
-def _controls(world: World) -> Markup:
-    """Each control beside all, own and identity's of the same split."""
-    split = world.bench.config.controls
-    if split is None or (split, "end") not in world.tables:
-        return Markup()
-    tables = world.tables[split, "end"]
-    columns = [*tables.targets, *world.bench.pictures.beside]
-    rows: list[dict[str, object]] = [{"control": "all features (Table 2)", **{target: percent(statistics.accuracy(tables.all(target))) for target in tables.targets}}]
-    for each in world.controls:
-        row: dict[str, object] = {"control": each.name}
-        for target, answers in each.answers.items():
-            compared = tables.all(target) if target in tables.targets and np.array_equal(answers.rows, tables.all(target).rows) else None
-            row[target] = _against(answers, compared)
-        rows.append(row)
-    for name, random in world.random.items():
-        gap = claims.gain_at_random(random)
-        rows.append({
-            "control": f"random groups of the sizes of {random.task}, split {name}: own {percent(statistics.accuracy(random.own))}, identity's feature "
-            f"{percent(statistics.accuracy(random.identity))}, gain {percent(gap, sign=True)}"
-        })  # fmt: skip
-    return page.table(rows, ["control", *columns], caption=f"Controls in split {split}: accuracy in %, and points against all features with 95 % over test people")
+def _speeds(world: World) -> list[dict[str, object]]:
+    """Without the accuracies, which stand in the tables."""
+    return [{name: each for name, each in row.items() if name != "accuracy"} for row in world.speeds]
 
 
 def _strangers(found: Strangers) -> Markup:
-    rows = []
-    for name, of in (("own network", None), *((f"{task}'s feature", task) for task in found.tasks), ("all but the own", "others"), ("all", "all")):
-        row: dict[str, object] = {"features": name}
-        for target in found.targets:
-            answers = found.networks[target] if of is None else found.all(target) if of == "all" else found.others(target) if of == "others" else found.one(of, target)
-            row[target] = percent(statistics.accuracy(answers))
-        rows.append(row)
-    rows.append({"features": "constant answer", **{target: f"{100 * found.constants[target]:.1f}" for target in found.targets}})
-    gains = [_gain_row(found, target) for target in found.targets]
-    pairs = [
-        {"feature": each["feature"], "metric": each["metric"], "value": _pair(each), "pairs": each["n"]} for each in found.pairs if "flip" not in str(each["metric"])
-    ]
+    unpaired = bool(found.pairs) and not any(each.get("gain") for each in found.pairs)
     return page.render(
-        STRANGERS, sets=found.sets, table=page.table(rows, caption="accuracy in %, test pictures of the target's own set"), gains=page.table(gains),
-        pairs=page.table(pairs, caption="LFW: same person or not"),
-    )  # fmt: skip
+        STRANGERS, sets=found.sets, table=tables.strangers(found), gains=tables.judged(claims.judge_strangers(found)), pairs=tables.pairs(found), unpaired=unpaired
+    )
 
 
-def _gain_row(found: Strangers, target: str) -> dict[str, object]:
-    gap = statistics.difference(found.one(IDENTITY, target), found.one(target, target))
-    fusion = statistics.difference(found.all(target), found.one(target, target))
-    return {
-        "target": target, "identity's feature above the own": percent(gap, sign=True), "H2": statistics.verdict(gap), "all above the own": percent(fusion, sign=True),
-        "H3 against the own": statistics.verdict(fusion),
-    }  # fmt: skip
-
-
-# Findings, for machines
-
-
-def _findings(world: World) -> dict[str, object]:
-    made: dict[str, object] = {"pictures": len(world.bench.pictures.keys), "people": len(world.bench.pictures.names), "strength": world.bench.strength}
-    for (split, moment), tables in world.tables.items():
-        judged = claims.judge(tables)
-        made[f"{split} {moment}"] = {
-            "networks": {target: statistics.accuracy(answers).told() for target, answers in tables.networks.items()},
-            "cells": {cell: statistics.accuracy(answers).told() for cell, answers in tables.cells.items()},
-            "constants": tables.constants,
-            "cka": tables.alike,
-            "claims": [
-                {"claim": each.claim, "target": each.target, "what": each.what, "verdict": each.verdict, **each.estimate.told()} for each in judged.claims
-            ],
-            "verdicts": dict(judged.verdicts),
-            "shapley": {target: claims.shapley_of(tables, target) for target in tables.targets} if moment == "end" else {},
-        }  # fmt: skip
-    made["random"] = {split: {"task": each.task, "gain": claims.gain_at_random(each).told(), "own": each.own.accuracy} for split, each in world.random.items()}
-    made["controls"] = {each.name: {target: statistics.accuracy(answers).told() for target, answers in each.answers.items()} for each in world.controls}
-    made["seconds"] = {"networks": sum(float(str(row["seconds"])) for row in world.speeds), "heads": world.heads_seconds}
-    return made
-
-
-def _findings_of_strangers(found: Strangers) -> dict[str, object]:
-    return {
-        "cells": {cell: statistics.accuracy(answers).told() for cell, answers in found.cells.items()},
-        "networks": {target: statistics.accuracy(answers).told() for target, answers in found.networks.items()},
-        "constants": dict(found.constants), "pairs": list(found.pairs),
-    }  # fmt: skip
-
-
-def _moment(tables: Tables) -> str:
-    return "at the end" if tables.moment == "end" else f"where identity's own accuracy passed 60 % (iteration {tables.step:,})"
-
-
-def _against(answers: Answers, compared: Answers | None) -> str:
-    value = f"{100 * answers.accuracy:.1f}"
-    return value if compared is None else f"{value} | {percent(statistics.difference(answers, compared), sign=True)}"
-
-
-def _beside(papers: float | None) -> str:
-    return "" if papers is None else f" | {papers}"
-
-
-def _pair(each: Mapping[str, object]) -> str:
-    return percent(each) if each["low"] is not None else f"{100 * float(str(each['value'])):.1f}"
+def _moment(shown: Tables) -> str:
+    return "at the end" if shown.moment == "end" else f"where identity's own accuracy passed 60 % (iteration {shown.step:,})"
 
 
 def _uri(file: Path) -> str:
@@ -322,8 +150,9 @@ remembering people?</p>
 {% for title, uri in drawn %}
 <figure><img src="{{ uri }}" alt="gain of identity's feature over the own feature in each split">
 <figcaption>{{ title }}: what identity's feature gains over the own feature, both
-with the same two new layers, in each split; beside it the same where people were put into groups of the same sizes at random.
-A gain at random groups is memory of people.</figcaption></figure>
+with the same two new layers, for each task that is a function of who it is, in each split that can ask it; beside it the same where people were put into groups
+of the same sizes at random. A gain at random groups is memory of people.
+Strangers are other sets, with classes of their own, at the end of this page.</figcaption></figure>
 {% endfor %}
 <h2>Verdicts</h2>
 <ul>{% for name, words in hypotheses.items() %}<li><strong>{{ name }}</strong> {{ words }}</li>{% endfor %}</ul>
@@ -341,10 +170,17 @@ WORLD = """\
 <p>{{ counts }}. Strength of variation {{ strength }}. The fused network is a model directory, <code>{{ model }}</code> in this world's folder:
 <code>polyface analyze --model</code> runs it.</p>
 {% if notes %}<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
+{% if steps %}<p>{{ steps }}</p>{% endif %}
+{% if missing %}<ul>{% for each in missing %}<li>not on this page: {{ each }}</li>{% endfor %}</ul>{% endif %}
 {% for part in parts %}{{ part }}{% endfor %}
-{% if sure %}{{ sure }}{% endif %}
+{% if sure %}{{ sure }}
+<p>These are {% for group, count in certain.groups.items() %}{{ count }} {{ group }}{{ ", " if not loop.last else "." }}{% endfor %}
+{% for each in certain.said %}{{ each }}{{ "; " if not loop.last else "." }}{% endfor %}</p>{% endif %}
 <h3>What a sceptic asks</h3>
+{{ random }}
 {{ controls }}
+{% if unlearned %}<p>Networks that ended about where the constant answer is, so that what is made of their features says nothing:
+{{ unlearned|join("; ") }}.</p>{% endif %}
 <details><summary>Speed: {{ "%.0f"|format(total) }} s for all networks of this world, {{ "%.0f"|format(heads) }} s for all heads</summary>{{ speeds }}</details>
 """
 
@@ -352,6 +188,8 @@ SPLIT = """\
 <h3>{{ name }}</h3>
 <p>{{ what }}. {% for claim, verdict in verdicts.items() %}<strong>{{ claim }} {{ verdict }}</strong>{{ ", " if not loop.last else "." }}{% endfor %}
 {% if ceiling %}Identity's own network is above 97 %: gains are at the ceiling.{% endif %}</p>
+{% if moment %}<p>{{ moment }}.</p>{% endif %}
+{% if remarks %}<ul>{% for each in remarks %}<li>{{ each }}</li>{% endfor %}</ul>{% endif %}
 {% for table in tables %}{{ table }}{% endfor %}
 <details><summary>Every claim with its interval</summary>{{ claims }}</details>
 <details><summary>Figures</summary>
@@ -365,5 +203,7 @@ STRANGERS = """\
 Each network saw its own set alone; heads learn and are tested on the target's.</p>
 {{ table }}
 {{ gains }}
+<p class="quiet">H3 is of all features above the best single one, whichever it is; above the own is less to ask, and is named apart.</p>
 {{ pairs }}
+{% if unpaired %}<p>The paired interval of fusion is not there: an older program wrote strangers/pairs.json. Remove it and run the strangers again.</p>{% endif %}
 """

@@ -205,10 +205,25 @@ def _common(pictures: Pictures, question: Question, fewest: int) -> np.ndarray:
     return labels
 
 
-def random_groups(pictures: Pictures, task: str, seed: int) -> np.ndarray:
-    """int64 [N]: people assigned to groups of the same sizes at random; a picture's answer is still a function of who it is."""
-    first = np.array([int((pictures.people == person).argmax()) for person in range(len(pictures.names))])
-    return np.random.default_rng((seed, 77)).permutation(pictures.labels[task][first])[pictures.people]
+def random_groups(labels: np.ndarray, people: np.ndarray, seed: int) -> np.ndarray:
+    """int64 [R]: people assigned to groups of the same sizes at random; a row's answer is still a function of who it is. Who has no group (-1) gets none.
+
+    labels, people int [R], people counted from 0.
+    """
+    dealt = labels[np.unique(people, return_index=True)[1]]
+    known = dealt >= 0
+    dealt[known] = np.random.default_rng((seed, 77)).permutation(dealt[known])
+    return dealt[people]
+
+
+def counts(pictures: Pictures, task: str, labels: np.ndarray, people: np.ndarray) -> dict[str, int]:
+    """{class: how many people are in it} of a task whose answer is a function of who it is; of another how many rows. Classes without any are left out.
+
+    labels, people int [R].
+    """
+    question = pictures.question(task)
+    members = ((word, people[labels == at]) for at, word in enumerate(question.classes))
+    return {word: len(np.unique(each)) if question.of_person else len(each) for word, each in members if len(each)}
 
 
 def joint_groups(pictures: Pictures) -> tuple[tuple[str, ...], np.ndarray]:

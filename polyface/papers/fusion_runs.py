@@ -15,7 +15,7 @@ from polyface.files import write_atomically
 from polyface.models.fusion import NetworkConfig
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_config import FusionConfig, SplitName, Training, digest
-from polyface.papers.fusion_heads import Bank, Cell, Table, run_bank, subsets
+from polyface.papers.fusion_heads import Bank, Cell, NotMade, Table, run_bank, subsets
 from polyface.papers.fusion_networks import Progress, Say, Spec, Trained, train
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, Split, splits, variants
 from polyface.papers.fusion_statistics import Answers
@@ -28,7 +28,7 @@ EARLY = 0.60
 
 @dataclass
 class Bench:
-    """A world and what it takes to work on it. extra: {name: features [rows of variants, d]} of a user's own."""
+    """A world and what it takes to work on it. extra: {name: features [rows of variants, d]} of a user's own. make: whether what is not there is trained, or NotMade."""
 
     pictures: Pictures
     config: FusionConfig
@@ -37,6 +37,7 @@ class Bench:
     say: Say
     progress: Progress | None = None
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    make: bool = True
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -65,6 +66,8 @@ class Bench:
 
     def network(self, split: Split, spec: Spec) -> Trained:
         folder = self.out / split.label / spec.name.replace("/", "-")
+        if not self.make and not (folder / "result.json").exists():
+            raise NotMade(f"{folder}: not trained")
         return train(spec, self.images, split, self.training(split), self.config, folder, self.say, self.progress)
 
     def own(self, split: Split, task: str) -> Trained:
@@ -85,7 +88,9 @@ class Bench:
         return Table(features, targets, split.train if train is None else train, split.test, classes)
 
     def bank(self, split: Split, name: str, cells: Sequence[Cell], table: Table, **said: Any) -> Bank:
-        return run_bank(name, cells, table, self.config.heads, self.out / split.label, self.config.seed, self.config.test_rows, progress=self.progress, **said)
+        return run_bank(
+            name, cells, table, self.config.heads, self.out / split.label, self.config.seed, self.config.test_rows, make=self.make, progress=self.progress, **said
+        )
 
     def of_bank(self, bank: Bank, cell: Cell) -> Answers:
         rows = bank.rows[cell.target]
@@ -94,10 +99,9 @@ class Bench:
 
 @dataclass(frozen=True)
 class Tables:
-    """Tables 1 and 2 of one world and split, folds joined. networks {task: answers of its own network}; cells {cell name: answers of a head}; constants {task:
-    accuracy of the most frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}.
-    seeds {cell name: the accuracy of each seed of its head, fold after fold}; one_answer {cell name: how many of those gave every test row the same answer}: what a mean
-    would hide."""
+    """Tables 1 and 2 of one world and split, folds joined. networks {task: answers of its own network}; cells {cell name: answers of a head}; constants {task: the most
+    frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}; seeds {cell name: the accuracy of each seed
+    of its head, fold after fold}; one_answer {cell name: how many of those gave every test row the same answer}: what a mean would hide."""
 
     split: SplitName
     moment: str
@@ -106,11 +110,11 @@ class Tables:
     networks: Mapping[str, Answers] = field(repr=False)
     cells: Mapping[str, Answers] = field(repr=False)
     late: Mapping[str, Answers] = field(repr=False)
-    constants: Mapping[str, float]
+    constants: Mapping[str, Answers] = field(repr=False)
     curves: Mapping[str, list[tuple[int, float]]] = field(repr=False)
     alike: Mapping[str, Mapping[str, float]] = field(repr=False)
-    seeds: Mapping[str, list[float]] = field(repr=False)
-    one_answer: Mapping[str, int]
+    seeds: Mapping[str, list[float]] = field(default_factory=dict, repr=False)
+    one_answer: Mapping[str, int] = field(default_factory=dict)
     step: int | None = None
     extra: tuple[str, ...] = ()
 
@@ -139,23 +143,40 @@ class Tables:
             chosen = rows[each.rows]
             return Answers(each.correct[chosen], each.people[chosen], each.rows[chosen])
 
-        networks, cells, late = ({key: kept(each) for key, each in part.items()} for part in (self.networks, self.cells, self.late))
-        return replace(self, networks=networks, cells=cells, late=late)
+        made: dict[str, Any] = {name: {key: kept(each) for key, each in getattr(self, name).items()} for name in ANSWERS}
+        return replace(self, **made)
+
+
+ANSWERS = ("networks", "cells", "late", "constants")
+"""The fields of `Tables` that hold answers."""
 
 
 def tables(bench: Bench, name: SplitName, early: bool = False) -> Tables | None:
-    """Both tables in a split; None where nothing can be asked in it. early: with the networks as they were at the first point of identity's curve where its own accuracy
-    is above 60 %; None where that is only the last point, which is the end, or none. Points are `curve` of the recipe, so it may be far above 60 by then."""
+    """Both tables in a split; None where nothing can be asked in it. early: with the networks as they were at the first point of identity's curve above 60 %; None where
+    there is none before the end (`early_moment` says why)."""
     parts = []
     for split in bench.splits(name):
         if not split.targets:
             return None
         trained = {task: bench.own(split, task) for task in bench.pictures.tasks}
-        step = statistics.passes(trained[IDENTITY].curve, IDENTITY, EARLY) if early else None
-        if early and (step is None or step >= trained[IDENTITY].curve[-1]["step"]):
+        step = early_moment(trained[IDENTITY].curve)[0] if early else None
+        if early and step is None:
             return None
         parts.append(_tables_of_split(bench, split, trained, step))
     return _joined(parts)
+
+
+def early_moment(curve: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
+    """The point of the curve of identity's own network at which split `paper` is read a second time, None where there is none before the end; and in words which moment
+    that is, since the accuracy is known at the points of the curve alone."""
+    at = next((at for at, point in enumerate(curve) if point[IDENTITY] > EARLY), None)
+    if at is None:
+        best = max(curve, key=lambda point: point[IDENTITY])
+        reached = f"{100 * best[IDENTITY]:.1f} % at best, at iteration {best['step']:,}"
+        return None, f"identity's own accuracy never passed 60 % ({reached}), so this split is not read a second time"
+    before, step = curve[at - 1]["step"] if at else 0, int(curve[at]["step"])
+    said = f"identity's own accuracy passed 60 % between iterations {before:,} and {step:,}, where it was {100 * curve[at][IDENTITY]:.1f} %"
+    return (step, said) if at < len(curve) - 1 else (None, f"{said}: that is the end, which the tables show")
 
 
 def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained], step: int | None) -> Tables:
@@ -177,7 +198,7 @@ def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained],
         networks={task: bench.answers(trained[task], split, task, step) for task in split.targets},
         cells={cell.name: bench.of_bank(bank, cell) for cell in (*main, *(rest if step is None else ()))},
         late=_late(bench, split, first, sources),
-        constants={target: statistics.constant_accuracy(split.labels[target], split.train, split.test) for target in split.targets},
+        constants={target: statistics.constant(split.labels[target], split.train, split.test, bench.people) for target in split.targets},
         curves=first.curves,
         alike={a: {b: statistics.cka(features[a][rows], features[b][rows]) for b in sources} for a in sources},
         seeds=bank.seeds,
@@ -216,15 +237,11 @@ def _joined(parts: Sequence[Tables]) -> Tables:
     if len(parts) == 1:
         return first
 
-    def together(name: str) -> dict[str, Answers]:
-        return {key: statistics.joined([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)}
-
-    constants = {task: float(np.mean([part.constants[task] for part in parts])) for task in first.constants}
+    together: dict[str, Any] = {name: {key: statistics.joined([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)} for name in ANSWERS}
     alike = {a: {b: float(np.mean([part.alike[a][b] for part in parts])) for b in row} for a, row in first.alike.items()}
     seeds = {cell: [each for part in parts for each in part.seeds[cell]] for cell in first.seeds}
     one_answer = dict(sum((Counter(part.one_answer) for part in parts), Counter[str]()))
-    answers = {name: together(name) for name in ("networks", "cells", "late")}
-    return replace(first, **answers, constants=constants, alike=alike, seeds=seeds, one_answer=one_answer)
+    return replace(first, **together, alike=alike, seeds=seeds, one_answer=one_answer)
 
 
 # The drawn world's one strength

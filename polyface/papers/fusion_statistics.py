@@ -56,20 +56,19 @@ def accuracy(answers: Answers, seed: int = 0) -> Estimate:
 
 def difference(first: Answers, second: Answers, seed: int = 0) -> Estimate:
     """first - second on the same rows, people drawn for both at once. Raises ValueError where the rows are not the same."""
+    gaps = gap(first, second).correct
+    if not len(gaps):
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    sums = np.stack([gaps, np.ones_like(gaps)], axis=1)
+    interval = intervals.bootstrap_of_sums(sums, lambda total: total[0] / total[1], first.people, seed=seed)
+    return Estimate(float(gaps.mean()), interval.low, interval.high, len(gaps))
+
+
+def gap(first: Answers, second: Answers) -> Answers:
+    """first - second row by row, so that two differences can be paired. Raises ValueError where the rows are not the same."""
     if not np.array_equal(first.rows, second.rows):
         raise ValueError("answers of different rows cannot be paired")
-    gap = np.asarray(first.correct, float) - np.asarray(second.correct, float)
-    if not len(gap):
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    sums = np.stack([gap, np.ones_like(gap)], axis=1)
-    interval = intervals.bootstrap_of_sums(sums, lambda total: total[0] / total[1], first.people, seed=seed)
-    return Estimate(float(gap.mean()), interval.low, interval.high, len(gap))
-
-
-def above(answers: Answers, constant: float) -> Estimate:
-    """How far an accuracy lies above a fixed number, such as the best constant answer's."""
-    found = accuracy(answers)
-    return Estimate(found.value - constant, found.low - constant, found.high - constant, found.n)
+    return Answers(np.asarray(first.correct, float) - np.asarray(second.correct, float), first.people, first.rows)
 
 
 def verdict(estimate: Estimate, own_identity: float | None = None) -> Verdict:
@@ -93,11 +92,15 @@ def one_holds(verdicts: Sequence[Verdict]) -> Verdict:
     return next((each for each in ("holds", "ceiling", "undecidable") if each in verdicts), "fails" if verdicts else "undecidable")  # type: ignore[return-value]
 
 
-def constant_accuracy(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
-    """Of the answer that is the most frequent in training."""
-    seen, asked = labels[train], labels[test]
-    seen, asked = seen[seen >= 0], asked[asked >= 0]
-    return float(np.mean(asked == np.bincount(seen).argmax())) if len(seen) and len(asked) else float("nan")
+def constant(labels: np.ndarray, train: np.ndarray, test: np.ndarray, people: np.ndarray) -> Answers:
+    """The answer that is the most frequent in training, given to every labelled test row: who is drawn changes its accuracy too, so that it is compared as others are.
+
+    labels, people int [R]; train, test: rows.
+    """
+    seen, rows = labels[train], test[labels[test] >= 0]
+    seen = seen[seen >= 0]
+    most = np.bincount(seen).argmax() if len(seen) else -1
+    return Answers((labels[rows] == most).astype(np.float32), people[rows], rows)
 
 
 def shapley(worth: Mapping[frozenset[str], float], sources: Sequence[str]) -> dict[str, float]:
@@ -124,11 +127,6 @@ def cka(first: np.ndarray, second: np.ndarray) -> float:
     x, y = (np.asarray(each, np.float64) - np.mean(each, axis=0, dtype=np.float64) for each in (first, second))
     norms = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
     return float(np.linalg.norm(x.T @ y) ** 2 / norms) if norms > 0 else float("nan")
-
-
-def passes(curve: Sequence[Mapping[str, Any]], task: str, level: float) -> int | None:
-    """The first step of a curve at which a task's accuracy is above a level."""
-    return next((int(point["step"]) for point in curve if point.get(task, 0.0) > level), None)
 
 
 def percent(estimate: Estimate | Mapping[str, Any] | None, sign: bool = False) -> str:

@@ -6,7 +6,8 @@ network sees its own set only. Heads learn and are tested on the target's set, w
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Pairs, Record
 from polyface.errors import RequestError
-from polyface.evaluation.pairs import pair_scores
+from polyface.evaluation.pairs import pair_gap, pair_scores
 from polyface.images.read import Root
 from polyface.labels import Words
 from polyface.papers import fusion_statistics as statistics
@@ -91,9 +92,10 @@ def sources() -> tuple[Source, ...]:
     )
 
 
-def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Strangers:
-    """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there."""
-    benches = prepare(config, data, out, say, progress)
+def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None, make: bool = True) -> Strangers:
+    """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there; NotMade, where make is False, for what is not
+    trained yet."""
+    benches = {task: (replace(bench, make=make), split) for task, (bench, split) in prepare(config, data, out, say, progress).items()}
     trained = {task: bench.network(split, bench.spec(task)) for task, (bench, split) in benches.items()}
     names = tuple(benches)
     targets = names[1:]
@@ -105,10 +107,10 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
         table = Table(features, {target: split.labels[target]}, split.train, split.test, {target: bench.classes(target)})
         others = tuple(name for name in names if name != target)
         wanted = [*(Cell((name,), target) for name in names), Cell(names, target), Cell(others, target)]
-        bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, progress=progress)
+        bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, make=make, progress=progress)
         cells |= {cell.name: bench.of_bank(bank, cell) for cell in wanted}
         networks[target] = bench.answers(trained[target], split, target)
-        constants[target] = statistics.constant_accuracy(split.labels[target], split.train, split.test)
+        constants[target] = statistics.constant(split.labels[target], split.train, split.test, bench.people).accuracy
         say(
             f"strangers/{target}: own {bank.accuracy(wanted[names.index(target)]):.1%}, identity's {bank.accuracy(wanted[0]):.1%}, "
             f"all {bank.accuracy(wanted[len(names)]):.1%}"
@@ -117,13 +119,29 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
     return Strangers(names, targets, named, networks, cells, constants, verification(trained, benches[IDENTITY][0], benches[IDENTITY][1], data, out))
 
 
+TASKS = (IDENTITY, "age", "race", "gender", "expression")
+"""Identity's, then those of `sources`."""
+
+
 def prepare(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> dict[str, tuple[Bench, Split]]:
-    """{task: its pictures and how they are parted}, identity first; nothing is trained. Raises RequestError where a set is not there, or has no picture of use."""
+    """{task: its pictures and how they are parted}, in TASKS' order; nothing is trained. Raises RequestError where a set is not there, or has no picture of use."""
+    return {task: pictures() for task, pictures in _benches(config, data, out, say, progress).items()}
+
+
+def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Trained:
+    """The network of one of TASKS alone, for which its own set must be there, and CelebA's, which says who is no stranger."""
+    bench, split = _benches(config, data, out, say, progress)[task]()
+    return bench.network(split, bench.spec(task))
+
+
+def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None) -> Mapping[str, Callable[[], tuple[Bench, Split]]]:
+    """{task: what makes the pictures of its set ready}, in TASKS' order."""
     known = _known_people(config, data)
-    people = {str(record.subject) for record in known}
-    return {IDENTITY: _identity(config, data, out, known, say, progress)} | {
-        source.task: _bench(source, config, data, out, people, say, progress) for source in sources()
-    }
+    without = {str(record.subject) for record in known}
+    made = {IDENTITY: partial(_identity, config, data, out, known, say, progress)}
+    for source in sources():
+        made[source.task] = partial(_bench, source, config, data, out, without, say, progress)
+    return made
 
 
 def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Path, out: Path) -> list[dict[str, Any]]:
@@ -161,7 +179,24 @@ def _pairs(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Pat
         who = Embedding(IDENTITY, tasks.identity.question, plain.shape[1])
         for score in pair_scores(who, plain, mirrored, keys, subjects, pairs):
             rows.append({"feature": name, "metric": score.metric, "value": score.value, "low": _known(score.low), "high": _known(score.high), "n": score.n})
+    rows += _gain_of_fusion({name: plain + mirrored for name, (plain, mirrored) in vectors.items()}, rows, keys, subjects, pairs)
     return rows
+
+
+def _gain_of_fusion(
+    vectors: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]], keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs
+) -> list[dict[str, Any]]:
+    """All features above the best single one, with the mirrored picture, paired; rows: the scores of each. The best is chosen on these very pairs, against the claim."""
+    flipped = {each["feature"]: each for each in rows if str(each["metric"]).endswith("-fold accuracy, flip")}
+    singles = [name for name in flipped if not name.startswith("all")]
+    if not singles:
+        return []
+    best = max(singles, key=lambda name: flipped[name]["value"])
+    gap = pair_gap(vectors["all"], vectors[best], keys, subjects, pairs)
+    if gap is None:
+        return []
+    said = {"value": gap.value, "low": _known(gap.low), "high": _known(gap.high), "n": gap.n}
+    return [{"feature": f"all above the best single one ({best})", "metric": flipped[best]["metric"], **said, "gain": True}]
 
 
 def _known_people(config: FusionConfig, data: Path) -> list[Record]:

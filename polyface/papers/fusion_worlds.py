@@ -47,9 +47,9 @@ def celeba(config: FusionConfig, data: Path, report: Report | None = None) -> Pi
         *(
             (Question(name, question, tuple(words), of_person), _trait(kept, dataset, words))
             for name, question, words, of_person in (
-                ("age", "Young, as an annotator would say?", YOUNG, True),
+                ("age", "Is the person young, as an annotator would say?", YOUNG, True),
                 ("smiling", "Does the face smile?", SMILING, False),
-                ("mouth", "Is the mouth slightly open?", OPEN, False),
+                ("mouth", "Is the mouth open?", OPEN, False),
             )
         ),
     )
@@ -164,7 +164,7 @@ def _questions_of(name: str, meaning: Any, records: Sequence[Record], dataset: D
         return [(Question(name, task.question, classes), np.array([classes.index(each) if each in classes else -1 for each in told]))]  # type: ignore[arg-type]
     if isinstance(task, Traits) and isinstance(meaning, TraitNames):
         named = {ours: {f"not {ours}": (ours, False), ours: (ours, True)} for ours in meaning.meanings.values()}
-        return [(Question(ours, f"Does the face show {ours.replace('_', ' ')}?", tuple(words)), _trait(records, dataset, words)) for ours, words in named.items()]
+        return [(Question(ours, f"{ours.replace('_', ' ')}: yes or no?", tuple(words)), _trait(records, dataset, words)) for ours, words in named.items()]
     return []
 
 

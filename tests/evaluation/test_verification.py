@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from polyface.errors import InputError
-from polyface.evaluation.protocols.verification import score_pairs
+from polyface.evaluation.protocols.verification import accuracy_gap, score_pairs
 from polyface.metrics.intervals import group_draws
 
 
@@ -43,6 +43,17 @@ def test_collapsed_embeddings_score_as_a_coin():
     result = score_pairs(constant, *rest, fars=(0.1,), draws=20)
     assert (result.accuracy.value, result.insightface.mean, result.auc.value, result.eer.value) == (0.5, 0.5, 0.5, 0.5)
     assert (result.tar[0][0].point.tar, result.d_prime) == (0, 0)
+
+
+def test_a_gap_of_accuracies_is_paired_over_people():
+    embeddings, *rest = people_and_pairs(noise=2.5)
+    better = people_and_pairs(noise=2.2)[0]
+    one, other = (score_pairs(each, *rest, draws=200).accuracy for each in (better, embeddings))
+    gap = accuracy_gap(better, embeddings, *rest, draws=200)
+    assert gap.value == pytest.approx(one.value - other.value) and gap.low <= gap.value <= gap.high and gap.n == 80
+    assert gap.high - gap.low < (one.high - one.low) + (other.high - other.low)
+    same = accuracy_gap(embeddings, 3 * embeddings, *rest, draws=20)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_one_fold_has_rates_but_no_accuracy():

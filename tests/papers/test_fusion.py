@@ -1,6 +1,10 @@
 """`polyface reproduce fusion` from end to end on drawn people: every cell, every figure, a verdict for every claim, and a model that answers."""
 
+import csv
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +13,14 @@ import pytest
 from polyface import cli
 from polyface.errors import RequestError
 from polyface.inference import engine
+from polyface.models.weights import read_tensors
 from polyface.papers import fusion
+from polyface.papers import fusion_claims as claims
 from polyface.papers.fusion_config import load
+from polyface.papers.fusion_controls import controls, random_controls
 from polyface.papers.fusion_heads import Cell
 from polyface.papers.fusion_networks import NetworkPlan
+from polyface.papers.fusion_statistics import percent
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
 
@@ -62,7 +70,74 @@ def test_every_control_is_there(done: Path) -> None:
     for what in ("four seeds", "all lengths 12", "all lengths 32", "one network for all tasks", "conv1 of identity", "conv3 of race", "out-of-fold: all", "joint groups",
                  "all, and expression", "fine-tuned"):  # fmt: skip
         assert what in names, what
-    assert set(findings(done)["random"]) == {"paper", "image", "person"}
+    dealt = findings(done)["random"]
+    assert {split: set(each) for split, each in dealt.items()} == {split: {"age", "race", "gender"} for split in ("paper", "image", "person")}
+    drawn = csv.DictReader((done / "figures" / "gains-drawn.csv").read_text().splitlines())
+    points = {(row["split"], row["what"], row["groups"]) for row in drawn}
+    assert len(points) == 3 * 3 * 2, "the first figure has every split, every task that is a function of who it is, real groups and random ones"
+    answered = {(each["what"], each["target"]) for each in findings(done)["control claims"]}
+    for setting in ("all lengths 12", "all lengths 32", "out-of-fold", "conv1", "conv2", "conv3"):
+        assert (f"identity's feature above the own, {setting}", "gender") in answered
+    assert ("all features above the own network from four seeds", "race") in answered and ("fine-tuned above all features, frozen", "age") in answered
+
+
+@pytest.mark.timeout(1200)
+def test_every_number_of_the_page_is_in_the_findings(done: Path) -> None:
+    """Every accuracy and difference with an interval, and every percentage that stands alone in a table, but the paper's own."""
+    content, found = (done / "fusion.html").read_text(), findings(done)
+    intervals = set(re.findall(r"[+-]?\d+\.\d \([+-]?\d+\.\d to [+-]?\d+\.\d\)", content))
+    estimates = [each for each in every(found) if isinstance(each, dict) and {"value", "low", "high"} <= set(each)]
+    assert len(intervals) > 60 and intervals <= {percent(each, sign) for each in estimates for sign in (False, True)}
+    numbers = [each for each in every(found) if isinstance(each, float)]
+    plain = {f"{100 * each:{form}}" for each in numbers for form in (".1f", "+.1f")} | {f"{each:.4g}" for each in numbers}
+    papers = {str(each) for row in (*claims.TABLE_1.values(), *claims.TABLE_2.values()) for each in row} | {f"+{each}" for each in claims.PRINTED_GAINS.values()}
+    alone = {number for cell in re.findall(r"<td[^>]*>([^<(]*)", content) for number in re.findall(r"(?<![\w.])[+-]?\d+\.\d+(?![\w.])", cell)}
+    assert len(alone) > 20 and alone <= plain | papers | {f"{each['value'] * 100:+.1f}" for each in estimates if each["value"] is not None}
+
+
+def every(found: object) -> Iterator[object]:
+    yield found
+    for each in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        yield from every(each)
+
+
+@pytest.mark.timeout(1200)
+def test_the_page_says_what_differs_from_the_paper_and_what_a_user_brought(done: Path) -> None:
+    content, found = (done / "fusion.html").read_text(), findings(done)
+    for words in (
+        "identity has 24 people here, 77 in the paper", "your own features (mine) are left out here", "all and mine (your own)", "all and mine above all, points",
+        "identity&#39;s own accuracy never passed 60 %", "10 in split paper, 10 in split image, 6 in split person", "Who is in each class",
+        "as much as for real groups", "from iteration 0 (figures 8 to 11)",
+    ):  # fmt: skip
+        assert words in content, words
+    assert "all and mine (your own)" in found["image end"]["table 2"] and "all and mine (your own)" not in found["paper end"]["table 2"]
+    assert found["image end"]["classes"]["gender"]["male"] + found["image end"]["classes"]["gender"]["female"] == 24
+
+
+@pytest.mark.timeout(1200)
+def test_the_tables_of_figures_hold_what_is_drawn(done: Path) -> None:
+    rows = {
+        name: list(csv.DictReader((done / "figures" / f"{name}.csv").read_text().splitlines()))
+        for name in ("filters-drawn-image", "maps-drawn-image", "curves-drawn-image-age")
+    }
+    weights = read_tensors(done / "drawn" / "image" / "race" / "weights.safetensors")
+    kernel = weights["convolutions.0.weight"].numpy()
+    drawn = [row for row in rows["filters-drawn-image"] if (row["network"], row["layer"], row["filter"], row["channel"]) == ("race", "conv1", "3", "green")]
+    assert np.allclose([[float(row[f"x{x}"]) for x in range(5)] for row in drawn], kernel[3, 1], rtol=1e-3, atol=1e-6)
+    first = [row for row in rows["maps-drawn-image"] if (row["network"], row["unit"]) == ("age", "0")]
+    sides = {layer: [row for row in first if row["layer"] == layer] for layer in ("conv1", "conv2", "conv3")}
+    assert {layer: len(each) for layer, each in sides.items()} == {"conv1": 12, "conv2": 6, "conv3": 3} and sides["conv1"][0]["x11"] and not sides["conv3"][0]["x3"]
+    assert {int(row["iteration"]) for row in rows["curves-drawn-image-age"]} == {0, 1, 2, 4, 8}
+
+
+@pytest.mark.timeout(1200)
+def test_the_page_alone_trains_nothing_and_names_what_is_not_there(done: Path, tmp_path: Path) -> None:
+    request = fusion.Request(load("smoke", TINY), done, None, ("page",), {}, None, print, None)
+    bench = replace(fusion._bench(request, "drawn"), out=tmp_path)
+    dealt, missing = random_controls(bench, "image")
+    assert not dealt and len(missing) == 3 and all("random groups of" in each for each in missing)
+    made, missing = controls(bench, "image")
+    assert not made and len(missing) == 8 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.timeout(1200)
@@ -112,7 +187,9 @@ def test_a_fused_network_is_a_model_that_answers_on_photographs(done: Path) -> N
     [
         ({"only": "celeba"}, "no world of this scale"),
         ({"only": "drawn/imagine"}, "did you mean 'image'"),
-        ({"only": "strangers/age", "settings": ['worlds=["strangers"]']}, "strangers are run whole"),
+        ({"only": "drawn/image/race/x"}, "nothing is under drawn/image/race"),
+        ({"only": "strangers/agee", "settings": ['worlds=["strangers"]']}, "did you mean 'age'"),
+        ({"only": "strangers/age/x", "settings": ['worlds=["strangers"]']}, "nothing is under strangers/age"),
         ({"features": ["mine"]}, "expected name=E.npz"),
         ({"settings": ["networks.step=3"]}, "steps"),
         ({"settings": ['worlds=["mars"]']}, "no world 'mars'"),
@@ -128,6 +205,10 @@ def test_what_cannot_be_done_is_refused_at_once(tmp_path: Path, arguments: dict,
 def test_the_recipes_of_all_scales_load(scale: str) -> None:
     config = load(scale)
     assert config.name == scale and config.wide.size > config.crop.size == config.network.size
+
+
+def test_at_small_where_verdicts_are_judged_the_networks_of_all_splits_take_as_many_steps() -> None:
+    assert load("small").person_steps in (None, load("small").networks.steps)
 
 
 def test_the_papers_scale_is_the_papers() -> None:

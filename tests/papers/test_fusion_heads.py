@@ -39,7 +39,8 @@ def test_each_head_knows_what_its_features_know(tmp_path: Path) -> None:
     found = bank(tmp_path, curve=True, keep=[XOR])
     assert found.accuracy(Cell(("a",), "first")) > 0.95 and 0.25 < found.accuracy(Cell(("noise",), "first")) < 0.75
     assert found.accuracy(XOR) > 0.9 and found.accuracy(Cell(("a", "b"), "xor", "gated product")) > 0.9 and found.accuracy(Cell(("a",), "xor")) < 0.75
-    assert [step for step, _ in found.curves[XOR.name]] == [60, 120]
+    assert [step for step, _ in found.curves[XOR.name]] == [0, 1, 2, 5, 10, 20, 50, 60, 120], "a curve starts before the first step"
+    assert 0.25 < found.curves[XOR.name][0][1] < 0.75 and found.curves[XOR.name][-1][1] > 0.9, "and at chance"
     assert np.array_equal(found.rows["first"], [row for row in range(300, 400) if row % 7]) and len(found.of(CELLS[0])) == len(found.rows["first"])
     logs = found.log_probabilities[XOR.name].astype(np.float32)
     assert np.allclose(np.exp(logs).sum(1), 1, atol=1e-2) and np.array_equal(logs.argmax(1) == table().labels["xor"][300:], found.of(XOR) > 0.5)
@@ -54,6 +55,16 @@ def test_a_bank_that_is_done_is_read_and_one_of_other_cells_is_made_anew(tmp_pat
     assert json.loads((tmp_path / "heads" / "tables.json").read_text())["accuracy"][XOR.name] == pytest.approx(first.accuracy(XOR), abs=1e-4)
     fewer = run_bank("tables", CELLS[:1], table(), HEADS, tmp_path, 1, 50)
     assert set(fewer.correct) == {CELLS[0].name}
+
+
+def test_a_bank_that_is_only_looked_for_is_found_or_named_and_never_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank(tmp_path)
+    monkeypatch.setattr(fusion.loop, "run", lambda *_: pytest.fail("trained"))
+    assert XOR.name in bank(tmp_path, make=False).correct
+    with pytest.raises(fusion.NotMade, match=r"other\.npz"):
+        bank(tmp_path, "other", make=False)
+    with pytest.raises(fusion.NotMade, match=r"tables\.npz"):
+        run_bank("tables", CELLS[:1], table(), HEADS, tmp_path, 1, 50, make=False)
 
 
 def test_several_seeds_are_a_mean(tmp_path: Path) -> None:

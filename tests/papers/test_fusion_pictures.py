@@ -121,9 +121,24 @@ def test_the_first_variant_is_the_picture_and_the_others_are_the_same_for_ever()
 
 def test_random_groups_have_the_sizes_of_the_real_ones_and_are_functions_of_who_it_is() -> None:
     made = people()
-    drawn = fusion.random_groups(made, "race", 0)
+    drawn = fusion.random_groups(made.labels["race"], made.people, 0)
     assert np.array_equal(np.bincount(drawn), np.bincount(made.labels["race"])) and not np.array_equal(drawn, made.labels["race"])
     assert all(len(np.unique(drawn[made.people == person])) == 1 for person in range(12))
+
+
+def test_random_groups_are_dealt_among_the_classes_that_are_kept_and_leave_the_same_rows() -> None:
+    made = people()
+    kept = np.where(made.labels["race"] == 2, -1, made.labels["race"])
+    drawn = fusion.random_groups(kept, made.people, 0)
+    assert np.array_equal(drawn < 0, kept < 0) and np.array_equal(np.bincount(drawn[drawn >= 0]), np.bincount(kept[kept >= 0])) and not np.array_equal(drawn, kept)
+
+
+def test_people_are_counted_where_the_answer_is_theirs_and_pictures_where_it_is_not() -> None:
+    made = people()
+    assert sum(fusion.counts(made, "race", made.labels["race"], made.people).values()) == 12
+    own = replace(made, questions=tuple(replace(each, of_person=False) for each in made.questions))
+    assert sum(fusion.counts(own, "race", own.labels["race"], own.people).values()) == len(made.keys)
+    assert list(fusion.counts(made, "race", np.zeros(len(made.keys), int), made.people)) == [made.question("race").classes[0]]
 
 
 def test_joint_groups_are_those_that_occur() -> None:

@@ -31,6 +31,20 @@ def test_a_difference_is_paired() -> None:
         statistics.difference(answers([1, 0], [0, 1]), Answers(np.array([1, 0]), np.array([0, 1]), np.array([5, 6])))
 
 
+def test_two_differences_are_paired_too() -> None:
+    """Both gain on the same people's pictures: what they differ in is one picture in four hundred."""
+    people = np.repeat(np.arange(40), 10)
+    low, high = np.zeros(400), (people < 20).astype(float)
+    other = high.copy()
+    other[399] = 1
+    first, second = (statistics.gap(Answers(each, people, np.arange(400)), Answers(low, people, np.arange(400))) for each in (other, high))
+    assert statistics.accuracy(first).high - statistics.accuracy(first).low > 0.2
+    gap = statistics.difference(first, second)
+    assert gap.value == pytest.approx(1 / 400) and gap.high - gap.low < 0.02
+    with pytest.raises(ValueError, match="paired"):
+        statistics.gap(first, Answers(high, people, np.arange(400)[::-1]))
+
+
 def test_a_verdict_needs_its_interval_on_one_side_and_room_for_a_gain() -> None:
     assert statistics.verdict(Estimate(0.1, 0.01, 0.2, 9)) == "holds"
     assert statistics.verdict(Estimate(-0.1, -0.2, -0.01, 9)) == "fails"
@@ -45,9 +59,10 @@ def test_a_verdict_needs_its_interval_on_one_side_and_room_for_a_gain() -> None:
     )
 
 
-def test_the_constant_answer_is_chosen_on_training() -> None:
+def test_the_constant_answer_is_chosen_on_training_and_has_the_rows_of_those_it_is_compared_with() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 1, -1])
-    assert statistics.constant_accuracy(labels, np.array([0, 1, 2, 3, 7]), np.array([2, 4, 5, 6, 7])) == 0.25
+    found = statistics.constant(labels, np.array([0, 1, 2, 3, 7]), np.array([2, 4, 5, 6, 7]), np.arange(8) // 2)
+    assert found.accuracy == 0.25 and found.rows.tolist() == [2, 4, 5, 6] and found.people.tolist() == [1, 2, 2, 3]
 
 
 @given(st.lists(st.floats(0, 1), min_size=16, max_size=16))
@@ -70,11 +85,6 @@ def test_features_are_alike_up_to_rotation_and_scale_and_unlike_noise() -> None:
     assert statistics.cka(x, 3 * x @ turn + 7) == pytest.approx(1)
     assert statistics.cka(x, random.normal(size=(500, 6))) < 0.05
     assert np.isnan(statistics.cka(x, np.ones((500, 2))))
-
-
-def test_the_step_at_which_a_curve_passes() -> None:
-    curve = [{"step": 10, "who": 0.2}, {"step": 20, "who": 0.61}, {"step": 30, "who": 0.7}]
-    assert statistics.passes(curve, "who", 0.6) == 20 and statistics.passes(curve, "who", 0.9) is None
 
 
 def test_numbers_are_printed_with_their_interval() -> None:

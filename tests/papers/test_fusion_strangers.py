@@ -38,13 +38,23 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
     data, out = tmp_path / "data", tmp_path / "out"
     for layout, people, photos in (("celeba", 24, 5), ("fairface", 24, 3), ("utkface", 30, 3), ("rafdb", 16, 4), ("lfw", 8, 3)):
         write(layout, data / layout, people, photos, 5)
+    assert fusion_strangers.TASKS[1:] == tuple(source.task for source in fusion_strangers.sources())
+    assert fusion.reproduce("smoke", out, data, "strangers/age", settings=TINY) == out
+    assert [path.parent.name for path in out.rglob("result.json")] == ["age"], "one network of one set"
     page = fusion.reproduce("smoke", out, data, settings=TINY)
     found = fusion_strangers.run(config(), data, out / "strangers", lambda words: None)
     assert found.tasks == ("identity", "age", "race", "gender", "expression") and found.targets == found.tasks[1:]
     assert all(0 <= found.one(source, target).accuracy <= 1 for source in found.tasks for target in found.targets)
-    assert {each["feature"] for each in found.pairs} == {*found.tasks, "all", "all but identity"}
+    (gain,) = (each for each in found.pairs if each.get("gain"))
+    assert {each["feature"] for each in found.pairs if each is not gain} == {*found.tasks, "all", "all but identity"}
+    flipped = {each["feature"]: each["value"] for each in found.pairs if each["metric"] == gain["metric"] and each is not gain}
+    best = max(found.tasks, key=lambda task: flipped[task])
+    assert gain["metric"].endswith("-fold accuracy, flip") and best in gain["feature"] and gain["value"] == pytest.approx(flipped["all"] - flipped[best])
+    assert gain["low"] <= gain["value"] <= gain["high"]
     words = page.read_text()
-    assert "sets that share no person" in words and "UTKFace" in words and "LFW" in words
+    assert "sets that share no person" in words and "UTKFace" in words and "fold accuracy, flip" in words
+    told = json.loads((out / "findings.json").read_text())["strangers"]["claims"]
+    assert {each["claim"] for each in told} == {"H2", "H3", "gain"} and all("best single" in each["what"] for each in told if each["claim"] == "H3")
     assert set(json.loads((out / "findings.json").read_text())["strangers"]["networks"]) == set(found.targets)
     benches = fusion_strangers.prepare(config(), data, out / "strangers", lambda words: None)
     gender, known = benches["gender"][0].pictures, benches["identity"][0].pictures

@@ -45,6 +45,8 @@ def test_celebas_labels_are_the_majority_of_a_persons_pictures_where_they_are_ab
     assert made.tasks == ("identity", "gender", "age", "smiling", "mouth") and len(made.names) <= 6
     assert max(np.bincount(made.people)) == 3 and any("gender" in note for note in made.notes)
     assert [question.of_person for question in made.questions] == [True, True, False, False]
+    asked = [question.question for question in made.questions]
+    assert len(set(asked)) == 4 and not any("forty" in each for each in asked), "a model's card says what each of its answers is about"
 
 
 MANIFEST = """

@@ -9,7 +9,7 @@ from polyface.errors import InputError
 from polyface.evaluation.protocols.result import Result, curve_of_roc, scored
 from polyface.metrics.baselines import constant_accuracy
 from polyface.metrics.checks import require_finite, require_integers, require_rows
-from polyface.metrics.intervals import DRAWS, Interval, Score, group_draws
+from polyface.metrics.intervals import DRAWS, Interval, Score, group_draws, percentiles
 from polyface.metrics.verification import (
     FoldAccuracy,
     Roc,
@@ -154,6 +154,22 @@ def score_pairs(
         impostors=int((~same).sum()),
         roc=curve_of(np.ones(len(same), np.int64)),
     )
+
+
+def accuracy_gap(
+    first: np.ndarray, second: np.ndarray, left: np.ndarray, right: np.ndarray, same: np.ndarray, fold: np.ndarray, people: np.ndarray | None, draws: int = DRAWS
+) -> Score:
+    """How much more accurate by LFW's convention the first embeddings [M, D] are than the second [M, E] on the same pairs, people drawn for both at once; chance 0.
+
+    Other arguments and errors as of `score_pairs`; of several folds.
+    """
+    require_rows(left=left, right=right, same=same, fold=fold)
+    same = np.asarray(same, bool)
+    numbers = None if people is None else _numbers(left, right, same, people)
+    one, other = (lfw_accuracy(_of_pairs(_unit(each), left, right, lambda a, b: a * b), same, fold) for each in (first, second))
+    gaps = one.correct.astype(np.float64) - other.correct
+    interval = percentiles(_weighted_mean(gaps, times) for times in _pair_draws(same, numbers, draws))
+    return Score(one.mean - other.mean, interval.low, interval.high, len(same), 0.0)
 
 
 def _of_pairs(unit: np.ndarray, left: np.ndarray, right: np.ndarray, products: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
