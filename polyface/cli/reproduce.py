@@ -55,7 +55,7 @@ def reproduce_fusion(
     *,
     scale: Annotated[
         Literal["smoke", "small", "paper"],
-        Parameter(help="smoke: drawn people, a minute; small: twenty minutes a world; paper: 20,000 iterations of 200, all networks.", show_default=True),
+        Parameter(help="smoke: drawn people, a minute; small: an hour a world; paper: 20,000 iterations of 200, all networks.", show_default=True),
     ] = "smoke",
     only: Annotated[
         str | None, Parameter(help="Only a world (celeba, pins, drawn, strangers), a split (celeba/image), a network (celeba/image/gender, strangers/age), or page.")

@@ -27,6 +27,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     kernels: tuple[int, int, int] = (5, 5, 3)
     std: float | None = None
     """Deviation of the Gaussian that filters start from; He's where nothing is said."""
+    output_std: float = 0.01
+    """Of the Gaussian that output layers start from, as Krizhevsky et al. 2012, section 5. With He's the first steps push down every unit of a short feature with many
+    classes, until most of its ReLUs never answer again (LOG.md)."""
     dropout: float = 0.0
     """Between feature and output."""
 
@@ -49,11 +52,15 @@ class FeatureNetwork(nn.Module):
         )
         flat = config.channels[-1] * (config.size // 8) ** 2
         self.feature = nn.ModuleDict({task: nn.Linear(flat, length) for task, (length, _) in outputs.items()})
-        self.output = nn.ModuleDict({task: nn.Linear(length, classes) for task, (length, classes) in outputs.items()})
-        for layer in (*self.convolutions, *self.feature.values(), *self.output.values()):
+        made = {task: nn.Linear(length, classes) for task, (length, classes) in outputs.items()}
+        self.output = nn.ModuleDict(made)
+        for layer in (*self.convolutions, *self.feature.values()):
             fan_in = layer.weight[0].numel()
             nn.init.normal_(layer.weight, std=config.std or math.sqrt(2 / fan_in))
             nn.init.zeros_(layer.bias)
+        for output in made.values():
+            nn.init.normal_(output.weight, std=config.output_std)
+            nn.init.zeros_(output.bias)
 
     def forward(self, crops: Tensor) -> dict[str, Tensor]:
         return self.answers(self.features(crops))

@@ -6,6 +6,7 @@
     heads     fusion_heads       cross-task and fusion networks on frozen features
     tables    fusion_runs        Tables 1 and 2 of a split
     controls  fusion_controls    what a sceptic asks, and what the authors left as future work
+    features  fusion_features    a user's own, fused with those of the networks
     strangers fusion_strangers   sets that share no person, and pairs of strangers
     verdicts  fusion_claims      H1, H2, H3 beside the paper's numbers, what the controls answer, with intervals (fusion_statistics)
     findings  fusion_findings    every number, and what must be known beside it
@@ -15,7 +16,7 @@ Everything is found again: a run that was cut off goes on where it was. `--only`
 network (celeba/image/gender, strangers/age), or `page`, which makes the page anew of the worlds that are done, trains nothing and names what it misses.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +25,17 @@ import torch
 from polyface import datasets
 from polyface.errors import RequestError, nearest
 from polyface.files import write_atomically
-from polyface.papers import fusion_model, fusion_worlds
+from polyface.papers import fusion_features, fusion_model, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, SplitName, load
 from polyface.papers.fusion_controls import Random, controls, heads_seconds, random_controls, speeds
+from polyface.papers.fusion_features import Given
 from polyface.papers.fusion_findings import World
 from polyface.papers.fusion_networks import Progress, Say
 from polyface.papers.fusion_page import write_page
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, check
-from polyface.papers.fusion_runs import Bench, Tables, early_moment, read_features, strength_of, tables
+from polyface.papers.fusion_runs import Bench, Tables, early_moment, strength_of, tables
 from polyface.papers.fusion_strangers import TASKS, Strangers, train_one
+from polyface.papers.fusion_strangers import prepare as prepare_strangers
 from polyface.papers.fusion_strangers import run as run_strangers
 from polyface.runtime import processors
 
@@ -40,17 +43,19 @@ DONE = "done"
 STRANGERS = "strangers"
 PAGE_ALONE = ("page",)
 """What is asked where nothing is to be trained."""
+SETS: Mapping[str, tuple[str, ...]] = {"celeba": ("celeba",), "pins": ("pins", "fairface"), STRANGERS: ("celeba", "utkface", "fairface", "rafdb")}
+"""What has to be there for a world."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, and where it goes. manifest: a user's own set, then the only world. features: {name: E.npz}."""
+    """What is asked, and where it goes. manifest: a user's own set, then the only world."""
 
     config: FusionConfig
     out: Path
     data: Path | None
     only: tuple[str, ...]
-    features: Mapping[str, Path]
+    features: Sequence[Given]
     manifest: Path | None
     say: Say
     progress: Progress | None
@@ -73,15 +78,17 @@ def reproduce(
 ) -> Path:  # fmt: skip
     """Run a scale, or a part of it; returns the page, or the folder where only a part was asked for that makes no page.
 
-    Raises RequestError before anything is trained for an unknown part, a set that is not there, labels that cannot be learned, features of other pictures.
+    Raises RequestError before anything is trained, of whichever world, for an unknown part, a set that is not there, labels that cannot be learned, features of other
+    pictures. Only the groups of Pins are known no sooner than its voter, a network, has been trained.
     """
     config = load(scale, settings)
-    request = Request(config, out, data, tuple(only.split("/")) if only else (), _named_files(features), manifest, say, progress)
+    request = Request(config, out, data, tuple(only.split("/")) if only else (), fusion_features.named(features), manifest, say, progress)
     _check(request)
     torch.set_num_threads(config.compute_threads or processors())
-    for name in request.worlds:
-        if request.only != PAGE_ALONE and request.wants(name):
-            _run_world(request, name)
+    asked = [name for name in request.worlds if request.only != PAGE_ALONE and request.wants(name)]
+    _prepare(request, asked)
+    for name in asked:
+        _run_world(request, name)
     if len(request.only) > 1:
         return out
     worlds = [_world(request, name) for name in request.worlds if name != STRANGERS and (out / name / DONE).exists()]
@@ -106,14 +113,23 @@ def _check(request: Request) -> None:
         raise RequestError("--features are of pictures of a world, not of strangers")
 
 
-def _named_files(features: Sequence[str]) -> dict[str, Path]:
-    named = {}
-    for each in features:
-        name, equals, file = each.partition("=")
-        if not equals or not name or not name.replace("_", "").replace("-", "").isalnum():
-            raise RequestError(f"--features {each}: expected name=E.npz")
-        named[name] = Path(file)
-    return named
+def _prepare(request: Request, asked: Sequence[str]) -> None:
+    """The pictures of all worlds that are asked for, made and checked before anything is trained. Those of Pins last: a network has to vote on them."""
+    if request.only[:1] == (STRANGERS,) and len(request.only) > 1:
+        return  # one network looks for its own set itself
+    for each in {each: None for name in asked for each in SETS.get(name, ()) if request.manifest is None}:
+        datasets.find_root(request.folder(), each)
+    made = []
+    for name in sorted(asked, key=lambda name: name == "pins"):
+        if name == STRANGERS:
+            prepare_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
+        else:
+            made.append(_pictures(request, name))
+    for pictures in made if len(request.only) > 2 else ():
+        known = (*pictures.tasks, *pictures.beside)
+        if request.only[2] not in known:
+            raise RequestError(f"--only {'/'.join(request.only)}: no network of this world{nearest(request.only[2], known)}")
+    fusion_features.check_fit(request.features, made)
 
 
 def _run_world(request: Request, name: str) -> None:
@@ -123,7 +139,7 @@ def _run_world(request: Request, name: str) -> None:
     if name == STRANGERS:
         _strangers(request)
     elif len(request.only) > 2:
-        _train_only(request, _bench(request, name), *request.only[1:3])
+        _train_only(_bench(request, name), *request.only[1:3])
         return
     elif len(request.only) > 1:
         bench = _bench(request, name)
@@ -140,11 +156,8 @@ def _run_world(request: Request, name: str) -> None:
     write_atomically(request.out / name / DONE, "")
 
 
-def _train_only(request: Request, bench: Bench, split: str, task: str) -> None:
+def _train_only(bench: Bench, split: str, task: str) -> None:
     """One of the base networks, in all folds of a split."""
-    asked = (*bench.pictures.tasks, *bench.pictures.beside)
-    if task not in asked:
-        raise RequestError(f"--only {'/'.join(request.only)}: no network of this world{nearest(task, asked)}")
     for each in bench.splits(split):  # type: ignore[arg-type]
         bench.own(each, task)
 
@@ -152,31 +165,33 @@ def _train_only(request: Request, bench: Bench, split: str, task: str) -> None:
 def _bench(request: Request, name: str) -> Bench:
     """The world's pictures, checked, and the strength of their variation."""
     config, folder = request.config, request.out / name
-    pictures = _pictures(request, name, folder)
-    check(pictures)
+    pictures = _pictures(request, name)
     for note in pictures.notes if request.only != PAGE_ALONE else ():
         request.say(f"{name}: {note}")
-    extra = {label: read_features(file, pictures, config.variants) for label, file in request.features.items()}
-    for label in extra:
-        if label in pictures.tasks or label in pictures.beside:
-            raise RequestError(f"--features {label}: that is a network of this world; choose another name")
+    extra = fusion_features.fitting(request.features, pictures, config.variants)
+    for each in request.features:
+        if each.name not in extra:
+            request.say(f"{name}: --features {each.name} is left out here: {each.lacks(pictures)} is not in it")
     strength = strength_of(pictures, config, folder, request.say, request.progress) if name == "drawn" else config.strength
     return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.only != PAGE_ALONE)
 
 
-def _pictures(request: Request, name: str, folder: Path) -> Pictures:
-    config, report = request.config, request.progress
+def _pictures(request: Request, name: str) -> Pictures:
+    """Of a world, found or made, and checked."""
+    config, report, folder = request.config, request.progress, request.out / name
+    made_from: object
     if request.manifest is not None:
-        manifest = request.manifest
-        return fusion_worlds.cached(
-            folder, config, [manifest.read_text() if manifest.is_file() else ""], lambda: fusion_worlds.manifest(manifest, config, request.folder(), report)
-        )
-    make: Mapping[str, tuple[object, Callable[[], Pictures]]] = {
-        "celeba": (config.celeba, lambda: fusion_worlds.celeba(config, request.folder(), report)),
-        "pins": (config.pins, lambda: fusion_worlds.pins(config, request.folder(), request.out, report)),
-        "drawn": ([config.drawn.people, config.drawn.pictures, config.drawn.seed], lambda: fusion_worlds.drawn(config, report)),
-    }
-    return fusion_worlds.cached(folder, config, [name, make[name][0]], make[name][1])
+        own = request.manifest
+        made_from, make = fusion_worlds.manifest_text(own, request.folder()), lambda: fusion_worlds.manifest(own, config, request.folder(), report)
+    elif name == "celeba":
+        made_from, make = [name, config.celeba], lambda: fusion_worlds.celeba(config, request.folder(), report)
+    elif name == "pins":
+        made_from, make = [name, config.pins], lambda: fusion_worlds.pins(config, request.folder(), request.out, report)
+    else:
+        made_from, make = [name, [config.drawn.people, config.drawn.pictures, config.drawn.seed]], lambda: fusion_worlds.drawn(config, report)
+    pictures = fusion_worlds.cached(folder, config, made_from, make)
+    check(pictures)
+    return pictures
 
 
 def _world(request: Request, name: str) -> World:

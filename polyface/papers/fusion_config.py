@@ -1,15 +1,18 @@
 """How `polyface reproduce fusion` is run, at each scale. What the paper leaves open (papers.md, section A) is a key here, its default marked [INF]."""
 
 import hashlib
+import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
 from polyface.errors import RequestError, nearest
+from polyface.files import write_atomically
 from polyface.images.align import Crop
 from polyface.models.fusion import MERGES, NetworkConfig
 from polyface.strict import strict
@@ -82,9 +85,8 @@ class Drawn(Strict, frozen=True, kw_only=True):
     pictures: Count = 300
     seed: int = 7
     tries: Annotated[int, msgspec.Meta(ge=0, le=5)] = 5
-    """Networks that may be trained to find the strength of variation at which identity is as hard as in the paper; with none the strength is 1."""
-    steps: Count | None = None
-    """Steps of each of those networks; a whole training where nothing is said."""
+    """Networks that may be trained to find the strength of variation at which identity is as hard as in the paper; with none the strength is 1. Each is trained as the
+    world's own are: a shorter training would find the strength for another network."""
 
 
 class Strangers(Strict, frozen=True, kw_only=True):
@@ -165,6 +167,17 @@ def load(scale: str, settings: Sequence[str] = ()) -> FusionConfig:
         raise RequestError(f"no scale {scale!r}{nearest(scale, SCALES)}")
     table = tomllib.loads(resources.files("polyface.recipes").joinpath("fusion").joinpath(f"{scale}.toml").read_text())
     return strict(with_settings(table, settings), FusionConfig, f"recipe fusion/{scale}")
+
+
+def kept(file: Path, made_with: str, make: Callable[[], Any]) -> Any:
+    """What a JSON file holds, if it was made as it is now asked for; else made anew, and kept."""
+    if file.exists():
+        said = json.loads(file.read_text())
+        if isinstance(said, dict) and said.get("made_with") == made_with:
+            return said["held"]
+    held = make()
+    write_atomically(file, json.dumps({"made_with": made_with, "held": held}, indent=1) + "\n")
+    return held
 
 
 def digest(*parts: object) -> str:

@@ -14,13 +14,12 @@ from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_claims import Claim
 from polyface.papers.fusion_config import SplitName
 from polyface.papers.fusion_controls import RANDOM, Control, Random
+from polyface.papers.fusion_heads import CELL
+from polyface.papers.fusion_networks import AT_CHANCE
 from polyface.papers.fusion_pictures import IDENTITY, counts, joint_groups, subset
 from polyface.papers.fusion_runs import Bench, Tables
 from polyface.papers.fusion_statistics import Answers, Estimate
 from polyface.papers.fusion_strangers import Strangers
-
-LEARNED = 0.02
-"""A network that went less than this share of the way from the constant answer to no error has not learned."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def classes(world: World, split: SplitName) -> dict[str, dict[str, int]]:
 
 
 def remarks(world: World, tables: Tables) -> list[str]:
-    """Where a table is of other questions than the paper's, which stands beside it."""
+    """Where a table is of other questions than the paper's, which stands beside it; and where a mean is of heads some of which learned nothing."""
     made = []
     kept = classes(world, tables.split)
     whole = {each.name: each for each in world.bench.pictures.questions}
@@ -82,6 +81,10 @@ def remarks(world: World, tables: Tables) -> list[str]:
         made.append(f"'all' joins {count} features here ({', '.join(tables.tasks)}), 4 in the paper; 'all but the own' {count - 1}, 3 in the paper")
     if left_out := [name for name in world.bench.extra if name not in tables.extra]:
         made.append(f"your own features ({', '.join(left_out)}) are left out here: they are of a picture, and nearly every test picture has a variant in training")
+    for cell, times in tables.one_answer.items():
+        target, features, merge = cell.split(CELL)
+        if features == "+".join(tables.tasks):
+            made.append(f"{target} from all features, {merge}: {times} of {len(tables.seeds[cell])} heads gave every test row the same answer")
     return made
 
 
@@ -101,7 +104,7 @@ def unlearned(world: World) -> list[str]:
         tables = world.tables.get((row["split"].split("-")[0], "end"))
         for task, value in row["accuracy"].items() if tables is not None and RANDOM not in str(row["network"]) else ():
             constant = tables.constants[task].accuracy if task in tables.constants else None  # type: ignore[union-attr]
-            if constant is not None and value is not None and value - constant < LEARNED * (1 - constant):
+            if constant is not None and value is not None and value - constant < AT_CHANCE * (1 - constant):
                 found.append(f"{row['split']}/{row['network']} ({task} {100 * value:.1f} %, the constant answer {100 * constant:.1f} %)")
     return found
 
@@ -170,6 +173,7 @@ def _split(world: World, tables: Tables) -> dict[str, object]:
         "claims": told(judged.claims), "verdicts": dict(judged.verdicts), "step": tables.step,
         "shapley": {target: claims.shapley_of(tables, target) for target in tables.targets} if tables.moment == "end" else {},
         "classes": classes(world, tables.split), "remarks": remarks(world, tables),
+        "seeds": {cell: {"accuracy": each, "spread": max(each) - min(each), "one answer": tables.one_answer.get(cell, 0)} for cell, each in tables.seeds.items()},
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ That is the paper's second stage: features are frozen, only the new layers learn
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,12 +57,15 @@ class Table:
 @dataclass(frozen=True)
 class Bank:
     """Heads that were trained. correct {cell: float [test rows of its target]}, 1 right, 0 wrong, a mean over seeds; rows {target: which rows those are}; curves
-    {cell: [(step, accuracy)]}; log_probabilities {cell: float16 [n, classes]}, for late fusion, of those that were asked for."""
+    {cell: [(step, accuracy)]}; log_probabilities {cell: float16 [n, classes]}, for late fusion, of those that were asked for; seeds {cell: the accuracy of each seed};
+    one_answer {cell: how many of its seeds gave all test rows the same answer}, of those where any did: what a mean over seeds would hide."""
 
     correct: Mapping[str, np.ndarray] = field(repr=False)
     rows: Mapping[str, np.ndarray] = field(repr=False)
     curves: Mapping[str, list[tuple[int, float]]] = field(repr=False)
     log_probabilities: Mapping[str, np.ndarray] = field(repr=False)
+    seeds: Mapping[str, list[float]]
+    one_answer: Mapping[str, int]
     seconds: float = 0.0
 
     def of(self, cell: Cell) -> np.ndarray:
@@ -76,21 +80,24 @@ class Bank:
             {**self.rows, **other.rows},
             {**self.curves, **other.curves},
             {**self.log_probabilities, **other.log_probabilities},
+            {**self.seeds, **other.seeds},
+            {**self.one_answer, **other.one_answer},
             seconds=self.seconds + other.seconds,
         )
 
 
 class HeadsPlan:
-    """Every head of a bank on the same batches of rows; their parameters share nothing, so that each learns as if alone."""
+    """Every head of a bank on the same batches of rows; their parameters share nothing and each is clipped by its own norm, so that each learns as if alone."""
 
     weights: Mapping[str, float] = {}
     people: Mapping[str, str] = {}
     balance: Method = "fixed"
+    apart = True
 
     def __init__(self, cells: Sequence[Cell], table: Table, heads: Heads, seed: int, test_rows: int, curve: bool):
         self.cells, self.table, self.heads, self.seed = list(cells), table, heads, seed
         self.steps, self.batch = heads.steps, heads.batch
-        self.optimiser = optimiser_of(_without_clip(heads))
+        self.optimiser = optimiser_of(heads)
         self.validate_every = max(1, -(-heads.steps // heads.curve)) if curve else heads.steps
         self.taken, self.first = 0, [step for step in FIRST if step < self.validate_every] if curve else []
         self.points: list[tuple[int, dict[str, float]]] = []
@@ -125,13 +132,14 @@ class HeadsPlan:
         return {name: _losses(logits, self.table.labels[name.split(CELL)[0]][batch]) for name, logits in self._logits(model, batch).items()}
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        return {name: float(each.mean()) if len(each) else 0.0 for name, each in self.correct(model, self.some)[0].items()}
+        given, _ = self.answers(model, self.some)
+        return {name: float(right.mean()) if len(right) else 0.0 for name, right in self.right(given, self.some).items()}
 
     def blame(self, batch: np.ndarray, name: str, row: int) -> dict[str, object]:
         return {"key": f"row {int(batch[row])}", "batch": batch.tolist()}
 
-    def correct(self, model: nn.Module, rows: np.ndarray, keep: Sequence[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """By cell, whether each of its labelled rows is right, bool; and log probabilities of those cells that are to be kept."""
+    def answers(self, model: nn.Module, rows: np.ndarray, keep: Sequence[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """By cell, its answers to those of the rows that have a label, int64 [n]; and log probabilities float32 [n, classes] of those cells that are to be kept."""
         answers: dict[str, list[np.ndarray]] = {}
         logs: dict[str, list[np.ndarray]] = {}
         model.eval()
@@ -139,11 +147,19 @@ class HeadsPlan:
             for start in range(0, len(rows), AT_ONCE * 4):
                 some = rows[start : start + AT_ONCE * 4]
                 for name, logits in self._logits(model, some).items():
-                    truth = self.table.labels[name.split(CELL)[0]][some]
-                    answers.setdefault(name, []).append((logits.argmax(1).cpu().numpy() == truth)[truth >= 0])
+                    known = self._truth(name, some) >= 0
+                    answers.setdefault(name, []).append(logits.argmax(1).cpu().numpy()[known])
                     if name in keep:
-                        logs.setdefault(name, []).append(F.log_softmax(logits, 1).cpu().numpy()[truth >= 0])
+                        logs.setdefault(name, []).append(F.log_softmax(logits, 1).cpu().numpy()[known])
         return {name: np.concatenate(each) for name, each in answers.items()}, {name: np.concatenate(each) for name, each in logs.items()}
+
+    def right(self, answers: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Whether each of those answers is right, bool [n]."""
+        truths = {name: self._truth(name, rows) for name in answers}
+        return {name: each == truths[name][truths[name] >= 0] for name, each in answers.items()}
+
+    def _truth(self, name: str, rows: np.ndarray) -> np.ndarray:
+        return self.table.labels[name.split(CELL)[0]][rows]
 
     def _logits(self, model: nn.Module, rows: np.ndarray) -> dict[str, Tensor]:
         chosen = torch.from_numpy(rows).to(parallel.device())
@@ -163,6 +179,8 @@ def run_bank(
     """Train a bank once for each seed, or find it done. keep: cells whose log probabilities are kept (of the first seed). Raises NotMade where make is False and none
     is there."""
     cells = list({cell.name: cell for cell in cells}.values())
+    if not cells:  # two tasks have no subsets of features but those of the tables
+        return Bank({}, {}, {}, {}, {}, {})
     used = {source: table.features[source] for source in sorted({source for cell in cells for source in cell.sources})}
     for source, each in used.items():
         if len(each) != len(next(iter(table.labels.values()))):
@@ -178,6 +196,8 @@ def run_bank(
     correct: dict[str, Any] = {}
     curves: dict[str, list[tuple[int, float]]] = {}
     logs: dict[str, np.ndarray] = {}
+    accuracies: dict[str, list[float]] = {}
+    one_answer: Counter[str] = Counter()
     seconds = 0.0
     for turn in range(seeds):
         plan = HeadsPlan(cells, table, heads, seed * 100 + turn, test_rows, curve)
@@ -185,15 +205,17 @@ def run_bank(
             model = loop.run(plan, Path(scratch), progress)
             entries = [json.loads(line) for line in (Path(scratch) / "log.jsonl").read_text().splitlines()]
         seconds += sum(plan.steps / entry["steps_per_second"] for entry in [entry for entry in entries if "losses" in entry][-1:])
-        right, kept = plan.correct(model, plan.tested, [cell.name for cell in keep] if turn == 0 else [])
+        given, kept = plan.answers(model, plan.tested, [cell.name for cell in keep] if turn == 0 else [])
         logs |= kept
-        for cell in right:
-            correct[cell] = correct.get(cell, 0) + right[cell].astype(np.float32) / seeds
-        for step, accuracies in [*plan.points, *((entry["step"], entry.get("validation", {})) for entry in entries)] if curve and turn == 0 else ():
-            for cell, value in accuracies.items():
+        one_answer.update(cell for cell, each in given.items() if len(np.unique(each)) == 1)
+        for cell, right in plan.right(given, plan.tested).items():
+            correct[cell] = correct.get(cell, 0) + right.astype(np.float32) / seeds
+            accuracies.setdefault(cell, []).append(round(float(right.mean()), 5) if len(right) else 0.0)
+        for step, point in [*plan.points, *((entry["step"], entry.get("validation", {})) for entry in entries)] if curve and turn == 0 else ():
+            for cell, value in point.items():
                 curves.setdefault(cell, []).append((step, value))
     rows = {target: plan.tested[table.labels[target][plan.tested] >= 0] for target in {cell.target for cell in cells}}
-    bank = Bank(correct, rows, curves, {cell: each.astype(np.float16) for cell, each in logs.items()}, round(seconds, 1))
+    bank = Bank(correct, rows, curves, {cell: each.astype(np.float16) for cell, each in logs.items()}, accuracies, dict(one_answer), round(seconds, 1))
     _keep(file, made_with, bank)
     return bank
 
@@ -212,13 +234,6 @@ def subsets(sources: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(source for at, source in enumerate(sources) if mask >> at & 1) for mask in range(1, 2 ** len(sources))]
 
 
-def _without_clip(heads: Heads) -> Heads:
-    """Clipping by the norm of all would tie the heads of a bank together."""
-    import msgspec
-
-    return msgspec.structs.replace(heads, clip=1e9)
-
-
 def _look(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.float().mean(0), features.float().std(0)
 
@@ -230,6 +245,8 @@ def _keep(file: Path, made_with: str, bank: Bank) -> None:
         "made_with": made_with,
         "seconds": bank.seconds,
         "accuracy": {cell: round(float(each.mean()), 5) for cell, each in bank.correct.items()},
+        "seeds": bank.seeds,
+        "one_answer": bank.one_answer,
         "curves": bank.curves,
     }
     write_atomically(file.with_suffix(".json"), json.dumps(said, indent=1) + "\n")
@@ -245,4 +262,4 @@ def _kept(file: Path, made_with: str) -> Bank | None:
     with np.load(file) as arrays:
         parts = {kind: {name.removeprefix(f"{kind} "): arrays[name] for name in arrays.files if name.startswith(f"{kind} ")} for kind in ("correct", "rows", "log")}
     curves = {cell: [(int(step), float(value)) for step, value in each] for cell, each in said["curves"].items()}
-    return Bank(parts["correct"], parts["rows"], curves, parts["log"], said["seconds"])
+    return Bank(parts["correct"], parts["rows"], curves, parts["log"], said["seeds"], said["one_answer"], said["seconds"])

@@ -30,6 +30,9 @@ from polyface.training.config import Method, Optimiser
 
 AT_ONCE = 1000
 """Rows that go through a network together when features are computed."""
+AT_CHANCE = 0.02
+"""A network that is not even this share of the way from the constant answer to certainty has learned nothing."""
+MADE_WITH = "made_with"
 
 Say = Callable[[str], None]
 Progress = Callable[..., None]
@@ -70,8 +73,7 @@ class NetworkPlan:
         self.classes = _classes(next(iter(self.labels.values())), self.train) if config.balanced else None
         self.seen = 0
         outputs = {task: list(sizes) for task, sizes in spec.outputs.items()}
-        looks = images[:: max(1, len(images) // 500)]
-        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, looks, *self.labels.values())
+        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, _look(images), *self.labels.values())
         self.people: Mapping[str, str] = {"settings": made_with}  # the loop goes on with a checkpoint only where these are the same
 
     def model(self) -> nn.Module:
@@ -113,7 +115,7 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that was trained. accuracy: by task, on all test rows; curve: [{step, accuracy by task}]."""
+    """A network that was trained. accuracy: by task, on all test rows; curve: [{step, accuracy by task}]; made_with: what it was trained from, in a digest."""
 
     folder: Path
     spec: Spec
@@ -121,6 +123,7 @@ class Trained:
     curve: list[dict[str, Any]]
     seconds: float
     images_per_second: float
+    made_with: str
 
     def load(self, step: int | None = None) -> FeatureNetwork:
         """The network, as it was in the end or at a point of its curve."""
@@ -130,14 +133,17 @@ class Trained:
         return network.eval()
 
     def features(self, images: np.ndarray, step: int | None = None, file: Path | None = None) -> dict[str, np.ndarray]:
-        """{task: float16 [rows, length]} of all variants; computed once, kept in `file` where the pictures are of another set."""
+        """{task: float16 [rows, length]} of all variants; computed once for these pictures and this network, kept in `file` where the pictures are of another set."""
         file = file or self.folder / ("features.npz" if step is None else f"features-{step:06d}.npz")
-        if not file.exists():
-            network = on_device(self.load(step))
-            made = in_pieces(lambda crops: network.features(crops), images, np.arange(len(images)))
-            write_arrays(file, {task: each.astype(np.float16) for task, each in made.items()})
-        with np.load(file) as kept:
-            return {task: kept[task] for task in kept.files}
+        made_with = digest(self.made_with, step, list(images.shape), _look(images))
+        if file.exists():
+            with np.load(file) as kept:
+                if MADE_WITH in kept.files and str(kept[MADE_WITH]) == made_with:
+                    return {task: kept[task] for task in kept.files if task != MADE_WITH}
+        network = on_device(self.load(step))
+        made = {task: each.astype(np.float16) for task, each in in_pieces(lambda crops: network.features(crops), images, np.arange(len(images))).items()}
+        write_arrays(file, {**made, MADE_WITH: np.array(made_with)})
+        return made
 
     def feature(self, images: np.ndarray, step: int | None = None, file: Path | None = None) -> np.ndarray:
         """Of a network of one task."""
@@ -161,7 +167,7 @@ def train(spec: Spec, images: np.ndarray, split: Split, training: Training, conf
     plan = NetworkPlan(spec, images, split, training, config, folder)
     kept = result_of(plan)
     if kept is not None:
-        return Trained(folder, spec, kept["accuracy"], kept["curve"], kept["seconds"], kept["images_per_second"])
+        return Trained(folder, spec, kept["accuracy"], kept["curve"], kept["seconds"], kept["images_per_second"], kept["made_with"])
     started = time.monotonic()
     network = loop.run(plan, folder, progress)
     return finish(plan, network, split, time.monotonic() - started, say)
@@ -186,20 +192,25 @@ def finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float, 
     speeds = [entry["steps_per_second"] for entry in entries if "losses" in entry]
     save(network, folder / "weights.safetensors")
     logits = logits_of(network, plan.images, plan.tested)
-    accuracy = {}
+    accuracy, at_chance = {}, []
     for task in spec.outputs:
         truth = plan.labels[task][plan.tested]
         accuracy[task] = float((logits[task].argmax(1) == truth)[truth >= 0].mean()) if (truth >= 0).any() else float("nan")
+        seen = plan.labels[task][plan.train]
+        constant = float(np.mean(truth[truth >= 0] == np.bincount(seen[seen >= 0]).argmax())) if (truth >= 0).any() else float("nan")
+        if accuracy[task] < constant + AT_CHANCE * (1 - constant):
+            at_chance.append(task)
     speed = round(float(speeds[-1]) * plan.batch, 1)
     result = {
-        "network": spec.name, "split": split.label, "accuracy": accuracy, "curve": curve, "parameters": parameters(network), "steps": plan.steps, "batch": plan.batch,
-        "rows": len(plan.train), "images_per_second": speed, "seconds": round(seconds, 1), "made_with": plan.people["settings"],
+        "network": spec.name, "split": split.label, "accuracy": accuracy, "at_chance": at_chance, "curve": curve, "parameters": parameters(network),
+        "steps": plan.steps, "batch": plan.batch, "rows": len(plan.train), "images_per_second": speed, "seconds": round(seconds, 1), "made_with": plan.people["settings"],
     }  # fmt: skip
     write_atomically(folder / "result.json", json.dumps(result, indent=1) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     said = ", ".join(f"{task} {value:.1%}" for task, value in accuracy.items())
-    say(f"{folder.parent.parent.name}/{split.label}/{spec.name}: {said}; {speed:,.0f} images/s, {seconds:.0f} s")
-    return Trained(folder, spec, accuracy, curve, round(seconds, 1), speed)
+    unlearned = f"; at chance: {', '.join(at_chance)}" if at_chance else ""
+    say(f"{folder.parent.parent.name}/{split.label}/{spec.name}: {said}{unlearned}; {speed:,.0f} images/s, {seconds:.0f} s")
+    return Trained(folder, spec, accuracy, curve, round(seconds, 1), speed, plan.people["settings"])
 
 
 def optimiser_of(training: Training) -> Optimiser:
@@ -233,6 +244,11 @@ def on_device(module: nn.Module) -> Any:
 
 def save(module: nn.Module, file: Path) -> None:
     write_atomically(file, serialised({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
+
+
+def _look(images: np.ndarray) -> np.ndarray:
+    """Some of many pictures, by which a digest knows them."""
+    return images[:: max(1, len(images) // 500)]
 
 
 def _losses(logits: Tensor, truth: np.ndarray) -> Tensor:

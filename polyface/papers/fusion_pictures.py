@@ -31,6 +31,7 @@ class Pictures:
     """crops uint8 [N, W, W, 3], wide; people int64 [N], rows of names; labels {task: int64 [N]}, -1 where nobody answered.
 
     questions: what is asked beside who it is. notes: what must be known of this world. sure: bool [people], whose groups are certain, where that is not all.
+    tested: bool [N], pictures that their set keeps for testing, where we do not part them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Pictures:
     drawings: bool = False
     notes: tuple[str, ...] = ()
     sure: np.ndarray | None = field(default=None, repr=False)
+    tested: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -1,19 +1,20 @@
 """One world of paper A on the bench: its networks, their features, and the tables 1 and 2 in every split. Whatever was made is found again and not made twice."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from polyface.errors import RequestError
 from polyface.files import write_atomically
 from polyface.models.fusion import NetworkConfig
 from polyface.papers import fusion_statistics as statistics
-from polyface.papers.fusion_config import FusionConfig, SplitName, Training
+from polyface.papers.fusion_config import FusionConfig, SplitName, Training, digest
 from polyface.papers.fusion_heads import Bank, Cell, NotMade, Table, run_bank, subsets
 from polyface.papers.fusion_networks import Progress, Say, Spec, Trained, train
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, Split, splits, variants
@@ -60,8 +61,6 @@ class Bench:
         return Spec(said.pop("name", task), {task: (length, self.classes(task))}, network, **said)
 
     def training(self, split: Split) -> Training:
-        import msgspec
-
         steps = self.config.person_steps if split.name == "person" else None
         return self.config.networks if steps is None else msgspec.structs.replace(self.config.networks, steps=steps)
 
@@ -101,7 +100,8 @@ class Bench:
 @dataclass(frozen=True)
 class Tables:
     """Tables 1 and 2 of one world and split, folds joined. networks {task: answers of its own network}; cells {cell name: answers of a head}; constants {task: the most
-    frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}."""
+    frequent training answer}; alike {source: {source: CKA}}; late {task: answers of the mean of the four features' logits}; seeds {cell name: the accuracy of each seed
+    of its head, fold after fold}; one_answer {cell name: how many of those gave every test row the same answer}: what a mean would hide."""
 
     split: SplitName
     moment: str
@@ -113,6 +113,8 @@ class Tables:
     constants: Mapping[str, Answers] = field(repr=False)
     curves: Mapping[str, list[tuple[int, float]]] = field(repr=False)
     alike: Mapping[str, Mapping[str, float]] = field(repr=False)
+    seeds: Mapping[str, list[float]] = field(default_factory=dict, repr=False)
+    one_answer: Mapping[str, int] = field(default_factory=dict)
     step: int | None = None
     extra: tuple[str, ...] = ()
 
@@ -199,6 +201,8 @@ def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained],
         constants={target: statistics.constant(split.labels[target], split.train, split.test, bench.people) for target in split.targets},
         curves=first.curves,
         alike={a: {b: statistics.cka(features[a][rows], features[b][rows]) for b in sources} for a in sources},
+        seeds=bank.seeds,
+        one_answer=bank.one_answer,
         step=step,
         extra=tuple(extra),
     )
@@ -235,58 +239,36 @@ def _joined(parts: Sequence[Tables]) -> Tables:
 
     together: dict[str, Any] = {name: {key: statistics.joined([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)} for name in ANSWERS}
     alike = {a: {b: float(np.mean([part.alike[a][b] for part in parts])) for b in row} for a, row in first.alike.items()}
-    return replace(first, **together, alike=alike)
+    seeds = {cell: [each for part in parts for each in part.seeds[cell]] for cell in first.seeds}
+    one_answer = dict(sum((Counter(part.one_answer) for part in parts), Counter[str]()))
+    return replace(first, **together, alike=alike, seeds=seeds, one_answer=one_answer)
 
 
 # The drawn world's one strength
 
 
 def strength_of(pictures: Pictures, config: FusionConfig, out: Path, say: Say, progress: Progress | None = None) -> float:
-    """The strength of variation at which identity is about as hard as in the paper: own accuracy within ten points of 60.2 on rows held out of training. At most five
-    tries, kept in OUT/<world>/strength.json; then it is what came closest."""
-    import msgspec
-
+    """The strength of variation at which identity is about as hard as in the paper: own accuracy within ten points of 60.2 on rows held out of training, of a network
+    trained as the world's own are. At most five tries, kept in OUT/<world>/strength.json; then it is what came closest."""
     file = out / "strength.json"
-    tries: list[dict[str, float]] = json.loads(file.read_text()) if file.exists() else []
+    looks = pictures.crops[:: max(1, len(pictures.crops) // 500)]
+    made_with = digest(looks, pictures.people, config.network, config.networks, config.variants, config.variation, config.seed)
+    said = json.loads(file.read_text()) if file.exists() else None
+    tries: list[dict[str, float]] = said["tries"] if isinstance(said, dict) and said["made_with"] == made_with else []
     low, high, strength = 0.0, None, 1.0
     for at in range(config.drawn.tries):
         if at < len(tries):
             strength, reached = tries[at]["strength"], tries[at]["accuracy"]
         else:
-            shorter = msgspec.structs.replace(config, networks=msgspec.structs.replace(config.networks, steps=config.drawn.steps or config.networks.steps))
-            bench = Bench(pictures, shorter, out / f"try-{at}", strength, say, progress)
+            bench = Bench(pictures, config, out / f"try-{at}", strength, say, progress)
             whole = bench.splits("paper")[0]
             held = np.arange(len(whole.train)) % 7 == 0  # validation: test rows choose nothing
             split = replace(whole, train=whole.train[~held], test=whole.train[held])
             reached = bench.network(split, bench.spec(IDENTITY)).accuracy[IDENTITY]
             tries.append({"strength": strength, "accuracy": reached})
-            write_atomically(file, json.dumps(tries, indent=1) + "\n")
+            write_atomically(file, json.dumps({"made_with": made_with, "tries": tries}, indent=1) + "\n")
         if abs(reached - PAPERS_IDENTITY) <= 0.10:
             return strength
         low, high = (strength, high) if reached > PAPERS_IDENTITY else (low, strength)
         strength = strength * 2 if high is None else (low + high) / 2
     return min(tries, key=lambda each: abs(each["accuracy"] - PAPERS_IDENTITY))["strength"] if tries else 1.0
-
-
-# A user's own features
-
-
-def read_features(file: Path, pictures: Pictures, count: int) -> np.ndarray:
-    """float32 [N * count, d] from an .npz with `keys` [n] and `features` [n, d]: of a picture, the same for all its variants.
-
-    Raises RequestError for a file that is none, and for features of another image list, naming the first picture that is not in it.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            keys, features = arrays["keys"], np.asarray(arrays["features"], np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise RequestError(f"{file}: no .npz of keys [N] and features [N, d] ({error})") from error
-    if features.ndim != 2 or len(keys) != len(features):
-        raise RequestError(f"{file}: {len(keys)} keys for features of shape {list(features.shape)}")
-    place = {str(key): row for row, key in enumerate(keys)}
-    missing = next((key for key in pictures.keys if key not in place), None)
-    if missing is not None:
-        raise RequestError(f"{file}: features of another image list, {missing} of {pictures.name} is not in it")
-    if not np.isfinite(features).all():
-        raise RequestError(f"{file}: the features of {keys[int((~np.isfinite(features).all(1)).argmax())]} are not finite")
-    return np.repeat(features[[place[key] for key in pictures.keys]], count, axis=0)

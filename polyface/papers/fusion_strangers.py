@@ -4,7 +4,6 @@ Who it is comes from CelebA's training people with many pictures, gender from Ce
 network sees its own set only. Heads learn and are tested on the target's set, with the features of all networks. Then LFW, of which nobody was seen: pairs of strangers.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +17,11 @@ from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Pairs, Record
 from polyface.errors import RequestError
 from polyface.evaluation.pairs import pair_gap, pair_scores
-from polyface.files import write_arrays, write_atomically
+from polyface.images.read import Root
 from polyface.labels import Words
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers import votes
-from polyface.papers.fusion_config import FusionConfig
+from polyface.papers.fusion_config import FusionConfig, digest, kept
 from polyface.papers.fusion_heads import Cell, Table, run_bank
 from polyface.papers.fusion_networks import Progress, Say, Trained, in_pieces, on_device
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, Question, Split
@@ -96,8 +95,7 @@ def sources() -> tuple[Source, ...]:
 def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None, make: bool = True) -> Strangers:
     """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there; NotMade, where make is False, for what is not
     trained yet."""
-    ready = {task: pictures() for task, pictures in _benches(config, data, out, say, progress).items()}
-    benches = {task: (replace(bench, make=make), split) for task, (bench, split) in ready.items()}
+    benches = {task: (replace(bench, make=make), split) for task, (bench, split) in prepare(config, data, out, say, progress).items()}
     trained = {task: bench.network(split, bench.spec(task)) for task, (bench, split) in benches.items()}
     names = tuple(benches)
     targets = names[1:]
@@ -125,6 +123,11 @@ TASKS = (IDENTITY, "age", "race", "gender", "expression")
 """Identity's, then those of `sources`."""
 
 
+def prepare(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> dict[str, tuple[Bench, Split]]:
+    """{task: its pictures and how they are parted}, in TASKS' order; nothing is trained. Raises RequestError where a set is not there, or has no picture of use."""
+    return {task: pictures() for task, pictures in _benches(config, data, out, say, progress).items()}
+
+
 def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Trained:
     """The network of one of TASKS alone, for which its own set must be there, and CelebA's, which says who is no stranger."""
     bench, split = _benches(config, data, out, say, progress)[task]()
@@ -143,21 +146,23 @@ def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Pr
 
 def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Path, out: Path) -> list[dict[str, Any]]:
     """Pairs of LFW by every network's feature and by all concatenated, standardised by CelebA's training pictures; kept in pairs.json. Empty without LFW."""
-    file = out / "pairs.json"
-    if file.exists():
-        return json.loads(file.read_text())
-    dataset = datasets.lfw
     try:
-        root = datasets.find_root(data, dataset.name)
-        pairs = dataset.pairs(root)
+        root = datasets.find_root(data, datasets.lfw.name)
+        pairs = datasets.lfw.pairs(root)
     except RequestError:
         return []
+    made_with = digest({task: each.made_with for task, each in trained.items()}, bench.config.eye_distance, bench.config.eyes, [pairs.left, pairs.right])
+    return kept(out / "pairs.json", made_with, lambda: _pairs(trained, bench, split, data, root, pairs))
+
+
+def _pairs(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Path, root: Root, pairs: Pairs) -> list[dict[str, Any]]:
+    dataset = datasets.lfw
     needed = {*pairs.left, *pairs.right}
     records = [record for record in dataset.records(root, "test").records if record.key in needed]
-    kept, wide = cut(records, dataset, data, bench.config, None)
+    shown, wide = cut(records, dataset, data, bench.config, None)
     margin = bench.config.network.size // 4
     crops = np.ascontiguousarray(wide[:, margin:-margin, margin:-margin])
-    keys, subjects = [record.key for record in kept], [record.subject for record in kept]
+    keys, subjects = [record.key for record in shown], [record.subject for record in shown]
     vectors, rows = {}, []
     for task, each in trained.items():
         network = on_device(each.load())
@@ -175,7 +180,6 @@ def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, dat
         for score in pair_scores(who, plain, mirrored, keys, subjects, pairs):
             rows.append({"feature": name, "metric": score.metric, "value": score.value, "low": _known(score.low), "high": _known(score.high), "n": score.n})
     rows += _gain_of_fusion({name: plain + mirrored for name, (plain, mirrored) in vectors.items()}, rows, keys, subjects, pairs)
-    write_atomically(file, json.dumps(rows, indent=1) + "\n")
     return rows
 
 
@@ -204,10 +208,10 @@ def _known_people(config: FusionConfig, data: Path) -> list[Record]:
 
 def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Record], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
     def make() -> Pictures:
-        kept, crops = cut(records, datasets.celeba, data, config, progress)
-        names = tuple(sorted({str(record.subject) for record in kept}))
-        people = np.array([names.index(str(record.subject)) for record in kept])
-        return Pictures(IDENTITY, "CelebA, people with many pictures", tuple(record.key for record in kept), crops, people, names)
+        shown, crops = cut(records, datasets.celeba, data, config, progress)
+        names = tuple(sorted({str(record.subject) for record in shown}))
+        people = np.array([names.index(str(record.subject)) for record in shown])
+        return Pictures(IDENTITY, "CelebA, people with many pictures", tuple(record.key for record in shown), crops, people, names)
 
     pictures = cached(out / IDENTITY, config, ["strangers", [record.key for record in records]], make)
     bench = Bench(pictures, config, out / IDENTITY, config.strength, say, progress)
@@ -220,41 +224,32 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
     Raises RequestError where none is left to train or to test on.
     """
     folder, most = out / source.task, config.strangers.pictures
-    file = folder / "pictures.npz"
-    if not file.exists():
-        root = datasets.find_root(data, source.dataset.name)
-        chosen: list[tuple[Record, int]] = []
-        sides: list[bool] = []
-        for split, tested, limit in (("train", False, most), ("test", True, most // 3)):
-            records = source.dataset.records(root, split).records  # type: ignore[arg-type]
-            told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
-            usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
-            if not usable:
-                raise RequestError(f"{root.label}: no {split} picture of a stranger that tells {source.task}")
-            usable = usable[:: max(1, len(usable) // limit)][:limit]
-            chosen, sides = chosen + usable, sides + [tested] * len(usable)
-        kept, crops = cut([record for record, _ in chosen], source.dataset, data, config, progress)
-        place = {record.key: at for at, (record, _) in enumerate(chosen)}
-        rows = [place[record.key] for record in kept]
-        write_arrays(
-            file,
-            {
-                "crops": crops,
-                "label": np.array([chosen[row][1] for row in rows]),
-                "tested": np.array([sides[row] for row in rows]),
-                "keys": np.array([record.key for record in kept]),
-                "people": np.array([record.subject or record.key for record in kept]),
-            },
-        )
-    with np.load(file) as arrays:
-        crops, label, tested, keys, subjects = (arrays[name] for name in ("crops", "label", "tested", "keys", "people"))
+    made_from = ["strangers", source.task, source.dataset.name, source.classes, most, sorted(without)]
+    pictures = cached(folder, config, made_from, lambda: _of_set(source, config, data, without, progress))
+    assert pictures.tested is not None
+    bench, count = Bench(pictures, config, folder, config.strength, say, progress), config.variants
+    train = (np.flatnonzero(~pictures.tested)[:, None] * count + np.arange(count)).ravel()
+    labels = {source.task: np.repeat(pictures.labels[source.task], count)}
+    return bench, Split("image", 0, train, np.flatnonzero(pictures.tested) * count, (source.task,), labels)
+
+
+def _of_set(source: Source, config: FusionConfig, data: Path, without: set[str], progress: Progress | None) -> Pictures:
+    root = datasets.find_root(data, source.dataset.name)
+    chosen: dict[str, tuple[Record, int, bool]] = {}
+    most = config.strangers.pictures
+    for split, tested, limit in (("train", False, most), ("test", True, most // 3)):
+        records = source.dataset.records(root, split).records  # type: ignore[arg-type]
+        told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
+        usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
+        if not usable:
+            raise RequestError(f"{root.label}: no {split} picture of a stranger that tells {source.task}")
+        chosen |= {record.key: (record, label, tested) for record, label in usable[:: max(1, len(usable) // limit)][:limit]}
+    shown, crops = cut([record for record, _, _ in chosen.values()], source.dataset, data, config, progress)
+    keys = tuple(record.key for record in shown)
+    names, people = np.unique([record.subject or record.key for record in shown], return_inverse=True)  # a picture of nobody in particular is somebody's only one
+    label, tested = (np.array([chosen[key][at] for key in keys]) for at in (1, 2))
     question = Question(source.task, source.task, source.classes, of_person=False)
-    names, people = np.unique(subjects, return_inverse=True)  # a picture of nobody in particular is somebody's only one
-    pictures = Pictures(source.task, source.dataset.title, tuple(keys.tolist()), crops, people, tuple(names.tolist()), (question,), {source.task: label})
-    bench = Bench(pictures, config, folder, config.strength, say, progress)
-    count = config.variants
-    train = (np.flatnonzero(~tested)[:, None] * count + np.arange(count)).ravel()
-    return bench, Split("image", 0, train, np.flatnonzero(tested) * count, (source.task,), {source.task: np.repeat(label, count)})
+    return Pictures(source.task, source.dataset.title, keys, crops, people, tuple(names.tolist()), (question,), {source.task: label}, tested=tested)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The worlds in which paper A is rebuilt: CelebA's people, Pins with voted groups, drawn people, a user's manifest. Each becomes `Pictures`, checked and cached."""
 
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,13 +20,16 @@ from polyface.inference import engine
 from polyface.labels import Ranges, TraitNames, Words
 from polyface.papers import votes
 from polyface.papers.fusion_config import FusionConfig, digest
-from polyface.papers.fusion_pictures import Pictures, Question, check, subset
+from polyface.papers.fusion_pictures import Pictures, Question, subset
 from polyface.synth.draw import draw
 from polyface.synth.people import Person, Scene, person, photo_of
 from polyface.tasks.derive import derive, retell
 from polyface.tasks.kinds import Category, Embedding, Scale, Traits
 
 Report = Callable[..., None]
+
+OF_PERSON = (tasks.gender.name, tasks.race.name)
+"""Questions of a user's set that have one answer for a person, whatever its labels say; of the others, the labels say it."""
 
 YOUNG = {"not young": ("Young", False), "young": ("Young", True)}
 SMILING = {"not smiling": ("Smiling", False), "smiling": ("Smiling", True)}
@@ -80,13 +84,13 @@ def drawn(config: FusionConfig, report: Report | None = None) -> Pictures:
 
 def pins(config: FusionConfig, data: Path, out: Path, report: Report | None = None) -> Pictures:
     """Pins with each person's gender, race and age group voted by a network that saw FairFace alone; the people who fill the groups best."""
+    dataset = datasets.pins
+    records = of_people(everyone(dataset, data), 10**6, config.pins.pictures)
+    found = read_faces(data, dataset.name).found
     steps = [] if config.pins.voter_steps is None else [f"steps={config.pins.voter_steps}"]
     model = votes.voter(config.pins.voter, data, out / "voter", steps, report)
     network = engine.load(model)
     votes.check_alone([entry.name for entry in network.card.data])
-    dataset = datasets.pins
-    records = of_people(everyone(dataset, data), 10**6, config.pins.pictures)
-    found = read_faces(data, dataset.name).found
     answers = votes.ask(network, records, found, votes.POLLS, report)
     names = sorted({str(record.subject) for record in records})
     people = np.array([names.index(str(record.subject)) for record in records])
@@ -142,6 +146,13 @@ def manifest(path: Path, config: FusionConfig, data: Path, report: Report | None
     return _settled(_pictures(dataset.name, dataset.title, kept, crops, asked, dataset.terms))
 
 
+def manifest_text(path: Path, data: Path) -> list[bytes]:
+    """What a manifest and its table say: when either changes, the pictures are made anew."""
+    dataset = datasets.named(str(path))
+    root, table = datasets.find_root(data, dataset.name), tomllib.loads(path.read_text())["table"]
+    return [path.read_bytes(), root.open(table) if root.exists(table) else b""]
+
+
 def _questions_of(name: str, meaning: Any, records: Sequence[Record], dataset: Dataset) -> list[tuple[Question, np.ndarray]]:
     task = tasks.named(name)
     if isinstance(task, Category) and isinstance(meaning, Words):
@@ -158,19 +169,25 @@ def _questions_of(name: str, meaning: Any, records: Sequence[Record], dataset: D
 
 
 def _settled(pictures: Pictures) -> Pictures:
-    """Which questions are functions of who it is, as the labels themselves say."""
-    settled = []
+    """Which questions are functions of who it is: those of OF_PERSON, of which `check` refuses a person with two answers, and those that have one answer for everybody.
+    The first person for whom another has two is noted, since it may be a slip."""
+    settled, notes = [], list(pictures.notes)
     for question in pictures.questions:
-        constant = all(len(np.unique(pictures.labels[question.name][pictures.people == person])) == 1 for person in range(len(pictures.names)))
-        settled.append(replace(question, of_person=constant))
-    return replace(pictures, questions=tuple(settled))
+        labels = pictures.labels[question.name]
+        two = next((person for person in range(len(pictures.names)) if len(np.unique(labels[pictures.people == person])) > 1), None)
+        of_person = two is None or question.name in OF_PERSON
+        settled.append(replace(question, of_person=of_person))
+        if two is not None and not of_person:
+            words = " and ".join(question.classes[each] for each in np.unique(labels[pictures.people == two]) if each >= 0)
+            notes.append(f"{question.name} is taken for a question about each picture, since {pictures.names[two]} has {words}")
+    return replace(pictures, questions=tuple(settled), notes=tuple(notes))
 
 
 # What the worlds share
 
 
 def cached(folder: Path, config: FusionConfig, made_from: object, make: Callable[[], Pictures]) -> Pictures:
-    """The pictures of a world, made once and checked: OUT/<world>/pictures.npz and .json."""
+    """The pictures of a world, made once for these settings: OUT/<world>/pictures.npz and .json. Whoever asks checks them."""
     signature = digest(config.network.size, config.eye_distance, config.eyes, made_from)
     file = folder / "pictures.npz"
     if file.exists() and (folder / "pictures.json").exists():
@@ -179,13 +196,13 @@ def cached(folder: Path, config: FusionConfig, made_from: object, make: Callable
             with np.load(file) as arrays:
                 questions = tuple(Question(**{**each, "classes": tuple(each["classes"])}) for each in said["questions"])
                 labels = {each.name: arrays[f"label {each.name}"] for each in questions}
-                sure = arrays["sure"] if "sure" in arrays.files else None
+                some = {name: arrays[name] for name in ("sure", "tested") if name in arrays.files}
                 made = Pictures(said["name"], said["title"], tuple(said["keys"]), arrays["crops"], arrays["people"], tuple(said["names"]), questions, labels)
-                return replace(made, terms=said["terms"], drawings=said["drawings"], notes=tuple(said["notes"]), sure=sure)
+                return replace(made, terms=said["terms"], drawings=said["drawings"], notes=tuple(said["notes"]), **some)
     made = make()
-    check(made)
     arrays = {"crops": made.crops, "people": made.people} | {f"label {name}": each for name, each in made.labels.items()}
-    write_arrays(file, arrays if made.sure is None else {**arrays, "sure": made.sure})
+    arrays |= {name: each for name, each in (("sure", made.sure), ("tested", made.tested)) if each is not None}
+    write_arrays(file, arrays)
     questions_said = [{name: getattr(each, name) for name in ("name", "question", "classes", "of_person", "beside")} for each in made.questions]
     said = {name: getattr(made, name) for name in ("name", "title", "keys", "names", "terms", "drawings", "notes")}
     (folder / "pictures.json").write_text(json.dumps({**said, "questions": questions_said, "made_with": signature}))
@@ -193,11 +210,14 @@ def cached(folder: Path, config: FusionConfig, made_from: object, make: Callable
 
 
 def everyone(dataset: Dataset, data: Path) -> list[Record]:
-    """The records of all splits that are there: the worlds cut their own."""
+    """The records of all splits that are there: the worlds cut their own. Raises RequestError for the first row that its set refuses, with its file and number."""
     root = datasets.find_root(data, dataset.name)
     records: list[Record] = []
     for split in dataset.splits:
-        records += dataset.list_records(root, split).records
+        listing = dataset.list_records(root, split)
+        if listing.problems:
+            raise RequestError(f"{root.label}: {listing.problems[0]}")
+        records += listing.records
     if not records:
         raise RequestError(f"{root.label}: no picture of {dataset.title}")
     return records

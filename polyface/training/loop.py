@@ -31,6 +31,7 @@ class Plan(Protocol):
 
     In several processes (`parallel.py`) each has a plan, whose batches are its share of the rows; loss gives the same names in all of them, validate the same numbers.
     A plan may have a `classifier` (`models/partial.py`) once its model is made: it takes its own steps beside the model's, and its shards lie beside the checkpoints.
+    One whose model is many that learn `apart` has the gradients of each of its children clipped by their own norm.
     One with `own_statistics` normalises by the statistics of each process's own rows, which is several times as fast on processors; those of the first are kept.
     """
 
@@ -146,7 +147,8 @@ def _step(plan: Plan, parts: _Parts, weights: Mapping[str, float], batch: Any, s
     parts.optimiser.zero_grad(set_to_none=True)
     torch.stack(own).sum().backward()
     parallel.add_gradients(parts.model.parameters())
-    nn.utils.clip_grad_norm_(parts.model.parameters(), plan.optimiser.clip)
+    for part in parts.model.children() if getattr(plan, "apart", False) else (parts.model,):
+        nn.utils.clip_grad_norm_(part.parameters(), plan.optimiser.clip)
     means = {name: total / max(count, 1) for name, total, count in zip(losses, totals, counts, strict=True)}
     parts.balance.observe({name: mean for (name, mean), count in zip(means.items(), counts, strict=True) if count})
     parts.optimiser.step()

@@ -38,6 +38,7 @@ def test_the_stated_deviation_is_where_filters_start_from() -> None:
     torch.manual_seed(0)
     network = FeatureNetwork(msgspec.structs.replace(NetworkConfig(), std=0.01), {"who": (200, 77)})
     assert [float(layer.weight.detach().std()) for layer in network.convolutions] == pytest.approx([0.01] * 3, rel=0.1)
+    assert float(network.output["who"].weight.detach().std()) == pytest.approx(NetworkConfig().output_std, rel=0.1)
 
 
 def test_a_shared_network_has_as_many_parameters_as_all_others_together() -> None:

@@ -25,7 +25,7 @@ from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
 
 TASKS = ("identity", "age", "race", "gender")
-TINY = ["networks.steps=10", "networks.curve=2", "person_steps=6", "heads.steps=8", "heads.curve=2", "drawn.pictures=4", "drawn.steps=8"]
+TINY = ["networks.steps=10", "networks.curve=2", "person_steps=6", "heads.steps=8", "heads.curve=2", "drawn.pictures=4"]
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +216,33 @@ def test_the_papers_scale_is_the_papers() -> None:
     assert (config.networks.steps, config.networks.batch, config.variants, config.train_share) == (20000, 200, 10, 0.7)
     assert (config.identity_length, config.other_length) == (200, 50)
     assert config.networks.algorithm == "sgd" and (config.drawn.people, config.drawn.pictures) == (77, 300) and config.pins.people == 77
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"settings": [*TINY, 'worlds=["drawn", "celeba"]']}, "celeba"),
+        ({"settings": [*TINY, 'worlds=["drawn", "pins"]']}, "pins"),
+        ({"settings": [*TINY, 'worlds=["drawn", "strangers"]']}, "celeba"),
+        ({"settings": TINY, "features": ["mine={folder}/other.npz"]}, "features of another image list, drawn .* of drawn is not in it"),
+        ({"settings": TINY, "only": "drawn/image/rice"}, "did you mean 'race'"),
+    ],
+)
+def test_what_any_world_lacks_is_told_before_any_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict, what: str) -> None:
+    monkeypatch.setattr(NetworkPlan, "batches", lambda *_: pytest.fail("trained"))
+    np.savez(tmp_path / "other.npz", keys=np.array(["somebody/1"]), features=np.zeros((1, 2)))
+    asked = arguments | {"features": [each.format(folder=tmp_path) for each in arguments.get("features", [])]}
+    (tmp_path / "data").mkdir()
+    with pytest.raises(RequestError, match=what):
+        fusion.reproduce("smoke", tmp_path / "out", tmp_path / "data", **asked)
+
+
+def test_features_of_one_world_are_left_out_of_the_others_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", keys=np.array(["a", "b"]), features=np.zeros((2, 2)))
+    said: list[str] = []
+    request = fusion.Request(load("smoke", TINY), tmp_path, None, (), fusion.fusion_features.named([f"mine={tmp_path / 'e.npz'}"]), None, said.append, None)
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patched:
+        patched.setattr(fusion, "strength_of", lambda *_: 1.0)
+        bench = fusion._bench(request, "drawn")
+    assert bench.extra == {} and said == [f"drawn: --features mine is left out here: {bench.pictures.keys[0]} is not in it"]

@@ -63,6 +63,14 @@ def test_what_is_another_question_than_the_papers_is_said_beside_its_numbers() -
     assert "your own features (mine) are left out here" in " | ".join(fusion.remarks(brought, made.tables["paper", "end"]))
 
 
+def test_a_mean_of_heads_that_gave_one_answer_is_told_beside_it_and_every_seed_is_in_the_findings() -> None:
+    made, cell = world(), Cell(TASKS, "gender", "gated product").name
+    shown = replace(made.tables["image", "end"], seeds={cell: [0.95, 0.71, 0.71]}, one_answer={cell: 2})
+    assert "gender from all features, gated product: 2 of 3 heads gave every test row the same answer" in fusion.remarks(made, shown)
+    told = fusion._split(replace(made, tables={("image", "end"): shown}), shown)["seeds"]
+    assert told == {cell: {"accuracy": [0.95, 0.71, 0.71], "spread": pytest.approx(0.24), "one answer": 2}}
+
+
 def test_splits_whose_networks_took_other_steps_are_told_apart() -> None:
     made = world()
     assert "40 in split paper, 40 in split image, 20 in split person" in fusion.unequal_steps(made)

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from polyface.errors import RequestError
 from polyface.papers import fusion_heads as fusion
-from polyface.papers.fusion_config import Heads
+from polyface.papers.fusion_config import Heads, load
 from polyface.papers.fusion_heads import Cell, HeadsPlan, Table, run_bank, subsets
 
 HEADS = Heads(steps=120, batch=64, rate=0.2, algorithm="muon", hidden=(12, 8), width=8, curve=2)
@@ -79,6 +80,38 @@ def test_heads_of_a_bank_share_nothing() -> None:
     moved = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
     assert moved == {XOR.name}
     assert len(losses[CELLS[0].name]) == 17  # three of twenty have no label
+
+
+def test_a_head_beside_one_whose_gradients_are_huge_learns_as_if_alone(tmp_path: Path) -> None:
+    made = table()
+    loud = Table({**made.features, "loud": np.random.default_rng(1).normal(0, 1, (400, 40)).astype(np.float16)}, made.labels, made.train, made.test, made.classes)
+    recipe = msgspec.structs.replace(load("small").heads, steps=30, batch=64, hidden=(12, 8), width=8)
+    product = Cell(("loud", "a", "b"), "xor", "gated product")
+    alone, beside = (HeadsPlan(cells, loud, recipe, 1, 50, False) for cells in ([XOR], [XOR, product]))
+    weights = [fusion.loop.run(plan, tmp_path / str(at))[XOR.name].output.weight for at, plan in enumerate((alone, beside))]  # type: ignore[index]
+    assert torch.equal(*weights)
+
+
+def test_the_recipes_way_to_train_heads_ends_no_product_of_many_features_at_one_answer(tmp_path: Path) -> None:
+    """At the recipe's rate of SGD, unclipped, such heads ended at the same answer for all rows."""
+    random = np.random.default_rng(2)
+    label = (random.random(600) < 0.3).astype(np.int64)
+    signs = np.where(label, 1.0, -1.0)[:, None]
+    features = {name: np.maximum(0, random.normal(0, 1, (600, 50)) + 0.4 * signs * random.normal(0, 1, 50)).astype(np.float16) for name in "abcde"}
+    made = Table(features, {"rare": label}, np.arange(400), np.arange(400, 600), {"rare": 2})
+    heads = msgspec.structs.replace(load("small").heads, steps=60)
+    cell = Cell(tuple("abcde"), "rare", "gated product")
+    found = run_bank("tables", [cell], made, heads, tmp_path, 1, 50, seeds=3)
+    assert found.one_answer == {} and min(found.seeds[cell.name]) > 0.85, found.seeds
+
+
+def test_a_head_that_gives_all_rows_one_answer_is_told_seed_by_seed(tmp_path: Path) -> None:
+    made, blind = table(), Cell(("blind",), "first")
+    dark = Table({**made.features, "blind": np.zeros((400, 2), np.float16)}, made.labels, made.train, made.test, made.classes)
+    for _ in range(2):  # made, then found
+        found = run_bank("tables", [CELLS[0], blind], dark, HEADS, tmp_path, 1, 50, seeds=2)
+        assert found.one_answer == {blind.name: 2}
+        assert len(found.seeds[CELLS[0].name]) == 2 and np.mean(found.seeds[CELLS[0].name]) == pytest.approx(found.accuracy(CELLS[0]), abs=1e-4)
 
 
 def test_features_of_other_rows_than_the_labels_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from polyface.papers.fusion_config import FusionConfig, load
 from polyface.papers.fusion_networks import NetworkPlan, Spec, train
 from polyface.papers.fusion_pictures import Split
 
-CONFIG = load("smoke", ["network={size=16, channels=[4, 4, 8]}", "networks.steps=24", "networks.batch=24", "networks.curve=3"])
+CONFIG = load("smoke", ["network={size=16, channels=[4, 4, 8]}", "networks.steps=60", "networks.batch=24", "networks.curve=3"])
 
 
 def reds_and_blues(count: int = 60) -> tuple[np.ndarray, Split]:
@@ -38,16 +38,16 @@ def trained(folder: Path, config: FusionConfig = CONFIG, **said: object) -> netw
 def test_a_network_learns_and_keeps_its_curve_its_features_and_its_small_result(tmp_path: Path) -> None:
     images, split = reds_and_blues()
     found = trained(tmp_path, snapshots=True)
-    assert found.accuracy["colour"] == 1.0 and [point["step"] for point in found.curve] == [8, 16, 24]
+    assert found.accuracy["colour"] == 1.0 and [point["step"] for point in found.curve] == [20, 40, 60]
     assert found.feature(images).shape == (60, 6) and found.feature(images).dtype == np.float16
     correct, rows = found.correct(images, split, "colour")
     assert correct.all() and np.array_equal(rows, split.test)
     kept = json.loads((found.folder / "result.json").read_text())
     assert kept["parameters"] == sum(each.numel() for each in found.load().parameters()) and kept["images_per_second"] > 0
     assert not (found.folder / "checkpoints").exists()
-    early = found.load(8)
+    early = found.load(20)
     assert not all(torch.equal(a, b) for a, b in zip(early.parameters(), found.load().parameters(), strict=True))
-    assert found.feature(images, 8).shape == (60, 6)
+    assert found.feature(images, 20).shape == (60, 6)
 
 
 def test_a_network_that_is_done_is_not_trained_again_and_one_of_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_network_that_is_done_is_not_trained_again_and_one_of_other_settings_i
     again = trained(tmp_path)
     assert again.accuracy == first.accuracy and again.curve == first.curve
     with pytest.raises(RunError, match="other settings or other pictures"):
-        trained(tmp_path, msgspec.structs.replace(CONFIG, networks=msgspec.structs.replace(CONFIG.networks, steps=25)))
+        trained(tmp_path, msgspec.structs.replace(CONFIG, networks=msgspec.structs.replace(CONFIG.networks, steps=61)))
 
 
 def test_a_network_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_a_network_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path, 
     real = NetworkPlan.loss
 
     def dies(plan: NetworkPlan, model: torch.nn.Module, batch: np.ndarray, device: torch.device) -> dict[str, torch.Tensor]:
-        if plan.seen == 13:
+        if plan.seen == 33:
             raise KeyboardInterrupt
         return real(plan, model, batch, device)
 
@@ -72,6 +72,38 @@ def test_a_network_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path, 
         patched.setattr(NetworkPlan, "loss", dies)
         trained(tmp_path / "cut")
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), trained(tmp_path / "cut").load().parameters(), strict=True))
+
+
+def test_features_of_another_network_or_of_other_pictures_are_not_taken_for_this_ones(tmp_path: Path) -> None:
+    images, _ = reds_and_blues()
+    file = tmp_path / "features-colour.npz"
+    first, second = trained(tmp_path / "one"), trained(tmp_path / "other", seed=5)
+    kept = first.feature(images, file=file)
+    assert np.array_equal(first.feature(images, file=file), kept)
+    assert np.array_equal(second.feature(images, file=file), second.feature(images)) and not np.array_equal(second.feature(images), kept)
+    assert not np.array_equal(first.feature(images[::-1], file=file), kept)
+
+
+def test_a_network_that_learned_nothing_is_told(tmp_path: Path) -> None:
+    images, split = reds_and_blues()
+    by_chance = np.random.default_rng(3).integers(0, 2, 60)
+    said = []
+    found = train(spec(labels={"colour": by_chance}), images, split, CONFIG.networks, CONFIG, tmp_path / "world" / "image" / "colour", said.append)
+    assert json.loads((found.folder / "result.json").read_text())["at_chance"] == ["colour"] and "at chance: colour" in said[0]
+    learned = trained(tmp_path / "learned")
+    assert json.loads((learned.folder / "result.json").read_text())["at_chance"] == []
+
+
+def test_a_short_feature_of_many_classes_stays_alive_at_the_recipes_rate(tmp_path: Path) -> None:
+    """With outputs that start as wide as filters do, most of the fifty units were dead after fifty steps."""
+    random, recipe = np.random.default_rng(0), load("small")
+    faces = random.integers(0, 256, (150, 4, 4, 3)).astype(np.uint8).repeat(4, 1).repeat(4, 2)
+    images = np.clip(faces.repeat(3, 0).astype(int) + random.integers(-40, 40, (450, 16, 16, 3)), 0, 255).astype(np.uint8)
+    split = Split("image", 0, np.arange(450), np.arange(0, 450, 3), ("who",), {"who": np.arange(450) // 3})
+    network = msgspec.structs.replace(recipe.network, size=16)
+    training = msgspec.structs.replace(recipe.networks, steps=50, batch=64, curve=1)
+    found = train(Spec("who", {"who": (50, 150)}, network), images, split, training, recipe, tmp_path / "world" / "image" / "who", lambda words: None)
+    assert (found.feature(images).std(0) > 1e-3).sum() > 35
 
 
 def test_balanced_drawing_gives_every_class_alike(tmp_path: Path) -> None:

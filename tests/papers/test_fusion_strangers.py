@@ -9,7 +9,7 @@ import pytest
 
 from polyface.papers import fusion, fusion_strangers, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, load
-from polyface.papers.fusion_pictures import check
+from polyface.papers.fusion_pictures import Pictures, check
 from polyface.synth.write import write
 
 TINY = [
@@ -56,11 +56,26 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
     told = json.loads((out / "findings.json").read_text())["strangers"]["claims"]
     assert {each["claim"] for each in told} == {"H2", "H3", "gain"} and all("best single" in each["what"] for each in told if each["claim"] == "H3")
     assert set(json.loads((out / "findings.json").read_text())["strangers"]["networks"]) == set(found.targets)
-    with np.load(out / "strangers" / "gender" / "pictures.npz") as gender, np.load(out / "strangers" / "identity" / "pictures.npz"):
-        known = json.loads((out / "strangers" / "identity" / "pictures.json").read_text())["keys"]
-        assert not set(gender["keys"].tolist()) & set(known) and set(gender["tested"].tolist()) == {True, False}
-        trained, tested = (set(gender["people"][gender["tested"] == side].tolist()) for side in (False, True))
-        assert tested and not trained & tested, "people who are tested are strangers, however many pictures they have"
+    benches = fusion_strangers.prepare(config(), data, out / "strangers", lambda words: None)
+    gender, known = benches["gender"][0].pictures, benches["identity"][0].pictures
+    assert gender.tested is not None and not set(gender.keys) & set(known.keys) and set(gender.tested.tolist()) == {True, False}
+    trained, tested = (set(gender.people[gender.tested == side].tolist()) for side in (False, True))
+    assert tested and not trained & tested, "people who are tested are strangers, however many pictures they have"
+
+
+def test_pictures_of_strangers_are_cut_anew_where_other_ones_are_asked_for(tmp_path: Path) -> None:
+    write("celeba", tmp_path / "celeba", 24, 3, 5)
+    source = next(each for each in fusion_strangers.sources() if each.task == "gender")
+
+    def pictures(*more: str, without: tuple[str, ...] = ()) -> Pictures:
+        bench, _ = fusion_strangers._bench(source, config(*more), tmp_path, tmp_path / "out", set(without), lambda words: None, None)
+        return bench.pictures
+
+    first = pictures()
+    assert np.array_equal(pictures().crops, first.crops)
+    assert not np.array_equal(pictures("eye_distance=0.2").crops, first.crops)
+    assert pictures("network={size=24, channels=[4, 4, 8]}").crops.shape[1] == 36 and len(pictures("strangers={pictures=6}").keys) == 8
+    assert first.names[0] not in pictures(without=(first.names[0],)).names
 
 
 @pytest.mark.timeout(900)

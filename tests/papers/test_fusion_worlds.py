@@ -1,15 +1,16 @@
 """Worlds: drawn people fill their groups, CelebA's labels become people's, a user's manifest has any tasks, and what is missing is named."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from polyface import cli
 from polyface.errors import RequestError
 from polyface.papers import fusion_worlds as worlds
 from polyface.papers.fusion_config import FusionConfig, load
 from polyface.papers.fusion_pictures import check
-from polyface.papers.fusion_runs import read_features
 from polyface.synth.write import write
 
 
@@ -110,18 +111,53 @@ def test_a_manifest_that_does_not_say_who_is_refused(tmp_path: Path) -> None:
         worlds.manifest(path, config(), tmp_path)
 
 
-def test_features_of_another_image_list_are_refused_by_the_first_picture_they_lack(tmp_path: Path) -> None:
-    asked = config(drawn="{people=24, pictures=2}")
-    made = worlds.drawn(asked)
-    order = np.random.default_rng(0).permutation(48)
-    np.savez(tmp_path / "e.npz", keys=np.array(made.keys)[order], features=np.arange(48.0)[order, None])
-    assert np.array_equal(read_features(tmp_path / "e.npz", made, 3)[:, 0], np.repeat(np.arange(48), 3))
-    np.savez(tmp_path / "short.npz", keys=np.array(made.keys[1:]), features=np.zeros((47, 2)))
-    with pytest.raises(RequestError, match=f"another image list, {made.keys[0]}"):
-        read_features(tmp_path / "short.npz", made, 3)
-    np.savez(tmp_path / "nan.npz", keys=np.array(made.keys), features=np.where(np.arange(48)[:, None] == 5, np.nan, 0.0))
-    with pytest.raises(RequestError, match=f"features of {made.keys[5]} are not finite"):
-        read_features(tmp_path / "nan.npz", made, 3)
-    (tmp_path / "no.npz").write_text("no")
-    with pytest.raises(RequestError, match=r"no\.npz: no \.npz of keys"):
-        read_features(tmp_path / "no.npz", made, 3)
+TWICE = "Drawn_Folders_0001/001.jpg,Drawn_Folders_0001"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({4: ",F,>,X,"}, r"table\.csv, row \d+: gender: .*'X'"),
+        ({4: f"{TWICE},F,35,0\n{TWICE},M,35,0"}, r"table\.csv, row \d+: .*001\.jpg is listed a second time"),
+    ],
+)
+def test_a_row_that_a_manifest_refuses_is_named_with_its_file(tmp_path: Path, change: dict[int, str], what: str) -> None:
+    with pytest.raises(RequestError, match=what):
+        worlds.manifest(own_set(tmp_path, change), config(), tmp_path)
+
+
+def test_a_person_of_two_genders_is_named_and_one_of_two_ages_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_everywhere(monkeypatch)
+    slip = worlds.manifest(own_set(tmp_path / "slip", {4: ",F,>,M,"}), config(), tmp_path / "slip")
+    with pytest.raises(RequestError, match="Drawn_Folders_0001 is in two groups of gender, M and F"):
+        check(slip)
+    aged = worlds.manifest(own_set(tmp_path / "aged", {4: ",35,>,65,"}), config(), tmp_path / "aged")
+    check(aged)
+    assert {question.name: question.of_person for question in aged.questions} == {"gender": True, "age": False, "Smiling": False}
+    assert "age is taken for a question about each picture, since Drawn_Folders_0001 has adult and old" in aged.notes
+
+
+def test_pictures_of_a_manifest_are_made_anew_when_its_table_changes(tmp_path: Path) -> None:
+    path = own_set(tmp_path)
+    before = worlds.manifest_text(path, tmp_path)
+    assert worlds.manifest_text(path, tmp_path) == before
+    table = tmp_path / "own" / "table.csv"
+    table.write_text(table.read_text().replace(",M,", ",F,", 1))
+    assert worlds.manifest_text(path, tmp_path) != before
+
+
+@pytest.mark.timeout(900)
+def test_a_users_manifest_is_a_world_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found_everywhere(monkeypatch)
+    path = own_set(tmp_path)
+    path.write_text(MANIFEST.replace('[tasks.age]\ncolumn = "age"\n', ""))
+    tiny = ("network={size=16, channels=[4, 4, 8]}", "networks.steps=4", "networks.curve=2", "heads.steps=3", "variants=2")
+    fewer = ('splits=["image"]', 'merges=["concatenation"]', "ensemble=[]")
+    settings = [part for each in (*tiny, *fewer) for part in ("--set", each)]
+    command = ["reproduce", "fusion", "--scale", "smoke", "--data", str(tmp_path), "--manifest", str(path), "--out", str(tmp_path / "run"), *settings]
+    assert cli.run(command) == 0
+    found = json.loads((tmp_path / "run" / "findings.json").read_text())
+    assert found["own"]["people"] == 4 and set(found["own"]["image end"]["networks"]) == {"identity", "gender", "Smiling"}
+    table = tmp_path / "own" / "table.csv"
+    table.write_text(table.read_text().replace(",M,", ",X,", 1))
+    assert cli.run(command) == 2 and "table.csv, row" in capsys.readouterr().err
