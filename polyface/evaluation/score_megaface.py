@@ -240,7 +240,11 @@ def _kept_units(faces: Faces, lengths: np.ndarray, kept: Path) -> np.ndarray:
     changed since."""
     record, of = kept.with_suffix(".json"), sha256_of_lines([faces.sha256, *(faces.names or ())])
     if kept.exists() and record.exists():
-        if json.loads(record.read_text()) != {"of": of, "sha256": sha256_of_file(kept)}:
+        try:
+            same = json.loads(record.read_text()) == {"of": of, "sha256": sha256_of_file(kept)}
+        except ValueError:
+            same = False
+        if not same:
             raise RequestError(f"{kept}: of other distractors than {faces.path}, or changed since it was made; remove the folder {kept.parent} to have it made again")
         return open_gallery(kept)
     unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")

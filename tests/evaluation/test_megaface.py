@@ -247,6 +247,10 @@ def test_a_search_that_was_broken_off_goes_on_from_the_cache(npz: Files, tmp_pat
     assert {name: score.value for name, score in again.result.scores.items()} == pytest.approx(
         {name: score.value for name, score in expected.scores.items()}, nan_ok=True
     )
+    (cache / "unit.json").write_text("{")
+    with pytest.raises(RequestError, match=r"unit\.npy: of other distractors than .*D\.npz, or changed since"):
+        megaface(*files, cache=cache)
+    (cache / "unit.json").write_text("{}")
     with pytest.raises(RequestError, match=r"unit\.npy: of other distractors than .*E\.npz"):
         megaface(files[0], npz("E", names=np.arange(100), embeddings=distractors[::-1]), cache=cache)
 
