@@ -37,6 +37,7 @@ def info(
     else:
         if network is not None:
             _print_card(network.card, network.label)
+            print("\nnot for\n" + "\n".join(f"- {use}" for use in card_page.NOT_FOR))
         if finder is not None:
             print("\n" if network else "", end="")
             _print_detector(finder)
@@ -47,11 +48,18 @@ def _print_card(card: "Card", label: str) -> None:
     if card.trained_on_drawings:
         about["note"] = "trained on drawings, not on photographs"
     _print_about(about)
+    from polyface.inference.card import PairCalibration
+
     tasks = [{"task": name, "kind": entry["kind"], "question": entry.get("question", ""), "note": card.task_notes.get(name)} for name, entry in card.tasks.items()]
     scores = [{name: getattr(score, name) for name in ("task", "dataset", "split", "metric", "value", "low", "high", "chance", "constant", "n")} for score in card.scores]
     data = [{"data set": entry.name, "split": entry.split, "images": entry.images, "subjects": entry.subjects, "terms": entry.terms} for entry in card.data]
     sure = [{"FAR": f"{line.far:g}", **{name: getattr(line, name) for name in ("cosine", "low", "high", "tar")}} for line in card.thresholds]
-    for title, rows in (("answers", tasks), ("scores", scores), ("one person from a cosine of", sure), ("learned from", data)):
+    apart = [
+        {"task": name, "under a cosine of": said.different, "wrongly": said.frr, "rightly": said.told_apart, "calibration error": said.ece, "Brier score": said.brier}
+        for name, said in card.calibration.items()
+        if isinstance(said, PairCalibration)
+    ]
+    for title, rows in (("answers", tasks), ("scores", scores), ("one person from a cosine of", sure), ("two people", apart), ("learned from", data)):
         _print_table(title, rows)
     _print_limits(card.limits)
 

@@ -80,6 +80,7 @@ def fit_pairs(pairs: AllPairs, left_out: str = "", fitted: tuple[FittedOn, ...] 
         low=low,
         high=high,
         frr=reject.rate,
+        told_apart=float((pairs.other < reject.cosine).mean()),
         ece=found.ece,
         brier=found.brier,
         same_pairs=len(pairs.same),

@@ -162,8 +162,8 @@ class AnswerCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="
 class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pairs"):
     """P(one person) = 1 / (1 + exp(-(slope * cosine + intercept))), where the share `prior` of all pairs is of one person.
 
-    different: the cosine under which two faces are called two people, with its interval; the share frr of pairs of one person lies under it. ece and brier: measured on
-    people that a fit to the others had not seen. left_out: who was, and why.
+    different: the cosine under which two faces are called two people, with its interval; the share frr of pairs of one person lies under it, and told_apart of
+    pairs of two. ece and brier: measured on people that a fit to the others had not seen. left_out: who was, and why.
     """
 
     slope: float
@@ -173,6 +173,7 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
     low: float | None = None
     high: float | None = None
     frr: float
+    told_apart: float | None = None
     ece: float | None = None
     brier: float | None = None
     same_pairs: int | None = None

@@ -12,6 +12,14 @@ from polyface.inference.drift import Drift
 from polyface.metrics.groups import FEWEST
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
+NOT_FOR = (
+    "Deciding anything about a person: work, credit, insurance, school, health, borders, police. An apparent age or expression is what annotators saw in a picture, "
+    "not how old somebody is or what somebody feels; race and gender are annotators' words as well.",
+    "Identifying people who did not agree to it.",
+    "Pictures of another kind than those it learned from: who learned from photographs was never shown a drawing, and the other way round.",
+)
+"""What no model of this project is for, whatever its card says (README.md)."""
+
 
 def markdown(card: Card, drift: Drift | None = None) -> str:
     """The page; drift: what the network in eight bits says of itself, where there is one."""
@@ -26,7 +34,7 @@ def markdown(card: Card, drift: Drift | None = None) -> str:
         ("In eight bits", _drift(card, drift)),
         ("How fast", _speed(card.speed)),
         ("What it learned from", _data(card)),
-        *_ending(card),
+        *_ending(card, NOT_FOR),
     ]
     return _page(f"The network `{card.name}`", sections)
 
@@ -45,9 +53,10 @@ def _page(title: str, sections: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join([f"# {title}", *(f"## {name}\n\n{text}" if name else text for name, text in sections if text)]) + "\n"
 
 
-def _ending(card: Card | DetectorCard) -> list[tuple[str, str]]:
+def _ending(card: Card | DetectorCard, not_for: Sequence[str] = ()) -> list[tuple[str, str]]:
     return [
-        ("What it was never shown, and what it is not for", "\n".join(f"- {limit}" for limit in card.limits)),
+        ("What it was never shown, and its limits", "\n".join(f"- {limit}" for limit in card.limits)),
+        ("What it is not for", "\n".join(f"- {use}" for use in not_for)),
         ("Terms", card.licence and f"{card.licence[0].upper()}{card.licence[1:]}."),
     ]
 
@@ -127,7 +136,7 @@ def _scores(card: Card) -> str:
     ]
     if not rows:
         return ""
-    return "Measured on pictures that it did not learn from. *One answer for all*: the best score without looking at the face.\n\n" + _table(rows)
+    return "Measured on test splits. *One answer for all*: the best score without looking at the face.\n\n" + _table(rows)
 
 
 def _groups(card: Card) -> str:
@@ -213,17 +222,24 @@ def _pairs(card: Card) -> str:
     parts = []
     for said in card.calibration.values():
         if isinstance(said, PairCalibration):
-            fitted = ", ".join(f"{on.n:,} pictures{f' of {on.subjects} people' if on.subjects else ''} of {on.dataset}" for on in said.fitted)
-            parts.append(
+            fitted = ", ".join(f"{on.n:,} pictures{f' of {on.subjects} people' if on.subjects else ''} of {on.dataset}, {on.split}" for on in said.fitted)
+            said_so = [
                 f"Fitted on {fitted or 'unnamed pictures'}. Under a cosine of {_number(said.different)} ({_interval(said.low, said.high)}) two faces are called "
-                f"two people, which is wrong of {_percent(said.frr)} of pairs of one person." + (f" Left out: {said.left_out}." if said.left_out else "")
-            )
+                f"two people, which is wrong of {_percent(said.frr)} of pairs of one person"
+                + (f", and right of {_percent(said.told_apart)} of pairs of two people." if said.told_apart is not None else "."),
+                "Between that line and the one chosen from this table it says that it cannot tell." if card.thresholds else "",
+                f"The probability's calibration error is {said.ece:.3f}, its Brier score {said.brier:.3f}." if said.ece is not None and said.brier is not None else "",
+                f"Left out: {said.left_out}." if said.left_out else "",
+            ]
+            parts.append(" ".join(filter(None, said_so)))
+    wrong = next((said.frr for said in card.calibration.values() if isinstance(said, PairCalibration)), None)
     rows = [
         {
             "false accepts": f"1 in {1 / line.far:,.0f}",
             "one person from a cosine of": line.cosine,
             "95 %": _interval(line.low, line.high),
             "true accepts": _percent(line.tar),
+            "one person: cannot tell": None if wrong is None or line.tar is None else _percent(1 - wrong - line.tar),
             "false accepts seen": line.false_accepts,
             "of pairs of people": line.pairs_of_people,
         }

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from polyface import files, page
 from polyface.images import draw, geometry
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, Picture
+from polyface.inference.card_page import NOT_FOR
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Angles, Category, Points, Scale, Task, Traits
 
@@ -23,14 +24,6 @@ SIDE, ROOM = 168, 1.5
 """The side of a face's picture in pixels, and how many times its box that shows."""
 LIKELY = 0.5
 """Traits that are at least so probable are named."""
-
-NOT_FOR = (
-    "Deciding anything about a person: work, credit, insurance, school, health, borders, police. An apparent age or expression is what annotators saw in a picture, "
-    "not how old somebody is or what somebody feels; race and gender are annotators' words as well.",
-    "Identifying people who did not agree to it.",
-    "Pictures of another kind than those it learned from: who learned from photographs was never shown a drawing, and the other way round.",
-)
-"""What no model of this project is for, whatever its card says (README.md)."""
 
 
 @dataclass(frozen=True)

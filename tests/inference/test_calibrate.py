@@ -257,6 +257,7 @@ def test_lines_are_drawn_on_people_who_taught_nothing(drawn: Path, few: None) ->
     assert said.left_out == f"{len(trained)} people who are also in celeba"
     assert said.fitted[0].subjects and said.same_pairs and said.other_pairs
     assert lines and all(line.tar is not None for line in lines)
+    assert said.told_apart is not None and 0 <= said.told_apart <= 1
 
 
 def test_no_set_of_strangers_is_said(drawn: Path) -> None:

@@ -10,7 +10,7 @@ import polyface
 from polyface import cli
 from polyface.inference import card as cards
 from polyface.inference import detector_card, engine
-from polyface.inference.card_page import markdown, of_detector
+from polyface.inference.card_page import NOT_FOR, markdown, of_detector
 from polyface.inference.drift import Drift
 
 WEIGHTS = Path(polyface.__file__).parents[1] / "weights"
@@ -38,7 +38,17 @@ def told(card: cards.Card) -> cards.Card:
         worst_n=120,
     )
     pairs = cards.PairCalibration(
-        slope=10, intercept=-3, different=0.2, low=0.15, high=0.25, frr=0.01, left_out="3 people of lfw", fitted=(cards.FittedOn(dataset="cfp", split="test", n=40),)
+        slope=10,
+        intercept=-3,
+        different=0.2,
+        low=0.15,
+        high=0.25,
+        frr=0.01,
+        told_apart=0.21,
+        ece=0.012,
+        brier=0.134,
+        left_out="3 people of lfw",
+        fitted=(cards.FittedOn(dataset="cfp", split="test", n=40),),
     )
     return msgspec.structs.replace(
         card,
@@ -63,11 +73,15 @@ def told(card: cards.Card) -> cards.Card:
         "| gender | fairface | accuracy | race Indian |  |  | 9 |",
         "| gender | fairface | accuracy | site north |  |  | 9 |",
         "| gender | utkface | model.onnx | 1.3 | 0.100 → 0.020 | 0.300 → 0.200 | 91.0% | 1.2 | race Black: 87.0% of 120 | 900 |",
-        "| 1 in 100 | 0.31 | 0.3 to 0.33 | 43.0% | 60 | 1,200 |",
+        "| 1 in 100 | 0.31 | 0.3 to 0.33 | 43.0% | 56.0% | 60 | 1,200 |",
         "| pins | train | 14,314 | 75 | rights \\| unclear |",
         "| 1 | 3.9 |",
         "Processor: a slow one.",
         "- not for the law",
+        *(f"- {use}" for use in NOT_FOR),
+        "40 pictures of cfp, test.",
+        "wrong of 1.0% of pairs of one person, and right of 21.0% of pairs of two people. Between that line",
+        "The probability's calibration error is 0.012, its Brier score 0.134.",
         "Left out: 3 people of lfw.",
         "no set labels angles |",
     ],
@@ -106,6 +120,11 @@ def test_a_network_of_drawings_says_so_first(card: cards.Card) -> None:
 def test_the_command_prints_the_page(model: Path, card: cards.Card, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["info", str(model), "--markdown"]) == 0
     assert capsys.readouterr().out == markdown(card)
+
+
+def test_the_card_of_the_weights_says_what_every_label_is_worth() -> None:
+    card = cards.read_card(WEIGHTS / "polyface_weights" / "model" / "card.json")
+    assert set(card.task_notes) == set(card.tasks)
 
 
 def test_the_page_of_the_weights_is_that_of_their_cards() -> None:
