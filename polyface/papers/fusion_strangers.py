@@ -237,13 +237,13 @@ def _of_set(source: Source, config: FusionConfig, data: Path, without: set[str],
     root = datasets.find_root(data, source.dataset.name)
     chosen: dict[str, tuple[Record, int, bool]] = {}
     most = config.strangers.pictures
-    for split, tested, limit in (("train", False, most), ("test", True, most // 3)):
+    for split, limit in (("train", most), ("test", most // 3)):
         records = source.dataset.records(root, split).records  # type: ignore[arg-type]
         told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
         usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
         if not usable:
             raise RequestError(f"{root.label}: no {split} picture of a stranger that tells {source.task}")
-        chosen |= {record.key: (record, label, tested) for record, label in usable[:: max(1, len(usable) // limit)][:limit]}
+        chosen |= {record.key: (record, label, split == "test") for record, label in usable[:: max(1, len(usable) // limit)][:limit]}
     shown, crops = cut([record for record, _, _ in chosen.values()], source.dataset, data, config, progress)
     keys = tuple(record.key for record in shown)
     names, people = np.unique([record.subject or record.key for record in shown], return_inverse=True)  # a picture of nobody in particular is somebody's only one
