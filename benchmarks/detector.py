@@ -4,9 +4,12 @@
 
 - average precision on the WIDER FACE validation pictures that are there, whole at their own size through OpenCV's FaceDetectorYN, by the official lists. With fewer than
   the 3,226 pictures this is not WIDER's number, and the table says how many there were.
+- share of the faces of these pictures found by polyface's own way of looking (`images/detect.py`), by size, each file at the threshold that it carries (0.6 where it says
+  none), beside the finds that nobody labelled.
 - share of labelled faces found (an overlap of 0.3 or more) and the error of the five points, by one look at a long side of 640 through FaceDetectorYN (Helen, AFW), and
-  by polyface's own way of looking (`images/detect.py`), at a score of 0.5 (Helen, MTFL).
-- finds per 1,000 pictures without people, polyface's own way, each file at the threshold that it carries (0.6 where it says none). No class of them was in training;
+  by polyface's own way, at a score of 0.5 (Helen, MTFL).
+- the same of Helen's photographs laid on their sides and heads.
+- finds per 1,000 pictures without people, polyface's own way, each file at its own threshold. No class of them was in training;
   finds that both detectors make at one place are counted apart, since most are faces: drawn, carved or far off.
 - milliseconds of the network alone at 640 x 480 in onnxruntime on one thread, the detectors taking turns; best and median.
 
@@ -21,7 +24,9 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -43,6 +48,8 @@ LOWEST, NMS, MOST_FINDS = 0.02, 0.45, 5000
 LONG_SIDE = 640
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SIZES = (64, 90, 110, 130, 180, 220, 260, 300)
+SIDES = (8, 12, 16, 24, 40, 80, 1024)
+"""Of the faces that are counted apart, in pixels."""
 LARGE = 20
 """Pixels of a face's side; smaller ones are those of crowds."""
 SPEED_SIZE = (480, 640)
@@ -57,7 +64,7 @@ def main() -> None:
     files = [Path(file) for file in arguments.detector]
     labels = _labels(files)
     rows: Rows = []
-    for measure in (by_threshold, by_size) if arguments.validation else (precision_on_wider, portraits, without_people, speed):
+    for measure in (by_threshold, by_size) if arguments.validation else (precision_on_wider, crowds, portraits, lying, without_people, speed):
         try:
             found = measure(files, arguments.data, arguments.most)
         except (InputError, RequestError) as error:
@@ -89,6 +96,22 @@ def precision_on_wider(files: Sequence[Path], data: Path, most: int | None) -> M
     return [(f"AP, WIDER val ({share} pictures), {level}", len(pictures), [round(average_precision(each), 4) for each in by_level[level]]) for level in wider.LEVELS]
 
 
+def crowds(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    pictures = _some(scenes.list_scenes("wider", data, "test").items, most)
+    labelled = [scene.boxes[~scene.ignored] for scene in pictures]
+    sides = np.concatenate([np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)) for boxes in labelled])
+    hits, strange = [], []
+    for file in files:
+        boxes = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in _own_way(file, pictures)]
+        hits.append(np.concatenate([overlaps_between(truth, finds).max(1, initial=0) >= FOUND for truth, finds in zip(labelled, boxes, strict=True)]))
+        strange.append(sum(int((overlaps_between(finds, scene.boxes).max(1, initial=0) < FOUND).sum()) for scene, finds in zip(pictures, boxes, strict=True)))
+    rows: Measured = []
+    for low, high in pairwise(SIDES):
+        asked = (sides >= low) & (sides < high)
+        rows.append((f"faces of {low} to {high} pixels found, WIDER val, own way", int(asked.sum()), [round(float(hit[asked].mean()), 4) for hit in hits]))
+    return [*rows, ("finds per 1,000 of these pictures that nobody labelled", len(pictures), [round(1000 * each / len(pictures), 1) for each in strange])]
+
+
 def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     rows: Measured = []
     for name, way, threshold in (("helen", "one look", 0.6), ("helen", "own way", 0.5), ("afw", "one look", 0.6), ("mtfl", "own way", 0.5)):
@@ -102,6 +125,30 @@ def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
         rows += [(f"faces found, {name} test, {way}, score {threshold}", len(photographs), [found for found, _ in judged])]
         rows += [(f"five-point error / eye distance, {name} test, {way}", len(photographs), [points for _, points in judged])]
     return rows
+
+
+def lying(files: Sequence[Path], data: Path, most: int | None) -> Measured:
+    photographs = _some(scenes.list_scenes("helen", data, "test").items, most)
+    rows: Measured = []
+    for turn in (1, 2, 3):
+        turned = [_turned(scene, turn) for scene in photographs]
+        judged = []
+        for file in files:
+            detector = load_detector(file, 1)
+            judged.append(_of_labelled([detector.detect(np.rot90(_open(scene), turn), 0.5) for scene in photographs], turned))
+        words = f"helen test turned by {90 * turn} degrees, own way, score 0.5"
+        rows += [(f"faces found, {words}", len(photographs), [found for found, _ in judged])]
+        rows += [(f"five-point error / eye distance, {words}", len(photographs), [points for _, points in judged])]
+    return rows
+
+
+def _turned(scene: Scene, turn: int) -> Scene:
+    """The labels of a photograph after quarter turns by `np.rot90`."""
+    height, width = _open(scene).shape[:2]
+    boxes, points = scene.boxes.reshape(-1, 2, 2), scene.points
+    for done in range(turn):
+        boxes, points = (np.stack([xy[..., 1], (height if done % 2 else width) - xy[..., 0]], -1) for xy in (boxes, points))
+    return replace(scene, boxes=np.concatenate([boxes.min(1), boxes.max(1)], 1), points=points)
 
 
 def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measured:

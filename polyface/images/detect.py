@@ -29,8 +29,10 @@ SMALL = 480  # a picture up to this long side is taken for a portrait or a crop:
 PORTRAIT = 304
 AFTER_NOTHING = (144, 640)  # further looks at a small picture without a find: smaller for a face that fills it, larger for a small face
 LARGE_LEVELS = (640, 192)  # a photograph; the second finds the face that fills it
-TILED_FROM, TILED_LEVEL = 1600, 1280  # small faces on large photographs, in six tiles or so
+FINEST = 1920  # small faces: a photograph is searched in tiles, at its own size up to this long side, where a face of 10 pixels shows
 FOREMOST = 0.2  # of the long side; where such a face is found a photograph is of this person, and is not searched in tiles
+AROUND, UNSURE = 1.6, 0.3  # what is shown of that face, in its own sizes, and the score from which a find of it counts
+UPRIGHT_BY = 0.03  # a photograph is turned where its foremost face scores more by so much when it is
 BEST_SIZE = 260.0  # of a face on the canvas, where a file says none: YuNet's five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4
 BORDER = 60  # around a face in its second look
 GOOD_SIZES = (0.65, 1.55)  # in best sizes; outside these a face gets a second look at its best size
@@ -109,12 +111,42 @@ class YuNet:
         return self.detect_many([image], threshold)[0]
 
     def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        """uint8 RGB pictures of any sizes -> the faces of each that score `threshold` or more. Several small pictures share one run of the network."""
+        """uint8 RGB pictures of any sizes -> the faces of each that score `threshold` or more. Several small pictures share one run of the network.
+
+        A photograph that lies on its side or its head is looked at upright too: what is found there goes before what overlaps it.
+        """
         threshold = self.threshold if threshold is None else threshold
+        found = self._found(images, threshold)
+        turns = self._turns(images, found)
+        lying = [index for index, turn in enumerate(turns) if turn]
+        upright = self._found([np.rot90(images[index], turns[index]) for index in lying], threshold)
+        for index, finds in zip(lying, upright, strict=True):
+            found[index] = _before(_turned_back(finds, turns[index], images[index].shape[:2]), found[index])
+        return [_foremost_first(finds) for finds in found]
+
+    def _found(self, images: Sequence[np.ndarray], threshold: float) -> list["Finds"]:
+        """As they lie."""
         finds = self._look(images, [patch for index, image in enumerate(images) for patch in self._first_looks(index, image)], threshold)
         further = [patch for index, image in enumerate(images) for patch in self._further_looks(index, image, finds[index])]
         faces = [_merge(first + second, self.best_size) for first, second in zip(finds, self._look(images, further, threshold), strict=True)]
-        return [_foremost_first(_merge(found, self.best_size)) for found in self._second_look(images, faces, threshold)]
+        return [_merge(found, self.best_size) for found in self._second_look(images, faces, threshold)]
+
+    def _turns(self, images: Sequence[np.ndarray], found: Sequence["Finds"]) -> list[int]:
+        """How many quarter turns, as `np.rot90` counts, put each picture's foremost face upright: it is shown in all four at its best size."""
+        shown: list[np.ndarray] = []
+        owners: list[tuple[int, int]] = []
+        scores = np.zeros((len(images), 4))
+        for index, finds in enumerate(found):
+            if len(finds.scores):
+                window = _window(finds.boxes[_order(finds)[0]], images[index])
+                shown += [np.rot90(window, turn) for turn in range(4)]
+                owners += [(index, turn) for turn in range(4)]
+        side = min(self.best_size * AROUND, *self.canvas)
+        patches = [_patch(at, (0, 0, *window.shape[1::-1]), side / max(window.shape[:2]), window) for at, window in enumerate(shown)]
+        for (index, turn), finds in zip(owners, self._find(shown, patches, UNSURE), strict=True):
+            scores[index, turn] = finds.scores.max(initial=0)
+        best = scores.argmax(1)
+        return [int(turn) if scores[index, turn] > scores[index, 0] + UPRIGHT_BY else 0 for index, turn in enumerate(best)]
 
     def _first_looks(self, index: int, image: np.ndarray) -> list["Patch"]:
         levels: tuple[int, ...] = (PORTRAIT,) if max(image.shape[:2]) <= SMALL else LARGE_LEVELS
@@ -127,7 +159,7 @@ class YuNet:
         if longest <= SMALL:
             levels: tuple[int, ...] = () if len(found.scores) else AFTER_NOTHING
         else:
-            levels = (TILED_LEVEL,) if longest > TILED_FROM and _sizes(found.boxes).max(initial=0) < FOREMOST * longest else ()
+            levels = (min(longest, FINEST),) if longest > LARGE_LEVELS[0] and _sizes(found.boxes).max(initial=0) < FOREMOST * longest else ()
         return [patch for level in levels for patch in self._level(index, image, level)]
 
     def _level(self, index: int, image: np.ndarray, level: int) -> list["Patch"]:
@@ -296,8 +328,38 @@ def _merge(finds: Finds, best_size: float) -> Finds:
 
 
 def _foremost_first(finds: Finds) -> list[Face]:
-    order = np.argsort(-finds.scores * _sizes(finds.boxes), kind="stable")
-    return [Face(_corners(finds.boxes[row]), finds.points[row], float(finds.scores[row])) for row in order]
+    return [Face(_corners(finds.boxes[row]), finds.points[row], float(finds.scores[row])) for row in _order(finds)]
+
+
+def _order(finds: Finds) -> np.ndarray:
+    """The foremost first."""
+    return np.argsort(-finds.scores * _sizes(finds.boxes), kind="stable")
+
+
+def _window(box: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The square around a face, as far as the picture goes."""
+    half = np.ceil((box[2:] - box[:2]).max() * AROUND / 2)
+    low = np.maximum(np.rint((box[:2] + box[2:]) / 2 - half), 0).astype(int)
+    high = np.rint((box[:2] + box[2:]) / 2 + half).astype(int)
+    return image[low[1] : high[1], low[0] : high[0]]
+
+
+def _turned_back(finds: Finds, turn: int, shape: tuple[int, int]) -> Finds:
+    """Finds on a picture of `shape` (height, width) after `turn` quarter turns by `np.rot90`, in the picture before them."""
+
+    def back(xy: np.ndarray) -> np.ndarray:
+        for done in range(turn, 0, -1):
+            xy = np.stack([shape[done % 2] - xy[..., 1], xy[..., 0]], -1)  # the width of the picture before this turn
+        return xy
+
+    corners = back(finds.boxes.reshape(-1, 2, 2))
+    return Finds(np.concatenate([corners.min(1), corners.max(1)], 1), back(finds.points), finds.scores, finds.seen)
+
+
+def _before(first: Finds, second: Finds) -> Finds:
+    """Both, without those of the second that overlap one of the first."""
+    new = np.array([_overlaps(box, first.boxes).max(initial=0) <= SAME_FACE for box in second.boxes], bool)
+    return first + Finds(second.boxes[new], second.points[new], second.scores[new], second.seen[new])
 
 
 def _patch(image: int, region: Sequence[int], scale: float, picture: np.ndarray, largest: float = np.inf) -> Patch:

@@ -87,7 +87,7 @@ class PolyFace(nn.Module):
     def _remembering(self, turn: int) -> Iterator[None]:
         """Within it all layers normalise by the statistics of a pass; the first one's are their own (`passes.py`)."""
         with ExitStack() as stack:
-            for norm, statistics in zip(self._again(), self.later[turn - 1], strict=True) if turn else ():  # type: ignore[arg-type]
+            for norm, statistics in zip(self._again(), self.later[turn - 1], strict=True) if turn else ():  # type: ignore[call-overload]
                 stack.enter_context(lent(norm, statistics))
             yield
 

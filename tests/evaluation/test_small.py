@@ -67,7 +67,8 @@ def test_the_crop_is_the_one_that_analyze_cuts_from_a_smaller_photograph(people:
             smaller = cv2.resize(image, [round(side * scale) for side in image.shape[1::-1]], interpolation=cv2.INTER_AREA)
             points = points * (smaller.shape[1] / image.shape[1], smaller.shape[0] / image.shape[0])
             other = Watching()
-            Analyzer(other, None)._ask([(smaller, Face(tuple(align.box_of_points(points)), points, 1.0))], ())  # type: ignore[arg-type]
+            analyzer = Analyzer(other, None)  # type: ignore[arg-type]
+            analyzer._ask([(smaller, analyzer._matrix(Face(tuple(align.box_of_points(points)), points, 1.0)))], ())  # type: ignore[arg-type]
             assert np.array_equal(other.shown[0], next(shown))
     assert next(shown, None) is None
 

@@ -142,8 +142,8 @@ def test_a_small_face_on_a_large_photograph_is_found_in_tiles(tmp_path):
     detector = load_detector(red_finder(tmp_path / "r.onnx", [1, 3, 640, 640], face=(128, 128)), 1)
     spots = [(360, 360), (2160, 1680), (1200, 960)]
     image = np.zeros((1800, 2400, 3), np.uint8)
-    for x, y in spots:  # 27 pixels where the whole is shown, about a corner of cells: none of them is red enough
-        image[y - 50 : y + 50, x - 50 : x + 50, 0] = 255
+    for x, y in spots:  # 18 pixels where the whole is shown, about a corner of cells: none of them is red enough
+        image[y - 33 : y + 33, x - 33 : x + 33, 0] = 255
     found = [middle(face) for face in detector.detect(image)]
     assert len(found) == 3
     assert all(min(np.abs(centre - spot).max() for centre in found) < 60 for spot in spots)
@@ -200,6 +200,29 @@ def test_the_detector_of_the_installed_weights_finds_a_portrait_and_drawn_people
         assert np.abs(middle(face) / scale + corner - [224, 117]).max() < 15  # between the eyes and the mouth
         assert np.abs(face.points[2] / scale + corner - [227, 120]).max() < 12  # the nose
     assert detector.detect_many([np.full((200, 300, 3), 128, np.uint8), np.zeros((50, 50, 3), np.uint8)]) == [[], []]
+
+
+@pytest.mark.parametrize("width", [700, 1200, 2000])
+def test_the_detector_of_the_installed_weights_finds_a_face_of_sixteen_pixels_on_a_photograph(width: int) -> None:
+    portrait = pytest.importorskip("skimage.data").astronaut()[20:220, 120:330]
+    small = cv2.resize(portrait, None, fx=16 / 90, fy=16 / 90, interpolation=cv2.INTER_AREA)  # the face is 90 pixels of the portrait
+    photograph = np.full((width * 3 // 4, width, 3), 128, np.uint8)
+    photograph[300 : 300 + len(small), 400 : 400 + small.shape[1]] = small
+    (face,) = load_detector(threads=1).detect(photograph)
+    assert np.abs(middle(face) - [400 + 104 * 16 / 90, 300 + 97 * 16 / 90]).max() < 4
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_photograph_on_its_side_or_head_is_looked_at_upright(turn: int) -> None:
+    portrait = pytest.importorskip("skimage.data").astronaut()[:400]
+    detector = load_detector(threads=1)
+    (upright,) = detector.detect(portrait)
+    (face,) = detector.detect(np.rot90(portrait, turn))
+    height, width = portrait.shape[:2]
+    there = {1: lambda x, y: (y, width - x), 2: lambda x, y: (width - x, height - y), 3: lambda x, y: (height - y, x)}[turn]
+    assert np.allclose(face.points, [there(*point) for point in upright.points], atol=2)
+    corners = np.array([there(*upright.box[:2]), there(*upright.box[2:])])
+    assert np.allclose(face.box, [*corners.min(0), *corners.max(0)], atol=3)
 
 
 @pytest.mark.parametrize("parts", [None, ["model"]])
