@@ -7,7 +7,7 @@
     bench     ifan_bench         row after row: start (ifan_starts), train, score, keep (results: ifan_runs)
     scores    ifan_scores        a number for each test face (ifan_faces), after every pass; what it costs: ifan_compute
     model     ifan_model         the best row by validation, a model like any other
-    page      ifan_page          one file with forest plots, curves and pictures (ifan_statistics, ifan_claims)
+    page      ifan_page          one file with forest plots, curves and pictures (ifan_samples, ifan_statistics, ifan_claims)
 
 Everything is found again: a run that was cut off goes on where it was; page and findings.json are written after every row. What another recipe made, a row or the start
 that all rows share, is refused before anything is trained; the page leaves rows of another recipe out and names them. `--only` takes a part (ablation, controls,
@@ -33,7 +33,7 @@ from polyface.papers.ifan_model import best_of, write_best
 from polyface.papers.ifan_page import write_page
 from polyface.papers.ifan_rows import BEST, Row, chosen, rows_of
 from polyface.papers.ifan_runs import RowResult, read_row, read_rows
-from polyface.papers.ifan_statistics import DRAWS
+from polyface.papers.ifan_samples import DRAWS
 from polyface.papers.ifan_worlds import Worlds
 from polyface.papers.stage import Progress
 from polyface.synth.write import write_once

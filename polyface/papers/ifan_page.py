@@ -27,7 +27,8 @@ from polyface.papers.ifan_config import IfanRecipe
 from polyface.papers.ifan_figures import Picture
 from polyface.papers.ifan_rows import FEEDBACK
 from polyface.papers.ifan_runs import PICTURES, RowResult
-from polyface.papers.ifan_statistics import DRAWS, Board, judged
+from polyface.papers.ifan_samples import DRAWS
+from polyface.papers.ifan_statistics import Board, judged
 from polyface.tasks.kinds import Category, Points, Regions, Task
 
 PAGE = "ifan.html"

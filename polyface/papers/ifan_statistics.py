@@ -1,39 +1,32 @@
 """What rows of paper B's ablation say about each other: scores with intervals, and paired differences with intervals, Holm over a table, and verdicts.
 
-Rows are compared face by face, which takes away all that is hard about a face; faces of one person are drawn together. A pooled measure (an overall F) is a ratio of
-sums, drawn as such. Three seeds are drawn with the faces, but not from the three that there are (`transfer_effects.py` says why): how far a row's score is off by its
-seed alone is estimated, by measure, from all rows that were repeated, and a draw adds Student's t of as many degrees of freedom. So a row with one seed has an interval
-that knows of seeds too, wider than that of three.
+Rows are compared face by face (`ifan_samples.py`). Three seeds are drawn with the faces, but not from the three that there are (`transfer_effects.py` says why): how
+far a row's score is off by its seed alone is estimated, by measure, from all rows that were repeated, and a draw adds Student's t of as many degrees of freedom. So a
+row with one seed has an interval that knows of seeds too, wider than that of three.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from polyface.metrics.intervals import LEVEL, Interval, Score, group_draws, percentiles
+from polyface.metrics.intervals import LEVEL, Interval, Score, percentiles
 from polyface.papers.ifan_config import IfanRecipe
 from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import MeasureResult, RowResult
+from polyface.papers.ifan_samples import CONSTANT, DRAWS, Sample, sampled
 from polyface.papers.transfer_effects import FEWEST, Scatter, holm, pooled_scatter, two_sided
 
-DRAWS = 20_000
-"""So many that p by Holm can fall below 5 % in a table of some hundred comparisons."""
-AT_ONCE = 1000
 ONE_NETWORK = Scatter(0.0, 1)
 """Of two readings of the same weights."""
 HEADLINES = ("overall F, union", "NME", "accuracy", "accuracy of attributes")
 """Of a task on a set, the one measure that comparisons are made by: the first of these, by the detector's boxes where there are two kinds."""
 
-CONSTANT = "the constant answer"
-"""The column of a sample that answers the same for every face (`ifan_constant.py`)."""
 NEITHER = "neither beats the constant answer"
 
 Verdict = Literal["holds", "fails", "undecidable", "not run"]
@@ -90,82 +83,6 @@ class Found:
     adjusted: float = math.nan
     verdict: Verdict = "not run"
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measure of all columns (rows, or passes of a row, and CONSTANT where it is known) that were scored on the same faces. scores: as they are; drawn float32
-    [draws]: on people drawn anew, the same for all columns, empty for fewer than two people; apart: columns scored on other faces; about: the measure of one of them."""
-
-    scores: Mapping[str, float]
-    drawn: Mapping[str, np.ndarray] = field(repr=False)
-    people: int
-    apart: tuple[str, ...]
-    about: MeasureResult = field(repr=False)
-
-    @property
-    def n(self) -> int:
-        return len(self.about.people)
-
-    def score(self, columns: Sequence[str]) -> Score:
-        """The mean over columns with its interval over faces."""
-        interval = percentiles(np.mean([self.drawn[column] for column in columns], axis=0))
-        return Score(float(np.mean([self.scores[column] for column in columns])), interval.low, interval.high, self.n)
-
-    def turned(self, given: str, without: str) -> tuple[float, np.ndarray]:
-        """The difference of two columns, above 0 a gain, and its draws."""
-        sign = 1.0 if self.about.higher_is_better else -1.0
-        return sign * (self.scores[given] - self.scores[without]), sign * (self.drawn[given] - self.drawn[without])
-
-    def above_constant(self, columns: Sequence[str]) -> tuple[float, Interval] | None:
-        """Points by which the mean of some columns is better than the constant answer, with its interval over faces; None where that is not known."""
-        if CONSTANT not in self.scores:
-            return None
-        turned = [self.turned(column, CONSTANT) for column in columns]
-        return float(np.mean([value for value, _ in turned])), percentiles(np.mean([draws for _, draws in turned], axis=0))
-
-    def beats_constant(self, columns: Sequence[str]) -> bool | None:
-        """Whether the whole interval lies above 0; None where the constant answer is not known."""
-        found = self.above_constant(columns)
-        return None if found is None else found[1].low > 0
-
-
-def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS, seed: int = 0) -> Sample | None:
-    """{column: (measure, index of the pass)} -> those of the same faces as most, on people drawn anew; None for no columns and for no faces."""
-    faces = Counter(measure.sha256 for measure, _ in columns.values())
-    if not faces:
-        return None
-    sha256 = faces.most_common(1)[0][0]
-    kept = {column: each for column, each in columns.items() if each[0].sha256 == sha256}
-    about = next(iter(kept.values()))[0]
-    if not about.people:
-        return None
-    constant = next((same for measure, _ in kept.values() if (same := measure.of_constant()) is not None), None)
-    if constant is not None:
-        kept[CONSTANT] = constant, -1
-    person = np.unique(np.array(about.people, np.int64), return_inverse=True)[1].reshape(-1)
-    people = int(person.max()) + 1
-    over = np.stack([_by_person(person, measure.values[at]) for measure, at in kept.values()], axis=1)
-    under = np.stack([_by_person(person, measure.of[at]) / 100 if measure.of else np.bincount(person).astype(float) for measure, at in kept.values()], axis=1)
-    parts = [_ratio(times @ over, times @ under).astype(np.float32) for times in _in_parts(group_draws(people, draws, seed))]
-    drawn = np.concatenate(parts) if parts else np.zeros((0, len(kept)), np.float32)
-    scores = {column: measure.score(at) for column, (measure, at) in kept.items()}
-    return Sample(scores, {column: drawn[:, number] for number, column in enumerate(kept)}, people, tuple(column for column in columns if column not in kept), about)
-
-
-def _by_person(person: np.ndarray, values: Sequence[float]) -> np.ndarray:
-    return np.bincount(person, np.array(values, np.float64))
-
-
-def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-    return np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0)
-
-
-def _in_parts(draws: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
-    """[AT_ONCE, people] at a time: all at once would be gigabytes."""
-    coming = iter(draws)
-    while part := list(islice(coming, AT_ONCE)):
-        yield np.array(part, np.float64)
 
 
 # The rows of a recipe, as far as they are done

@@ -11,7 +11,8 @@ from polyface.papers.ifan_config import DRAWN
 from polyface.papers.ifan_figures import numbers_of
 from polyface.papers.ifan_rows import FEEDBACK, JOINT
 from polyface.papers.ifan_runs import Curve, MeasureResult
-from polyface.papers.ifan_statistics import CONSTANT, Board, Found, effect_of, sampled
+from polyface.papers.ifan_samples import CONSTANT, sampled
+from polyface.papers.ifan_statistics import Board, Found, effect_of
 
 PARTS: Mapping[str, str] = {
     "ablation": "The ablation",

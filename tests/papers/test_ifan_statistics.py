@@ -11,7 +11,8 @@ from polyface.metrics.intervals import Interval, bootstrap
 from polyface.models.ifan import IfanConfig
 from polyface.papers.ifan_config import IfanRecipe, Pool, Stage, Test
 from polyface.papers.ifan_runs import Compute, ConstantResult, MeasureResult, RowResult
-from polyface.papers.ifan_statistics import NEITHER, Board, Comparison, Effect, decide, effect_of, judged, sampled
+from polyface.papers.ifan_samples import sampled
+from polyface.papers.ifan_statistics import NEITHER, Board, Comparison, Effect, decide, effect_of, judged
 from polyface.papers.transfer_effects import Scatter
 
 PEOPLE, EACH = 60, 3
