@@ -13,7 +13,8 @@ from polyface.strict import strict
 
 class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a set gave: how many photographs and faces, on how many of these people placed points, who found what nobody labelled (name and sha256), the hash of the list
-    of photographs, what stayed out and why."""
+    of photographs, what stayed out and why. unchecked: how many of the photographs were compared with no test picture, because nothing aligned their faces; None where
+    nobody counted."""
 
     name: str
     terms: str
@@ -23,6 +24,7 @@ class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     found_by: tuple[str, str] | None
     sha256: str
     left_out: dict[str, int] = {}
+    unchecked: int | None = None
 
 
 class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +54,7 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 "faces": each.faces,
                 "with points by people": each.clicked,
                 "other faces found by": each.found_by[0] if each.found_by else None,
+                "compared with no test picture": each.unchecked,
                 "terms": each.terms,
             }
             for each in self.data

@@ -180,7 +180,8 @@ def _pool(entry: SceneSet, data: Path, tests: np.ndarray) -> tuple[views.Pool, L
     """The train scenes of a set, with what was found in them. Raises RequestError where a set needs that and it was never looked for."""
     listed, finds = scenes.list_scenes(entry.set, data, "train"), scenes.read_finds(data, entry.set)
     left_out: Counter = Counter({"absent": len(listed.absent), "refused": len(listed.problems)})
-    twins = apart.near_copies([scene.key for scene in listed.items], read_faces(data, entry.set), tests)
+    aligned = read_faces(data, entry.set)
+    twins = apart.near_copies([scene.key for scene in listed.items], aligned, tests)
     kept = []
     for scene in listed.items:
         if scene.key in twins:
@@ -193,7 +194,8 @@ def _pool(entry: SceneSet, data: Path, tests: np.ndarray) -> tuple[views.Pool, L
         raise RequestError(f"{entry.set}: not all of its faces are labelled; find the others: polyface datasets scan {entry.set} --detector FILE")
     faces, clicked = sum(int((~scene.ignored).sum()) for scene in kept), sum(int((~scene.ignored & scene.clicked).sum()) for scene in kept)
     digest = sha256_of_lines([scene.key for scene in kept])
-    said = Learned(entry.set, scenes.terms_of(entry.set), len(kept), faces, clicked, finds.detector, digest, {why: count for why, count in left_out.items() if count})
+    out, unchecked = {why: count for why, count in left_out.items() if count}, sum(scene.key not in aligned.thumbnails for scene in kept)
+    said = Learned(entry.set, scenes.terms_of(entry.set), len(kept), faces, clicked, finds.detector, digest, out, unchecked)
     return views.Pool(entry.set, tuple(kept), entry.weight), said
 
 

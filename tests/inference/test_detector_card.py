@@ -21,7 +21,7 @@ CARD = DetectorCard(
     parameters=148304,
     threshold=0.55,
     data=(
-        Learned("wider", "research", 1114, 5799, 0, ("yunet", "f" * 64), "a" * 64, {"absent": 3}),
+        Learned("wider", "research", 1114, 5799, 0, ("yunet", "f" * 64), "a" * 64, {"absent": 3}, 1113),
         Learned("negatives", "research | teaching", 8205, 0, 0, None, "b" * 64),
     ),
     limits=("faces lying on their side",),
@@ -74,7 +74,7 @@ def test_a_card_that_is_not_right_is_refused_by_file_and_key(folder: Path, chang
 def test_info_says_what_a_detector_learned_from_its_terms_and_limits(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["info", str(folder / FILE)]) == 0
     words = capsys.readouterr().out
-    assert all(each in words for each in ("finder", "for research only (trained on wider, negatives)", "0.55", "1114", "yunet", "lying on their side")), words
+    assert all(each in words for each in ("finder", "for research only (trained on wider, negatives)", "0.55", "1114", "1113", "yunet", "lying on their side")), words
 
 
 def test_info_of_what_is_installed_prints_both(weights: None, card: cards.Card, capsys: pytest.CaptureFixture) -> None:
@@ -101,7 +101,7 @@ def test_what_the_card_says_is_on_the_page(folder: Path, capsys: pytest.CaptureF
         "148,304 parameters",
         "0.55 or more",
         "by commit 0123456789ab.",
-        "| wider | 1,114 | 5,799 | 0 | yunet | research |",
+        "| wider | 1,114 | 5,799 | 0 | yunet | 1,113 | research |",
         "research \\| teaching",
         "- faces lying",
     ):

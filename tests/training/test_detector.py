@@ -198,6 +198,7 @@ def test_a_run_ends_in_a_file_that_finds_faces_and_says_what_it_learned_from(tmp
     about = detector_card.read(folder / "model" / "detector.json")
     trained = [at for at in range(12) if split_of_train(f"0--A/{at}.png") == "train"]
     assert about.data[0].scenes == about.data[0].faces == len(trained) and about.data[0].found_by is None
+    assert [each.unchecked for each in about.data] == [each.scenes for each in about.data]  # nobody aligned their faces, so they were compared with no test picture
     assert about.data[1].scenes == sum(split_of(kind) == "train" for kind in "abcdefghij")
     assert about.threshold == load_detector(file, 1).threshold == 0.6  # type: ignore[attr-defined]
     validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
