@@ -178,7 +178,7 @@ def _twice_seen(by_person: Mapping[str, Sequence[Example]], thumbnails: Mapping[
     people = np.unique([who for who, _ in rows], return_inverse=True)[1].reshape(-1)
     lesser: dict[str, str] = {}
     for start in range(0, len(rows), 2048):
-        alike = faces[start : start + 2048] @ faces.T > copies.NEAR
+        alike = faces[start : start + 2048] @ faces.T > copies.NEAR_WITHIN
         for one, other in zip(*np.nonzero(alike & (people[start : start + 2048, None] < people[None])), strict=True):
             pair = sorted((rows[start + one][0], rows[other][0]), key=lambda who: (-len(by_person[who]), who))
             lesser.setdefault(pair[1], f"{rows[start + one][1]} is {rows[other][1]}; the other person is {pair[0]}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from polyface import datasets, tasks
+from polyface.datasets import copies
 from polyface.datasets.base import Record
 from polyface.datasets.crops import Example, Examples
 from polyface.errors import RequestError
@@ -52,6 +53,18 @@ def test_one_photograph_under_two_people_refuses_the_lesser() -> None:
     assert kept == {"Ann", "Cy"} and found == {"Bob": worlds.SEEN_TWICE}
     detail = admitted(source, {}, 2, thumbnails)[1][0].detail
     assert "Bob/1.jpg" in detail and "Ann/2.jpg" in detail
+
+
+def test_two_people_who_look_alike_stay_and_one_photograph_under_two_names_goes() -> None:
+    random = np.random.default_rng(0)
+    ann, bob, cy, dora = (random.normal(0, 1, 400) for _ in range(4))
+    faces = {"Ann": ann, "Bob": ann + 0.33 * bob, "Cy": cy, "Dora": cy + 0.1 * dora}
+    thumbnails = {f"{who}/0.jpg": np.clip(128 + 30 * face, 0, 255).astype(np.uint8) for who, face in faces.items()}
+    rows = copies.comparable(list(thumbnails.values()))
+    assert rows[0] @ rows[1] == pytest.approx(0.95, abs=0.01) and rows[2] @ rows[3] > 0.98
+    assert rows[0] @ rows[1] > copies.NEAR, "to be told from a test picture it would be too near"
+    kept, found = refused(source_of({"Ann": 3, "Bob": 2, "Cy": 3, "Dora": 2}), thumbnails=thumbnails)
+    assert kept == {"Ann", "Bob", "Cy"} and found == {"Dora": worlds.SEEN_TWICE}
 
 
 def test_a_probe_person_is_not_trained_on_by_key_or_by_name() -> None:
