@@ -196,6 +196,8 @@ class Bench:
         notes.append(f"scored on {len(set(tests.probes.people))} held-out people, {len(tests.distractors.keys):,} real distractors")
         notes += unreached(self.recipe, len(tests.distractors.keys))
         for name, votes in self.voted.votes.items():
+            if votes.unopened:
+                notes.append(f"{name}: {votes.unopened:,} pictures cannot be opened and do not vote")
             undecided = int((votes.label < 0).sum())
             notes.append(f"{name}: {undecided:,} of {votes.label.size:,} labels of a person have no majority and are masked (OUT/votes/{name}.parquet names them)")
         for each in self.voted.attributes:
