@@ -151,7 +151,7 @@ def without(sources: Iterable[Source], people: set[tuple[str, str]]) -> tuple[So
 
 
 def has_name(person: str) -> bool:
-    """Whether a key is a name by which somebody can be known in another set, and no number."""
+    """Whether a key can be a name by which somebody is known in another set: it is no bare number."""
     return any(letter.isalpha() for letter in person)
 
 

@@ -1,6 +1,7 @@
 """Who is trained on: each who must not be is refused by name and reason; and who may be a probe person under no name."""
 
 import csv
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ from polyface.datasets import copies
 from polyface.datasets.base import Record
 from polyface.datasets.crops import Example, Examples
 from polyface.errors import RequestError
+from polyface.labels import People
 from polyface.papers import joint_worlds as worlds
-from polyface.papers.joint_screen import compare, known_different
+from polyface.papers.joint_screen import compare, known_different, named_spaces
 from polyface.papers.joint_worlds import Refusal, Worlds, admitted, counted, without
 from polyface.training.examples import Source
 
@@ -107,7 +109,21 @@ def test_folds_are_for_ever_and_even() -> None:
 def test_only_people_without_common_names_are_compared_by_face() -> None:
     training = [("pins", "Ann"), ("celeba", "12")]
     probes = ["cfp/Bob", "celeba/99", "pins/Cy"]
-    assert known_different(training, probes).tolist() == [[True, False, True], [False, True, False]]
+    assert known_different(training, probes, {"pins", "cfp"}).tolist() == [[True, False, True], [False, True, False]]
+
+
+def test_a_word_about_a_number_is_no_name() -> None:
+    """RecordIO's people are `number 17`; of VGGFace2's folders nobody said that they are names."""
+    vggface2 = datasets.people_in_folders("vggface2", "", "", "")
+    named = named_spaces([datasets.recordio, vggface2, datasets.pins, datasets.lfw, datasets.cfp_fp, datasets.cfp_ff, datasets.celeba])
+    assert named == {"pins", "lfw", "cfp"}
+    training = [("recordio", "number 17"), ("vggface2", "n000001"), ("pins", "Ann"), ("pins", "17")]
+    assert known_different(training, ["cfp/Adam Sandler"], named).tolist() == [[False], [False], [True], [False]]
+
+
+def test_a_space_is_of_names_only_where_all_its_sets_say_so() -> None:
+    other = dataclasses.replace(datasets.pins, name="other", answers={tasks.identity.name: People(space="pins")})
+    assert named_spaces([datasets.pins, other]) == frozenset()
 
 
 def test_a_training_person_who_looks_like_a_probe_person_leaves_and_the_line_is_that_of_known_strangers() -> None:
@@ -117,7 +133,7 @@ def test_a_training_person_who_looks_like_a_probe_person_leaves_and_the_line_is_
     centres, others = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (random.normal(size=(300, 64)), random.normal(size=(80, 64))))
     others[65] = centres[7] + 0.01 * others[65]
     others /= np.linalg.norm(others, axis=1, keepdims=True)
-    found = compare(centres, others, training, probes, known_different(training, probes), far=1e-3)
+    found = compare(centres, others, training, probes, known_different(training, probes, {"cfp"}), far=1e-3)
     assert found.known == 300 * 60 and found.unknown == 300 * 20 and found.threshold is not None
     reached = (centres @ others[:60].T >= found.threshold).sum()
     assert reached <= 18, "at most a thousandth of the pairs of known strangers"
