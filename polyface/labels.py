@@ -127,9 +127,11 @@ class PointMap:
 
 @dataclass(frozen=True)
 class People:
-    """Identity: a label is the key of a person, which means something inside its data set only, or inside a space that several sets share by name."""
+    """Identity: a label is the key of a person, which means something inside its data set only, or inside a space that several sets share by name.
+    named: the keys are the names people go by, so that two keys of named sets that are spelled apart are two people; else they may be numbers, or words about numbers."""
 
     space: str = ""
+    named: bool = False
 
 
 def _log_sum_exp(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:

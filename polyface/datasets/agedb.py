@@ -45,7 +45,7 @@ agedb = Dataset(
     title="AgeDB",
     terms="non-commercial research",
     url="https://ibug.doc.ic.ac.uk/resources/agedb/",
-    answers={age.name: Ranges(), gender.name: words(gender.vocabulary, GENDERS), identity.name: People()},
+    answers={age.name: Ranges(), gender.name: words(gender.vocabulary, GENDERS), identity.name: People(named=True)},
     splits=("train", "validation", "test"),
     list_records=list_records,
 )

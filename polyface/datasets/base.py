@@ -94,6 +94,11 @@ class Dataset:
         meaning = self.answers.get(task)
         return (meaning.space if isinstance(meaning, People) else "") or self.name
 
+    def names_people(self, task: str) -> bool:
+        """Whether the set says that the keys of its people are the names they go by."""
+        meaning = self.answers.get(task)
+        return isinstance(meaning, People) and meaning.named
+
     def pairs(self, root: Root) -> Pairs:
         if self.list_pairs is None:
             raise RequestError(f"{self.name} states no pairs")

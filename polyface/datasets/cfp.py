@@ -162,7 +162,7 @@ def _check_there(root: Root, above: str, keys: set[str]) -> None:
         raise InputError(f"{root.label}: {len(absent)} pictures of the pairs are absent, {absent[0]} first")
 
 
-ANSWERS: dict[str, Meaning] = {identity.name: People(space="cfp")}
+ANSWERS: dict[str, Meaning] = {identity.name: People(space="cfp", named=True)}
 TERMS = "published for research"
 URL = "http://www.cfpw.io/"
 

@@ -96,7 +96,7 @@ def _read_lists(root: Root, rows: Rows) -> Lists:
     return lists
 
 
-ANSWERS: dict[str, Meaning] = {identity.name: People(), gender.name: words(gender.vocabulary, GENDERS)}
+ANSWERS: dict[str, Meaning] = {identity.name: People(named=True), gender.name: words(gender.vocabulary, GENDERS)}
 
 facescrub = Dataset(
     name="facescrub",

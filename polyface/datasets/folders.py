@@ -12,9 +12,10 @@ from polyface.labels import People
 from polyface.tasks import identity
 
 
-def people_in_folders(name: str, title: str, terms: str, url: str) -> Dataset:
-    """A data set of photographs in a folder per person."""
-    return Dataset(name, title, terms, url, {identity.name: People()}, ("train", "validation", "test"), partial(list_records, {identity.name: People()}))
+def people_in_folders(name: str, title: str, terms: str, url: str, named: bool = False) -> Dataset:
+    """A data set of photographs in a folder per person; named: folders are called by people's names, and not by numbers."""
+    answers = {identity.name: People(named=named)}
+    return Dataset(name, title, terms, url, answers, ("train", "validation", "test"), partial(list_records, answers))
 
 
 def list_records(answers: dict, root: Root, split: Split) -> Listing:
@@ -29,5 +30,9 @@ def list_records(answers: dict, root: Root, split: Split) -> Listing:
 
 
 pins = people_in_folders(
-    "pins", "Pins Face Recognition", "photographs collected from Pinterest, rights unclear", "https://www.kaggle.com/datasets/hereisburak/pins-face-recognition"
+    "pins",
+    "Pins Face Recognition",
+    "photographs collected from Pinterest, rights unclear",
+    "https://www.kaggle.com/datasets/hereisburak/pins-face-recognition",
+    named=True,
 )

@@ -98,7 +98,7 @@ lfw = Dataset(
     title="LFW",
     terms="published for research",
     url="http://vis-www.cs.umass.edu/lfw/",
-    answers={identity.name: People()},
+    answers={identity.name: People(named=True)},
     splits=("test",),
     list_records=list_records,
     list_pairs=list_pairs,

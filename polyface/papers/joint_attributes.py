@@ -1,7 +1,7 @@
 """Paper C's pseudo-labels: MOON is trained on human labels, answers on every picture of a recognition set, and a person's attributes are what most of the answers say.
 
     OUT/attributes/<all, fold-0, ...>/     networks; fold-k was trained without the people of fold k, whose attributes it predicts
-    OUT/votes/predictions-<set>.parquet    a row for each picture: key, person, the network that answered, forty outputs (above 0: yes)
+    OUT/votes/predictions-<set>.parquet    a row for each picture: key, person, the network that answered, forty outputs (above 0: yes; NaN where it cannot be opened)
     OUT/votes/<set>.parquet                a row for each person and attribute: pictures, yes, share, label (1, 0, none where there is no majority)
     OUT/votes/attributes.parquet           a row for each attribute: how well predictions agree within people, and with human labels; whether it is kept, and why not
 
@@ -34,37 +34,46 @@ from polyface.training import batches, parallel
 from polyface.training.examples import Source
 
 ALL = tasks.attributes
-NO_MAJORITY = "no majority"
+NO_MAJORITY, NO_PICTURE = "no majority", "no picture can be opened"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of every picture of a set: keys [N], people [N], by which network [N], and outputs float32 [N, 40], above 0 for yes; in the order of the pictures' list."""
+    """Of every picture of a set: keys [N], people [N], by which network [N], and outputs float32 [N, 40], above 0 for yes, NaN of a picture that cannot be opened; in
+    the order of the pictures' list."""
 
     keys: tuple[str, ...] = field(repr=False)
     people: tuple[str, ...] = field(repr=False)
     networks: tuple[str, ...] = field(repr=False)
     outputs: np.ndarray = field(repr=False)
 
+    @property
+    def opened(self) -> np.ndarray:
+        """bool [N]: the pictures that vote."""
+        return ~np.isnan(self.outputs).any(1)
+
 
 @dataclass(frozen=True)
 class PersonVotes:
-    """people [P]; pictures int [P]; yes int [P, 40]; label int8 [P, 40]: 1, 0, -1 where as many pictures say yes as no."""
+    """people [P]; pictures int [P], those that voted; yes int [P, 40]; label int8 [P, 40]: 1, 0, -1 where as many pictures say yes as no; unopened: pictures of all
+    people that cannot be opened, and do not vote."""
 
     people: tuple[str, ...] = field(repr=False)
     pictures: np.ndarray = field(repr=False)
     yes: np.ndarray = field(repr=False)
     label: np.ndarray = field(repr=False)
+    unopened: int = 0
 
     @property
     def share(self) -> np.ndarray:
-        """v, float [P, 40]: the share of a person's pictures that says yes."""
-        return self.yes / self.pictures[:, None]
+        """v, float [P, 40]: the share of a person's pictures that says yes, NaN of somebody without a picture that votes."""
+        return np.divide(self.yes, self.pictures[:, None], out=np.full(self.yes.shape, np.nan), where=self.pictures[:, None] > 0)
 
     @property
     def agreement(self) -> np.ndarray:
-        """float [40]: max(v, 1 - v), the mean over people."""
-        return np.maximum(self.share, 1 - self.share).mean(0)
+        """float [40]: max(v, 1 - v), the mean over people who have a picture that votes."""
+        share = self.share[self.pictures > 0]
+        return np.maximum(share, 1 - share).mean(0)
 
 
 @dataclass(frozen=True)
@@ -97,18 +106,21 @@ class Voted:
 def vote(worlds: Worlds, sources: Sequence[Source], out: Path, progress: Progress | None = None) -> Voted:
     """Train the attribute networks that are not trained yet, ask them about the pictures of recognition sets, and count. Everything is kept and found again.
 
-    Raises RequestError where the attribute set has no attributes, or none is kept.
+    Raises RequestError where the attribute set has no attributes, none is kept, or no picture of a set can be opened.
     """
     recipe = worlds.recipe
     teacher = worlds.listed[recipe.attributes.set]
     if ALL.name not in teacher.dataset.answers:
         raise RequestError(f"attributes.set: {teacher.dataset.name} does not answer {ALL.name}")
     answers = {source.dataset.name: _answers(source, teacher, recipe, out, progress) for source in sources}
+    for name, each in answers.items():
+        if not each.opened.any():
+            raise RequestError(f"{name}: none of {len(each.keys)} pictures can be opened")
     votes = {name: count(each) for name, each in answers.items()}
     humans = {source.dataset.name: [_human(example.record, source) for example in source.examples.items] for source in sources}
     voted = Voted(votes, judge(votes, answers, humans, recipe))
-    for name, each in votes.items():
-        _write_votes(out / "votes" / f"{name}.parquet", each)
+    for name, own in votes.items():
+        _write_votes(out / "votes" / f"{name}.parquet", own)
     _write(out / "votes" / "attributes.parquet", [_row(each) for each in voted.attributes])
     if not voted.task.vocabulary:
         best = max(min(each.agreement.values()) for each in voted.attributes)
@@ -117,21 +129,22 @@ def vote(worlds: Worlds, sources: Sequence[Source], out: Path, progress: Progres
 
 
 def count(answers: Answers) -> PersonVotes:
-    """The majority of each person's pictures, attribute by attribute."""
+    """The majority of each person's pictures that could be opened, attribute by attribute."""
     names = tuple(sorted(set(answers.people)))
     place = {name: at for at, name in enumerate(names)}
-    people = np.array([place[person] for person in answers.people])
-    says = (answers.outputs > 0).astype(np.int64)
+    opened = answers.opened
+    people = np.array([place[person] for person in answers.people])[opened]
+    says = (answers.outputs[opened] > 0).astype(np.int64)
     polled = [majority(says[:, attribute], people, 2, len(names)) for attribute in range(says.shape[1])]
     yes = np.zeros((len(names), says.shape[1]), np.int64)
     np.add.at(yes, people, says)
-    return PersonVotes(names, polled[0].pictures, yes, np.stack([each.winner for each in polled], axis=1).astype(np.int8))
+    return PersonVotes(names, polled[0].pictures, yes, np.stack([each.winner for each in polled], axis=1).astype(np.int8), int((~opened).sum()))
 
 
 def judge(votes: Mapping[str, PersonVotes], answers: Mapping[str, Answers], humans: Mapping[str, Sequence[np.ndarray]], recipe: JointRecipe) -> tuple[Attribute, ...]:
     """Of every attribute how predictions agree, and whether it is kept. humans: int8 [40] of each picture in the order of the answers, -1 unknown."""
     said = np.concatenate([each.outputs > 0 for each in answers.values()])
-    told = np.concatenate([_stacked(humans[name]) for name in answers])
+    told = np.concatenate([np.where(each.opened[:, None], _stacked(humans[name]), -1) for name, each in answers.items()])
     pairs = [(votes[name], _majority_of_humans(answers[name], humans[name])) for name in votes]
     rows = []
     for at, name in enumerate(ALL.vocabulary):
@@ -188,7 +201,7 @@ def shares_of(sources: Sequence[Source], voted: Voted, shuffled: int | None = No
     for source in sources:
         votes = voted.votes[source.dataset.name]
         table = made.setdefault(source.space, np.full((len(source.people), len(columns)), -1, np.float32))
-        shares = votes.share[:, columns][order_of(len(votes.people), shuffled)]
+        shares = np.nan_to_num(votes.share, nan=-1.0)[:, columns][order_of(len(votes.people), shuffled)]
         for who, share in zip(votes.people, shares, strict=True):
             if who in source.people:
                 table[source.people[who]] = share
@@ -235,7 +248,7 @@ def _answers(source: Source, teacher: Source, recipe: JointRecipe, out: Path, pr
     if kept is None or [(row["key"], row["person"], row["network"]) for row in kept] != wanted:
         asked = {name: _network(recipe, teacher, name, out, progress) for name in sorted({network for _, _, network in wanted})}
         items = source.examples.items
-        outputs = np.zeros((len(items), len(ALL.vocabulary)), np.float32)
+        outputs = np.full((len(items), len(ALL.vocabulary)), np.nan, np.float32)
         plain = replace(source, examples=replace(source.examples, dataset=replace(source.dataset, answers={})))
         for name, network in asked.items():
             rows = [at for at, (_, _, by) in enumerate(wanted) if by == name]
@@ -308,8 +321,8 @@ def _write_votes(file: Path, votes: PersonVotes) -> None:
             label = int(votes.label[person, at])
             yes, pictures = int(votes.yes[person, at]), int(votes.pictures[person])
             rows.append(
-                {"person": name, "attribute": attribute, "pictures": pictures, "yes": yes, "share": yes / pictures, "label": label if label >= 0 else None,
-                 "refused": "" if label >= 0 else NO_MAJORITY}
+                {"person": name, "attribute": attribute, "pictures": pictures, "yes": yes, "share": yes / pictures if pictures else None,
+                 "label": label if label >= 0 else None, "refused": "" if label >= 0 else NO_MAJORITY if pictures else NO_PICTURE}
             )  # fmt: skip
     _write(file, rows)
 

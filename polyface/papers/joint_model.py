@@ -12,10 +12,12 @@ from polyface.inference.card import Score, entry_of_crop
 from polyface.models.export import new_card, write_model
 from polyface.papers.joint_runs import Bench, Row, best_level
 from polyface.papers.joint_scores import RowResult
+from polyface.papers.results import read_done, write_done
 from polyface.tasks.kinds import Embedding
 from polyface.training.run import data_entry, detector_entry
 
-MODEL = "model"
+MODEL, ROW = "model", "row.json"
+"""ROW, in MODEL: the result of the row that it is of, written when the card has its lines; without it the model is not done."""
 LIMITS = (
     "a rebuilt experiment (Wang et al. 2017, doi 10.1145/3078971.3078973), not a product: a small network that saw few people",
     "attributes are what a network that learned from CelebA's annotators says most often of a person's photographs, and no fact about anybody",
@@ -31,11 +33,12 @@ def best_row(bench: Bench, rows: tuple[Row, ...]) -> Row | None:
 
 
 def write(bench: Bench, row: Row) -> Path:
-    """Found done where there is one of this row."""
-    folder, name = bench.out / MODEL, f"joint-{bench.recipe.name}-{row.level}"
-    if (folder / "card.json").exists() and cards.read_card(folder / "card.json").name == name:
+    """Found done where there is one of this row as it was done last."""
+    folder, name, result = bench.out / MODEL, f"joint-{bench.recipe.name}-{row.level}", bench.results[row.name]
+    if read_done(folder / ROW, RowResult, "model") == result:
         return folder
-    lesson, result = bench.lesson(row), bench.results[row.name]
+    (folder / ROW).unlink(missing_ok=True)
+    lesson = bench.lesson(row)
     model = bench.network(row, lesson)
     count = len(bench.voted.task.vocabulary)
     notes = {tasks.attributes.name: f"{count} attributes, learned from votes about people; above one half is yes, and no calibrated probability"}
@@ -45,6 +48,7 @@ def write(bench: Bench, row: Row) -> Path:
     )  # fmt: skip
     write_model(model, card, folder)
     lines(bench, folder)
+    write_done(folder / ROW, result)
     return folder
 
 

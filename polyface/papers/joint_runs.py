@@ -22,7 +22,7 @@ from polyface.papers.joint_attributes import Voted, labelled, shares_of, vote
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Tests, tests_of
 from polyface.papers.joint_plan import JointPlan, Lesson
-from polyface.papers.joint_scores import ARRAYS, RowResult, read_row, score, write_row
+from polyface.papers.joint_scores import ARRAYS, RowResult, read_row, score, unreached, write_row
 from polyface.papers.joint_screen import Screened, screen
 from polyface.papers.joint_worlds import REFUSED, Worlds, without
 from polyface.papers.stage import WEIGHTS, Progress, seconds_of, train
@@ -194,7 +194,10 @@ class Bench:
         kept = ", ".join(f"{source.dataset.name} {len(source.people):,} people, {len(source.examples.items):,} pictures" for source in self.sources)
         notes.append(f"trained on: {kept} (of {sum(len(source.examples.items) for source in recognition):,})")
         notes.append(f"scored on {len(set(tests.probes.people))} held-out people, {len(tests.distractors.keys):,} real distractors")
+        notes += unreached(self.recipe, len(tests.distractors.keys))
         for name, votes in self.voted.votes.items():
+            if votes.unopened:
+                notes.append(f"{name}: {votes.unopened:,} pictures cannot be opened and do not vote")
             undecided = int((votes.label < 0).sum())
             notes.append(f"{name}: {undecided:,} of {votes.label.size:,} labels of a person have no majority and are masked (OUT/votes/{name}.parquet names them)")
         for each in self.voted.attributes:

@@ -177,7 +177,7 @@ def _identification(model: Joint, embedding: Embedding, tests: Tests, recipe: Jo
     probes, others = _run(model, tests.probes, embedding.name), _run(model, tests.distractors, embedding.name)
     people, total, half = tests.probes.people, len(others), len(others) // 2
     sizes: dict[str, int | np.ndarray] = {str(size): size for size in sorted({*(size for size in recipe.sizes if size < total), total})}
-    checked = [size for size in recipe.sizes if size <= total - half]
+    checked = checked_sizes(recipe, total)
     real = identify(probes, people, others, sizes | {f"{HALF} {size}": np.arange(half, half + size) for size in checked}, total)
     numbers = _of_trials(real, {**{name: (REAL, name) for name in sizes}, **{f"{HALF} {size}": (HALF, str(size)) for size in checked}}, arrays)
     drawn = sorted(recipe.synthetic.sizes)
@@ -187,6 +187,27 @@ def _identification(model: Joint, embedding: Embedding, tests: Tests, recipe: Jo
     arrays["trials people"] = np.array(_people_of_trials(people))
     arrays["genuine"] = real.genuine
     return numbers
+
+
+def checked_sizes(recipe: JointRecipe, total: int) -> list[int]:
+    """Sizes at which synthetic distractors are compared with as many real ones of the half that they were not fitted to. total: of real distractors."""
+    return [size for size in recipe.sizes if size <= total - total // 2]
+
+
+def unreached(recipe: JointRecipe, total: int) -> tuple[str, ...]:
+    """Sizes of the recipe that real distractors are too few for, in words."""
+    few = [size for size in recipe.sizes if size > total]
+    unchecked = [size for size in recipe.sizes if size not in checked_sizes(recipe, total)]
+    said = []
+    if few:
+        said.append(f"no score among {_listed(few)} real distractors: there are {total:,}")
+    if unchecked:
+        said.append(f"synthetic distractors are not checked at {_listed(unchecked)}: the half of the real ones that they are not fitted to has {total - total // 2:,}")
+    return tuple(said)
+
+
+def _listed(sizes: list[int]) -> str:
+    return ", ".join(f"{size:,}" for size in sizes)
 
 
 def _people_of_trials(people: np.ndarray) -> list[str]:

@@ -5,12 +5,13 @@ is that network's own threshold: the cosine that at most a share `far` of pairs 
 both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from polyface import tasks
+from polyface import datasets, tasks
+from polyface.datasets.base import Dataset
 from polyface.models.joint import Joint
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_networks import in_pieces
@@ -64,7 +65,7 @@ def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, out: P
         return done
     training = sorted({(source.space, str(example.record.labels[tasks.identity.name])) for source in sources for example in source.examples.items})
     looking = sorted(set(probes.people.tolist()))
-    different = known_different(training, looking)
+    different = known_different(training, looking, named_spaces([*(source.dataset for source in sources), *(datasets.named(each.set) for each in recipe.probes)]))
     if different.all():
         found = Screened(far=recipe.screen.far, threshold=None, known=int(different.sum()), unknown=0)
     else:
@@ -77,12 +78,19 @@ def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, out: P
     return found
 
 
-def known_different(training: Sequence[tuple[str, str]], probes: Sequence[str]) -> np.ndarray:
-    """bool [T, P]: whether a training person (space, key) and a probe person ("space/key") are known to be two, none of them being named alike."""
+def named_spaces(sets: Iterable[Dataset]) -> frozenset[str]:
+    """Spaces of which every set says that its people's keys are names."""
+    said = [(each.space(tasks.identity.name), each.names_people(tasks.identity.name)) for each in sets]
+    return frozenset(space for space, _ in said) - {space for space, named in said if not named}
+
+
+def known_different(training: Sequence[tuple[str, str]], probes: Sequence[str], named: Collection[str]) -> np.ndarray:
+    """bool [T, P]: whether a training person (space, key) and a probe person ("space/key") are known to be two, none of them being named alike: both are of one space, or
+    of spaces where keys are names."""
     spaces = [each.partition("/")[0] for each in probes]
-    named = np.array([has_name(each.partition("/")[2]) for each in probes])
+    by_name = np.array([space in named and has_name(each.partition("/")[2]) for space, each in zip(spaces, probes, strict=True)])
     one_space = np.array([[space == other for other in spaces] for space, _ in training], bool).reshape(len(training), len(probes))
-    return one_space | (np.array([has_name(who) for _, who in training])[:, None] & named[None])
+    return one_space | (np.array([space in named and has_name(who) for space, who in training])[:, None] & by_name[None])
 
 
 def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[str, str]], probes: Sequence[str], different: np.ndarray, far: float) -> Screened:

@@ -151,7 +151,7 @@ def without(sources: Iterable[Source], people: set[tuple[str, str]]) -> tuple[So
 
 
 def has_name(person: str) -> bool:
-    """Whether a key is a name by which somebody can be known in another set, and no number."""
+    """Whether a key can be a name by which somebody is known in another set: it is no bare number."""
     return any(letter.isalpha() for letter in person)
 
 
@@ -178,7 +178,7 @@ def _twice_seen(by_person: Mapping[str, Sequence[Example]], thumbnails: Mapping[
     people = np.unique([who for who, _ in rows], return_inverse=True)[1].reshape(-1)
     lesser: dict[str, str] = {}
     for start in range(0, len(rows), 2048):
-        alike = faces[start : start + 2048] @ faces.T > copies.NEAR
+        alike = faces[start : start + 2048] @ faces.T > copies.NEAR_WITHIN
         for one, other in zip(*np.nonzero(alike & (people[start : start + 2048, None] < people[None])), strict=True):
             pair = sorted((rows[start + one][0], rows[other][0]), key=lambda who: (-len(by_person[who]), who))
             lesser.setdefault(pair[1], f"{rows[start + one][1]} is {rows[other][1]}; the other person is {pair[0]}")

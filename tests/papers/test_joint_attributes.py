@@ -1,13 +1,20 @@
 """Votes of paper C: majority by the worked check, out-of-fold networks, what is kept, and labels that are shuffled person by person."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from polyface import datasets, tasks
 from polyface.datasets.base import Record
 from polyface.datasets.crops import Example, Examples
+from polyface.errors import InputError
+from polyface.images.align import ARCFACE_112
+from polyface.images.read import Directory
+from polyface.images.read import Source as ReadSource
 from polyface.labels import TraitNames
 from polyface.papers import joint_attributes as attributes
 from polyface.papers.joint_attributes import ALL, Answers, PersonVotes, Voted, count, judge, labelled, lesson_of, order_of, shares_of
@@ -32,6 +39,40 @@ def test_a_majority_is_the_worked_check_and_a_tie_is_masked() -> None:
     assert found.label[:, MALE].tolist() == [1, -1, 0] and found.yes[:, MALE].tolist() == [2, 1, 0]
     assert found.share[:, MALE].tolist() == [pytest.approx(2 / 3), 0.5, 0.0]
     assert found.agreement[MALE] == pytest.approx((2 / 3 + 0.5 + 1) / 3) and found.agreement[SMILING] == 1
+
+
+class Broken:
+    name = "broken"
+
+    def read(self) -> bytes:
+        raise InputError("cut short")
+
+
+def test_a_picture_that_cannot_be_opened_does_not_vote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of Ann's three and all of Bob's: the networks say yes to everything, and what is not asked is no `no`."""
+    sound, buffer = ReadSource(Directory(str(tmp_path)), "sound.png"), cv2.imencode(".png", np.full((112, 112, 3), 90, np.uint8))[1]
+    (tmp_path / "sound.png").write_bytes(buffer.tobytes())
+    pictures = [("Ann", sound), ("Ann", Broken()), ("Ann", Broken()), ("Bob", Broken())]
+    items = [
+        Example(Record(f"{who}/{at}.png", source, {tasks.identity.name: who}, who), ARCFACE_112, "stated")  # type: ignore[arg-type]
+        for at, (who, source) in enumerate(pictures)
+    ]
+    pins = Source(Examples(datasets.pins, tuple(items)), 1.0, "pins", {"Ann": 0, "Bob": 1})
+    monkeypatch.setattr(attributes, "_network", lambda *asked: lambda images: {ALL.name: torch.ones(len(images), 40)})
+    for _ in range(2):  # asked, and found again
+        answers = attributes._answers(pins, replace(pins, space="celeba"), load("smoke"), tmp_path, None)
+        assert answers.opened.tolist() == [True, False, False, False]
+    found = count(answers)
+    assert found.people == ("Ann", "Bob") and found.pictures.tolist() == [1, 0] and found.unopened == 3
+    assert (found.label[0] == 1).all() and (found.label[1] == -1).all() and (found.agreement == 1).all()
+    human = np.zeros((4, len(ALL.vocabulary)), np.int8)
+    human[0] = 1
+    kept = judge({"pins": found}, {"pins": answers}, {"pins": list(human)}, load("small"))
+    assert {each.human for each in kept} == {1.0}, "of pictures that were looked at"
+    assert (shares_of([pins], Voted({"pins": found}, kept))["pins"] == [[1], [-1]]).all()
+    attributes._write_votes(tmp_path / "pins.parquet", found)
+    rows = attributes._read(tmp_path / "pins.parquet")
+    assert rows is not None and {(row["person"], row["share"], row["refused"]) for row in rows} == {("Ann", 1.0, ""), ("Bob", None, attributes.NO_PICTURE)}
 
 
 def test_only_attributes_of_a_person_that_agree_are_kept_and_the_others_say_why() -> None:

@@ -9,10 +9,10 @@ from polyface.evaluation.protocols.megaface import identify
 from polyface.files import write_arrays
 from polyface.papers import joint_claims as claims
 from polyface.papers.joint_claims import Board, judge, verdict
-from polyface.papers.joint_config import load
+from polyface.papers.joint_config import SCALES, load
 from polyface.papers.joint_faces import evenly
 from polyface.papers.joint_runs import BEST, best_level, chosen, rows_of
-from polyface.papers.joint_scores import Number, RowResult, _people_of_trials
+from polyface.papers.joint_scores import Number, RowResult, _people_of_trials, checked_sizes, unreached
 from polyface.papers.joint_synthetic import fit
 
 
@@ -53,6 +53,23 @@ def test_trials_are_named_in_the_order_of_the_protocol() -> None:
     named = np.array(_people_of_trials(people))
     assert len(named) == len(trials.person) == 8 and "c" not in named
     assert (np.unique(named, return_inverse=True)[1] == trials.person).all()
+
+
+def test_a_size_that_real_distractors_do_not_reach_is_named() -> None:
+    small = load("small")
+    assert small.sizes[-1] == 10_000 and checked_sizes(small, 20_000) == list(small.sizes) and unreached(small, 20_000) == ()
+    assert checked_sizes(small, 19_638) == [10, 100, 1000]
+    (said,) = unreached(small, 19_638)
+    assert said == "synthetic distractors are not checked at 10,000: the half of the real ones that they are not fitted to has 9,819"
+    few, unchecked = unreached(small, 900)
+    assert few == "no score among 1,000, 10,000 real distractors: there are 900" and "at 1,000, 10,000: " in unchecked and "has 450" in unchecked
+
+
+def test_enough_real_distractors_are_asked_for_that_the_largest_size_is_checked() -> None:
+    for scale in SCALES:
+        recipe = load(scale)
+        asked = sum(each.most for each in recipe.distractors)
+        assert unreached(recipe, int(0.9 * asked)) == (), f"{scale}: a tenth of them may be probe people or have no crop"
 
 
 def test_photographs_are_taken_evenly() -> None:
