@@ -89,7 +89,7 @@ def precision_on_wider(files: Sequence[Path], data: Path, most: int | None) -> M
         image, truth = _open(scene), judged[scene.key]
         for at, file in enumerate(files):
             faces = _one_look(file, image, LOWEST, NMS)
-            boxes, scores = np.array([face.box for face in faces]).reshape(-1, 4), np.array([face.score for face in faces])
+            boxes, scores = _boxes(faces), np.array([face.score for face in faces])
             for level in wider.LEVELS:
                 by_level[level][at].append(Judgement(boxes, scores, truth.boxes, truth.counts[level]))
     share = f"{len(pictures)} of {len(judged)}"
@@ -98,18 +98,13 @@ def precision_on_wider(files: Sequence[Path], data: Path, most: int | None) -> M
 
 def crowds(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     pictures = _some(scenes.list_scenes("wider", data, "test").items, most)
-    labelled = [scene.boxes[~scene.ignored] for scene in pictures]
-    sides = np.concatenate([np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)) for boxes in labelled])
-    hits, strange = [], []
-    for file in files:
-        boxes = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in _own_way(file, pictures)]
-        hits.append(np.concatenate([overlaps_between(truth, finds).max(1, initial=0) >= FOUND for truth, finds in zip(labelled, boxes, strict=True)]))
-        strange.append(sum(int((overlaps_between(finds, scene.boxes).max(1, initial=0) < FOUND).sum()) for scene, finds in zip(pictures, boxes, strict=True)))
+    sides = _sides(pictures)
+    looked = [_beside_labels(_own_way(file, pictures), pictures) for file in files]
     rows: Measured = []
     for low, high in pairwise(SIDES):
         asked = (sides >= low) & (sides < high)
-        rows.append((f"faces of {low} to {high} pixels found, WIDER val, own way", int(asked.sum()), [round(float(hit[asked].mean()), 4) for hit in hits]))
-    return [*rows, ("finds per 1,000 of these pictures that nobody labelled", len(pictures), [round(1000 * each / len(pictures), 1) for each in strange])]
+        rows.append((f"faces of {low} to {high} pixels found, WIDER val, own way", int(asked.sum()), [round(float(found[asked].mean()), 4) for found, _ in looked]))
+    return [*rows, ("finds per 1,000 of these pictures that nobody labelled", len(pictures), [round(1000 * strange / len(pictures), 1) for _, strange in looked])]
 
 
 def portraits(files: Sequence[Path], data: Path, most: int | None) -> Measured:
@@ -154,7 +149,7 @@ def _turned(scene: Scene, turn: int) -> Scene:
 def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     pictures = _some(scenes.list_scenes("negatives", data, "test").items, most)
     finds = [_own_way(file, pictures) for file in files]
-    boxes = [[np.array([face.box for face in faces]).reshape(-1, 4) for faces in each] for each in finds]
+    boxes = [list(map(_boxes, each)) for each in finds]
     alone = []
     for at in range(len(files)):
         others = [np.concatenate([boxes[other][row] for other in range(len(files)) if other != at] or [np.empty((0, 4))]) for row in range(len(pictures))]
@@ -166,25 +161,22 @@ def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measu
 
 def by_threshold(files: Sequence[Path], data: Path, most: int | None) -> Measured:
     """Pictures are looked at anew with each score: where nothing is found polyface looks again, so finds at one score are not those at a lower one less the weaker."""
-    crowds = _some(scenes.list_scenes("wider", data, "validation").items, most)
+    pictures = _some(scenes.list_scenes("wider", data, "validation").items, most)
     nobody = _some(scenes.list_scenes("negatives", data, "validation").items, most)
-    labelled = [scene.boxes[~scene.ignored] for scene in crowds]
-    large = np.concatenate([np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)) >= LARGE for boxes in labelled])
+    large = _sides(pictures) >= LARGE
     rows: Measured = []
     for threshold in THRESHOLDS:
         shares, large_shares, unlabelled, without = [], [], [], []
         for file in files:
-            boxes = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in _own_way(file, crowds, threshold)]
-            found = np.concatenate([overlaps_between(truth, finds).max(1, initial=0) >= FOUND for truth, finds in zip(labelled, boxes, strict=True)])
-            strange = [overlaps_between(finds, scene.boxes).max(1, initial=0) < FOUND for scene, finds in zip(crowds, boxes, strict=True)]
+            found, strange = _beside_labels(_own_way(file, pictures, threshold), pictures)
             shares.append(round(float(found.mean()), 4))
             large_shares.append(round(float(found[large].mean()), 4))
-            unlabelled.append(round(1000 * sum(int(each.sum()) for each in strange) / len(crowds), 1))
+            unlabelled.append(round(1000 * strange / len(pictures), 1))
             without.append(round(1000 * sum(map(len, _own_way(file, nobody, threshold))) / len(nobody), 1))
         rows += [
-            (f"faces found, wider validation, score {threshold}", len(crowds), shares),
-            (f"of those from {LARGE} pixels, score {threshold}", len(crowds), large_shares),
-            (f"finds per 1,000 of these that nobody labelled, score {threshold}", len(crowds), unlabelled),
+            (f"faces found, wider validation, score {threshold}", len(pictures), shares),
+            (f"of those from {LARGE} pixels, score {threshold}", len(pictures), large_shares),
+            (f"finds per 1,000 of these that nobody labelled, score {threshold}", len(pictures), unlabelled),
             (f"finds per 1,000 pictures without people, validation, score {threshold}", len(nobody), without),
         ]
     return rows
@@ -217,6 +209,25 @@ def speed(files: Sequence[Path], data: Path, most: int | None) -> Measured:
             taken.append(1000 * (time.perf_counter() - started))
     rows: Measured = [("ms at 640 x 480, one thread, best", RUNS, [round(min(each), 2) for each in times])]
     return [*rows, ("ms at 640 x 480, one thread, median", RUNS, [round(float(np.median(each)), 2) for each in times])]
+
+
+def _sides(pictures: Sequence[Scene]) -> np.ndarray:
+    """Of a square as large as each labelled face, in pixels."""
+    boxes = np.concatenate([scene.boxes[~scene.ignored] for scene in pictures])
+    return np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
+
+
+def _beside_labels(looked: Sequence[Sequence[Face]], pictures: Sequence[Scene]) -> tuple[np.ndarray, int]:
+    """Which labelled faces were found, bool [faces of all pictures], and how many finds nobody labelled."""
+    boxes = [_boxes(faces) for faces in looked]
+    found = [overlaps_between(scene.boxes[~scene.ignored], finds).max(1, initial=0) >= FOUND for scene, finds in zip(pictures, boxes, strict=True)]
+    strange = [overlaps_between(finds, scene.boxes).max(1, initial=0) < FOUND for scene, finds in zip(pictures, boxes, strict=True)]
+    return np.concatenate(found), sum(int(each.sum()) for each in strange)
+
+
+def _boxes(faces: Sequence[Face]) -> np.ndarray:
+    """float [n, 4]."""
+    return np.array([face.box for face in faces]).reshape(-1, 4)
 
 
 def _of_labelled(looked: Sequence[Sequence[Face]], photographs: Sequence[Scene]) -> tuple[float, float]:
