@@ -65,13 +65,17 @@ def reserve(data: Path, own: Sequence[Dataset], split: Split, others: Sequence[D
         thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
         for record in records:
             (seen if record.key in faces.thumbnails else unseen).append(record.source)
-        people[dataset.name] = frozenset(record.subject for record in records if record.subject is not None)
+        people[dataset.name] = _subjects(records)
     return Reserved(copies.comparable(thumbnails), tuple(seen), tuple(unseen), people)
 
 
 def people_of(dataset: Dataset, data: Path, split: Split) -> frozenset[str]:
     """Who is in a split; nobody where nothing of it is here."""
-    return frozenset(record.subject for record in listed(dataset, data, split) if record.subject is not None)
+    return _subjects(listed(dataset, data, split))
+
+
+def _subjects(records: Sequence[Record]) -> frozenset[str]:
+    return frozenset(record.subject for record in records if record.subject is not None)
 
 
 def listed(dataset: Dataset, data: Path, split: Split) -> tuple[Record, ...]:

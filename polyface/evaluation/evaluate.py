@@ -193,7 +193,8 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
             refused.append(str(error))
     passes, note = ways_to_crop(dataset, needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
     notes = [note, *notes] if note else notes
-    shared = len({record.subject for record in listing.records if record.subject is not None} & people_of(dataset, folder, "train"))
+    people = {record.subject for record in listing.records if record.subject is not None}
+    shared = len(people & people_of(dataset, folder, "train")) if people else 0  # the train split is listed only where somebody could be in it
     notes += [f"{shared} of its people are in its training split too; training leaves them out there"] if shared else []
     taught = _taught(network, answered, dataset, root, folder)
     scores: list[Score] = []

@@ -41,11 +41,9 @@ def container_of(start: bytes) -> str | None:
 
 def without_an_end(path: Path) -> bool:
     """Whether the file, or its last part, should go on. Raises OSError."""
-    cut = CUT.get(container_of_file(path) or "")
-    if cut is None:
-        return False
     with open(path, "rb") as file:
-        return cut(file, path.stat().st_size)
+        cut = CUT.get(container_of(file.read(1024)) or "")
+        return cut is not None and cut(file, path.stat().st_size)
 
 
 # By parts that follow each other from the start

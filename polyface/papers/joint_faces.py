@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from polyface import datasets, tasks
-from polyface.datasets import copies
+from polyface.datasets import apart, copies
 from polyface.datasets.base import Dataset, Pairs, Record
 from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
@@ -92,6 +92,7 @@ def _distractors(asked: Sequence[Distractors], probes: Faces, recipe: JointRecip
     for name in dict.fromkeys(each.set for each in recipe.probes):
         thumbnails = read_faces(data, datasets.named(name).name).thumbnails
         looks += [thumbnails[key] for key in probes.keys if key in thumbnails]
+    shown = copies.comparable(looks)
     chosen, removed = [], []
     for each in asked:
         dataset = datasets.named(each.set)
@@ -101,10 +102,7 @@ def _distractors(asked: Sequence[Distractors], probes: Faces, recipe: JointRecip
             records += dataset.list_records(root, split).records
         records = evenly(records, each.most)
         by_name = {record.key for record in records if record.subject is not None and copies.person_name(record.subject) in names}
-        thumbnails = read_faces(data, dataset.name).thumbnails
-        seen = [record.key for record in records if record.key in thumbnails]
-        best, _ = copies.near_copies(copies.comparable([thumbnails[key] for key in seen]), copies.comparable(looks))
-        alike = {key for key, correlation in zip(seen, best, strict=True) if correlation > copies.NEAR} - by_name
+        alike = apart.near_copies([record.key for record in records], read_faces(data, dataset.name), shown) - by_name
         if by_name or alike:
             removed.append(f"{dataset.name}: {len(by_name)} faces of probe people by name, {len(alike)} near-copies of their photographs left out")
         chosen.append((dataset, [record for record in records if record.key not in by_name and record.key not in alike]))

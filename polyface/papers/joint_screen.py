@@ -12,6 +12,7 @@ import numpy as np
 
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset
+from polyface.metrics.rates import errors_allowed
 from polyface.models.joint import Joint
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_networks import in_pieces
@@ -97,7 +98,7 @@ def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[st
     """centres [T, D] and others [P, D] of unit length."""
     cosines = centres @ others.T
     known = np.sort(cosines[different])[::-1]
-    allowed = int(np.floor(far * len(known) + 1e-9))
+    allowed = errors_allowed(far, len(known))
     said = {"far": far, "known": len(known), "unknown": int((~different).sum())}
     if allowed < 1:
         return Screened(threshold=None, **said)  # type: ignore[arg-type]
