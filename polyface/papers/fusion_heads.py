@@ -200,7 +200,7 @@ def run_bank(
     one_answer: Counter[str] = Counter()
     seconds = 0.0
     for turn in range(seeds):
-        plan = HeadsPlan(cells, table, heads, seed * 100 + turn, test_rows, curve)
+        plan = HeadsPlan(cells, table, heads, seed * 100 + turn, test_rows, curve and turn == 0)
         with tempfile.TemporaryDirectory(prefix="polyface-heads-") as scratch:
             model = loop.run(plan, Path(scratch), progress)
             entries = [json.loads(line) for line in (Path(scratch) / "log.jsonl").read_text().splitlines()]

@@ -81,10 +81,9 @@ class Bench:
         correct, rows = trained.correct(self.images, split, task, step)
         return Answers(correct.astype(np.float32), self.people[rows], rows)
 
-    def table(self, split: Split, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None, train: np.ndarray | None = None) -> Table:
-        """labels: of targets that are not the split's own, {name: int64 [rows]}."""
-        targets = {task: split.labels[task] for task in (*split.targets, *self.pictures.beside)} | dict(labels or {})
-        classes = {name: self.classes(name) if labels is None or name not in labels else int(each.max()) + 1 for name, each in targets.items()}
+    def table(self, split: Split, features: Mapping[str, np.ndarray], train: np.ndarray | None = None) -> Table:
+        targets = {task: split.labels[task] for task in (*split.targets, *self.pictures.beside)}
+        classes = {name: self.classes(name) for name in targets}
         return Table(features, targets, split.train if train is None else train, split.test, classes)
 
     def bank(self, split: Split, name: str, cells: Sequence[Cell], table: Table, **said: Any) -> Bank:
