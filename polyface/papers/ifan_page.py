@@ -257,7 +257,7 @@ Here {{ mtfl }}</p>{% endif %}
 {{ forest }}
 <p class="quiet">A claim holds where every one of its comparisons does, and fails where one does. A comparison holds, or fails, where the interval over faces and seeds
 leaves out what was claimed (0 where nothing else is said), all seeds agree, one of the two rows beats the constant answer, and p by Holm is below 5 %; else it is
-undecidable. Holm is over three tables: what is claimed of sets as they are, what is claimed of drawn people, and what is only asked.
+undecidable. Holm is over four tables: what is claimed and what is only asked, each of sets as they are and of drawn people.
 Of the planned rows are done: {{ seeds | join("; ") }}. All have the first seed, those that are compared most the others too. How
 far a row is off by its seed alone is estimated, by measure, from the rows that were repeated, and is in every interval; for a measure of which none was, the largest of
 that metric on other sets stands in; two readings of the same weights have none. Where nothing was repeated nothing is decided. Which comparisons decide was written down
@@ -265,7 +265,7 @@ before any row was done.</p>
 {% if renders %}<p class="quiet">Two labels on each picture against one is asked twice, and decided once. The one set here that has both labels, facesynthetics, is
 rendered; the sets with one label are photographs, and among them the very sets that rows are tested on, which may win for that alone: what row
 &ldquo;hundred&rdquo; shows has several causes, and so has what training on all sets gains. Drawn people are the same in both arms: they decide.</p>{% endif %}
-<details><summary>Every comparison that decides, with its numbers</summary>{{ verdicts }}</details>
+<details><summary>Every comparison of a claim, and what is only asked besides, with its numbers</summary>{{ verdicts }}</details>
 """
 
 MTFL = """\

@@ -176,7 +176,7 @@ def _settings(board: Board) -> list[str]:
 
 
 def claim_rows(claims: Sequence[Judged]) -> list[dict[str, object]]:
-    """Every comparison that decides a claim."""
+    """Every comparison of a claim, and what is only asked besides."""
     return [{"claim": judged.claim.words, "comparison": found.comparison.words, **_found_row(found)} for judged in claims for found in judged.found]
 
 
