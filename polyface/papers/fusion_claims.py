@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_controls import ENSEMBLE, GROUPS, OWN, SHARED, TUNED, Control, Random
-from polyface.papers.fusion_heads import CELL, subsets
+from polyface.papers.fusion_heads import CELL, Cell, subsets
 from polyface.papers.fusion_pictures import IDENTITY
 from polyface.papers.fusion_runs import Tables
 from polyface.papers.fusion_statistics import Answers, Estimate, Verdict
@@ -163,8 +163,11 @@ def merges(tables: Tables) -> dict[str, dict[str, Answers]]:
 
 
 def shapley_of(tables: Tables, target: str) -> dict[str, float]:
-    """Each feature's share of the accuracy above the constant answer's."""
-    worth = {frozenset(sources): tables.subset(sources, target).accuracy for sources in subsets(tables.tasks)}
+    """{feature: its share of the accuracy above the constant answer's}; none where the split has not all subsets."""
+    chosen = subsets(tables.tasks)
+    if any(Cell(sources, target).name not in tables.cells for sources in chosen):
+        return {}
+    worth = {frozenset(sources): tables.subset(sources, target).accuracy for sources in chosen}
     return statistics.shapley({frozenset(): tables.constants[target].accuracy, **worth}, tables.tasks)
 
 

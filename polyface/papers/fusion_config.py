@@ -48,7 +48,7 @@ class Heads(Training, frozen=True, kw_only=True):
     width: Count = 128
     """Of features that are projected before they are merged."""
     seeds: Count = 3
-    """Tables and merging algorithms are means over so many."""
+    """Tables and merging algorithms are means over so many; in split `person` each fold has one."""
 
 
 class Variation(Strict, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ class FusionConfig(Strict, frozen=True, kw_only=True):
     train_share: Share = 0.7
     splits: tuple[SplitName, ...] = ("paper", "image", "person")
     controls: SplitName | None = "image"
-    """The split in which the controls are made that need networks of their own."""
+    """The split in which the controls are made; random groups are in all."""
     folds: Annotated[int, msgspec.Meta(ge=2)] = 5
     fewest_people: Count = 5
     """Classes with fewer people are left out of split `person`."""

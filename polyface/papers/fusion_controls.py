@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch.nn.functional as F
+from torch import Tensor
 
 from polyface.files import write_arrays
 from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
@@ -94,7 +95,7 @@ def _random(bench: Bench, name: SplitName, task: str) -> Random:
         features = {called: own.feature(bench.images), IDENTITY: bench.own(split, IDENTITY).feature(bench.images)}
         table = Table(features, {called: labels}, split.train, split.test, {called: bench.classes(task)})
         cells = [Cell((called,), called), Cell((IDENTITY,), called)]
-        bank = bench.bank(split, called.replace(" ", "-"), cells, table, seeds=bench.config.heads.seeds)
+        bank = bench.bank(split, called.replace(" ", "-"), cells, table, seeds=bench.seeds(split))
         parts.append((bench.answers(own, split, called), *(bench.of_bank(bank, cell) for cell in cells)))
     return Random(name, task, *(statistics.joined(each) for each in zip(*parts, strict=True)))
 
@@ -263,16 +264,16 @@ def _several(
 
 def _maps(trained: Trained, images: np.ndarray) -> dict[str, np.ndarray]:
     """{depth: float16 [rows, 4 C]}: the mean of each quarter of a map; kept."""
-    file = trained.folder / "maps.npz"
-    if not file.exists():
+
+    def make() -> dict[str, np.ndarray]:
         network = on_device(trained.load())
 
-        def quarters(crops):  # type: ignore[no-untyped-def]
+        def quarters(crops: Tensor) -> dict[str, Tensor]:
             return {name: F.adaptive_avg_pool2d(each, 2).flatten(1) for name, each in zip(DEPTHS, network.maps(crops), strict=True)}
 
-        write_arrays(file, {name: each.astype(np.float16) for name, each in in_pieces(quarters, images, np.arange(len(images))).items()})
-    with np.load(file) as kept:
-        return {name: kept[name] for name in DEPTHS}
+        return {name: each.astype(np.float16) for name, each in in_pieces(quarters, images, np.arange(len(images))).items()}
+
+    return trained.kept(trained.folder / "maps.npz", images, None, make)
 
 
 def _joined(parts: Sequence[Control]) -> Control:

@@ -171,7 +171,7 @@ def _split(world: World, tables: Tables) -> dict[str, object]:
         **_table_2(tables),
         "merges": {merge: {target: _against(answers, target, tables) for target, answers in each.items()} for merge, each in claims.merges(tables).items()},
         "claims": told(judged.claims), "verdicts": dict(judged.verdicts), "step": tables.step,
-        "shapley": {target: claims.shapley_of(tables, target) for target in tables.targets} if tables.moment == "end" else {},
+        "shapley": {target: claims.shapley_of(tables, target) for target in tables.targets},
         "classes": classes(world, tables.split), "remarks": remarks(world, tables),
         "seeds": {cell: {"accuracy": each, "spread": max(each) - min(each), "one answer": tables.one_answer.get(cell, 0)} for cell, each in tables.seeds.items()},
     }  # fmt: skip

@@ -134,16 +134,12 @@ class Trained:
 
     def features(self, images: np.ndarray, step: int | None = None, file: Path | None = None) -> dict[str, np.ndarray]:
         """{task: float16 [rows, length]} of all variants; computed once for these pictures and this network, kept in `file` where the pictures are of another set."""
-        file = file or self.folder / ("features.npz" if step is None else f"features-{step:06d}.npz")
-        made_with = digest(self.made_with, step, list(images.shape), _look(images))
-        if file.exists():
-            with np.load(file) as kept:
-                if MADE_WITH in kept.files and str(kept[MADE_WITH]) == made_with:
-                    return {task: kept[task] for task in kept.files if task != MADE_WITH}
-        network = on_device(self.load(step))
-        made = {task: each.astype(np.float16) for task, each in in_pieces(lambda crops: network.features(crops), images, np.arange(len(images))).items()}
-        write_arrays(file, {**made, MADE_WITH: np.array(made_with)})
-        return made
+
+        def make() -> dict[str, np.ndarray]:
+            network = on_device(self.load(step))
+            return {task: each.astype(np.float16) for task, each in in_pieces(lambda crops: network.features(crops), images, np.arange(len(images))).items()}
+
+        return self.kept(file or self._file("features", step), images, step, make)
 
     def feature(self, images: np.ndarray, step: int | None = None, file: Path | None = None) -> np.ndarray:
         """Of a network of one task."""
@@ -153,13 +149,26 @@ class Trained:
         """Whether the network's own answer is right, bool [n], and which rows those are: the test rows that have a label."""
         truth = np.asarray(self.spec.labels.get(task, split.labels.get(task)))
         rows = split.test[truth[split.test] >= 0]
-        file = self.folder / ("answers.npz" if step is None else f"answers-{step:06d}.npz")
-        if not file.exists():
-            logits = logits_of(on_device(self.load(step)), images, split.test)
-            write_arrays(file, {each: logits[each].argmax(1).astype(np.int32) for each in logits})
-        with np.load(file) as kept:
-            answers = kept[task][truth[split.test] >= 0]
-        return answers == truth[rows], rows
+
+        def make() -> dict[str, np.ndarray]:
+            return {each: logits.argmax(1).astype(np.int32) for each, logits in logits_of(on_device(self.load(step)), images, split.test).items()}
+
+        answers = self.kept(self._file("answers", step), images, step, make)[task]
+        return answers[truth[split.test] >= 0] == truth[rows], rows
+
+    def kept(self, file: Path, images: np.ndarray, step: int | None, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """What a file holds, if it was made of these pictures by this network; else made anew, and kept."""
+        made_with = digest(self.made_with, step, list(images.shape), _look(images))
+        if file.exists():
+            with np.load(file) as arrays:
+                if MADE_WITH in arrays.files and str(arrays[MADE_WITH]) == made_with:
+                    return {name: arrays[name] for name in arrays.files if name != MADE_WITH}
+        made = make()
+        write_arrays(file, {**made, MADE_WITH: np.array(made_with)})
+        return made
+
+    def _file(self, what: str, step: int | None) -> Path:
+        return self.folder / (f"{what}.npz" if step is None else f"{what}-{step:06d}.npz")
 
 
 def train(spec: Spec, images: np.ndarray, split: Split, training: Training, config: FusionConfig, folder: Path, say: Say, progress: Progress | None = None) -> Trained:

@@ -74,6 +74,10 @@ class Bench:
         """The paper's network of a task; in split `paper` with the weights of every point of its curve."""
         return self.network(split, self.spec(task, snapshots=split.name == "paper", seed=self.seed_of(task)))
 
+    def seeds(self, split: Split) -> int:
+        """How many heads a cell is the mean of; of the folds each has networks and heads of its own already."""
+        return 1 if split.name == "person" else self.config.heads.seeds
+
     def seed_of(self, task: str) -> int:
         return (*self.pictures.tasks, *self.pictures.beside).index(task)
 
@@ -184,10 +188,11 @@ def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained],
     extra = dict(bench.extra) if split.name != "paper" else {}  # of a picture, not of a variant: half of the test would be training
     table = bench.table(split, {**features, **extra})
     end = "" if step is None else f"-{step:06d}"
-    main, rest = _cells(sources, split.targets, bench.config.merges, tuple(extra))
+    main = _cells(sources, split.targets, bench.config.merges, tuple(extra))
+    rest = _rest(sources, split.targets, main) if split.name == bench.config.controls and step is None else []
     singles = [Cell((source,), target) for target in split.targets for source in sources]
-    first = bench.bank(split, f"tables{end}", main, table, seeds=bench.config.heads.seeds, curve=True, keep=singles)
-    bank = first if step is not None else first.with_(bench.bank(split, "subsets", rest, table))
+    first = bench.bank(split, f"tables{end}", main, table, seeds=bench.seeds(split), curve=True, keep=singles)
+    bank = first.with_(bench.bank(split, "subsets", rest, table)) if rest else first
     rows = split.test[:: max(1, len(split.test) // 2000)]
     return Tables(
         split=split.name,
@@ -195,7 +200,7 @@ def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained],
         tasks=sources,
         targets=split.targets,
         networks={task: bench.answers(trained[task], split, task, step) for task in split.targets},
-        cells={cell.name: bench.of_bank(bank, cell) for cell in (*main, *(rest if step is None else ()))},
+        cells={cell.name: bench.of_bank(bank, cell) for cell in (*main, *rest)},
         late=_late(bench, split, first, sources),
         constants={target: statistics.constant(split.labels[target], split.train, split.test, bench.people) for target in split.targets},
         curves=first.curves,
@@ -207,17 +212,21 @@ def _tables_of_split(bench: Bench, split: Split, trained: Mapping[str, Trained],
     )
 
 
-def _cells(sources: tuple[str, ...], targets: Sequence[str], merges: Sequence[str], extra: tuple[str, ...]) -> tuple[list[Cell], list[Cell]]:
-    """The cells of both tables, of the merging algorithms and of a user's features; and the other subsets."""
-    main: dict[str, Cell] = {}
-    rest: dict[str, Cell] = {}
+def _cells(sources: tuple[str, ...], targets: Sequence[str], merges: Sequence[str], extra: tuple[str, ...]) -> list[Cell]:
+    """The cells of both tables, of the merging algorithms and of a user's features."""
+    made: dict[str, Cell] = {}
     for target in targets:
         others = tuple(source for source in sources if source != target)
         wanted = [Cell((source,), target) for source in sources] + [Cell(sources, target, merge) for merge in dict.fromkeys(("concatenation", *merges))]
         wanted += [Cell(others, target)] + [Cell((name,), target) for name in extra] + [Cell((*sources, name), target) for name in extra]
-        main |= {cell.name: cell for cell in wanted}
-        rest |= {cell.name: cell for cell in (Cell(subset, target) for subset in subsets(sources))}
-    return list(main.values()), [cell for name, cell in rest.items() if name not in main]
+        made |= {cell.name: cell for cell in wanted}
+    return list(made.values())
+
+
+def _rest(sources: tuple[str, ...], targets: Sequence[str], made: Sequence[Cell]) -> list[Cell]:
+    """All other subsets of the features: a control, made where controls are."""
+    names = {cell.name for cell in made}
+    return [cell for target in targets for cell in (Cell(subset, target) for subset in subsets(sources)) if cell.name not in names]
 
 
 def _late(bench: Bench, split: Split, bank: Bank, sources: Sequence[str]) -> dict[str, Answers]:

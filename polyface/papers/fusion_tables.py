@@ -59,9 +59,9 @@ def merges(tables: Tables) -> Markup:
 
 
 def shapley(tables: Tables) -> Markup:
-    if tables.moment == "early":
-        return Markup()
     shares = {target: claims.shapley_of(tables, target) for target in tables.targets}
+    if not all(shares.values()):
+        return Markup()
     rows: list[dict[str, object]] = [{"feature": source, **{target: f"{100 * shares[target][source]:+.1f}" for target in tables.targets}} for source in tables.tasks]
     return page.table(
         rows, caption=f"Shapley shares: points of accuracy above the constant answer that each feature brings, over all {2 ** len(tables.tasks) - 1} sets of features"

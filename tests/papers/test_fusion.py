@@ -59,7 +59,7 @@ def test_every_cell_of_both_tables_is_there_in_every_split(done: Path) -> None:
             merged = [Cell(TASKS, target, merge) for merge in load("smoke").merges]
             for cell in [*(Cell((source,), target) for source in TASKS), Cell(others, target), Cell(TASKS, target), *merged]:
                 assert 0 <= cells[cell.name]["value"] <= 1, cell.name
-            assert len(found[split]["shapley"][target]) == 4
+            assert len(found[split]["shapley"][target]) == (4 if split == "image end" else 0)  # where the controls are
         assert set(found[split]["networks"]) == set(targets) and set(found[split]["verdicts"]) == {"H1", "H2", "H3"}
     assert Cell(("mine",), "age").name in found["image end"]["cells"] and Cell(("mine",), "age").name not in found["paper end"]["cells"]
 

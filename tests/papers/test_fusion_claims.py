@@ -138,5 +138,8 @@ def test_among_strangers_h3_is_against_the_best_single_feature_and_the_gain_over
 
 
 def test_shapley_shares_of_a_target_sum_to_what_all_reach_above_the_constant() -> None:
-    shares = claims.shapley_of(tables(), "age")
+    made = tables()
+    shares = claims.shapley_of(made, "age")
     assert sum(shares.values()) == pytest.approx(0.892 - 1 / 3, abs=0.002) and max(shares, key=lambda source: shares[source]) == "identity"
+    pair = Cell(("identity", "age"), "age").name
+    assert claims.shapley_of(replace(made, cells={name: each for name, each in made.cells.items() if name != pair}), "age") == {}, "a subset is missing"

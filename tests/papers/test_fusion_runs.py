@@ -81,8 +81,10 @@ def test_tables_are_read_a_second_time_where_identity_passes_60_percent(tmp_path
 
 
 def test_each_seed_of_a_head_is_kept_beside_their_mean(tmp_path: Path) -> None:
-    found = tables(Bench(pictures(8), CONFIG, tmp_path, 1.0, lambda words: None), "person")
-    assert found is not None
-    of_seeds = found.seeds["age|age|concatenation"]
-    assert len(of_seeds) == CONFIG.folds * 2 and np.mean(of_seeds) == pytest.approx(found.one("age", "age").accuracy, abs=1e-3)
-    assert all(0 < count <= len(found.seeds[cell]) for cell, count in found.one_answer.items())
+    bench = Bench(pictures(8), CONFIG, tmp_path, 1.0, lambda words: None)
+    for split, heads in (("image", CONFIG.heads.seeds), ("person", CONFIG.folds)):  # one for each fold
+        found = tables(bench, split)  # type: ignore[arg-type]
+        assert found is not None
+        of_seeds = found.seeds["age|age|concatenation"]
+        assert len(of_seeds) == heads and np.mean(of_seeds) == pytest.approx(found.one("age", "age").accuracy, abs=1e-3)
+        assert all(0 < count <= len(found.seeds[cell]) for cell, count in found.one_answer.items())
