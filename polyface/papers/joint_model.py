@@ -39,7 +39,7 @@ def write(bench: Bench, row: Row) -> Path:
         return folder
     (folder / ROW).unlink(missing_ok=True)
     lesson = bench.lesson(row)
-    model = bench.network(row, lesson)
+    model = bench.network(row).cpu()
     count = len(bench.voted.task.vocabulary)
     notes = {tasks.attributes.name: f"{count} attributes, learned from votes about people; above one half is yes, and no calibrated probability"}
     card = new_card(

@@ -53,12 +53,13 @@ class Number(Strict, frozen=True, kw_only=True):
 
 class RowResult(Strict, frozen=True, kw_only=True):
     """What is kept of a row. validation: AUC over all pairs of validation people, or of attributes alone their balanced accuracy, None where it is not known; images:
-    pictures seen in training."""
+    pictures seen in training; scored_on: a digest of the faces (`Tests.made_with`)."""
 
     name: str
     kind: str
     level: str
     seed: int
+    scored_on: str
     parameters: int
     images: int
     people: int

@@ -8,26 +8,27 @@ both.
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset
+from polyface.files import sha256_of_lines
 from polyface.metrics.rates import errors_allowed
 from polyface.models.joint import Joint
-from polyface.models.weights import read_tensors
 from polyface.papers.fusion_networks import in_pieces
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Faces, evenly
-from polyface.papers.joint_plan import JointPlan, Lesson
+from polyface.papers.joint_plan import Lesson, trained
 from polyface.papers.joint_worlds import has_name
 from polyface.papers.results import read_done, write_done
-from polyface.papers.stage import WEIGHTS, Progress, train
+from polyface.papers.stage import Progress
 from polyface.tasks.kinds import Embedding
-from polyface.training import batches, parallel
+from polyface.training import batches
 from polyface.training.config import Strict
 from polyface.training.examples import Source
 
-FILE = "screen.json"
+FILE, NETWORK = "screen.json", "screen/network"
 
 
 class Removed(Strict, frozen=True, kw_only=True):
@@ -40,13 +41,15 @@ class Removed(Strict, frozen=True, kw_only=True):
 
 
 class Screened(Strict, frozen=True, kw_only=True):
-    """threshold: None where too few pairs of known-different people could tell one. known, unknown: pairs of people."""
+    """threshold: None where too few pairs of known-different people could tell one. known, unknown: pairs of people. made_with: a digest of all who were compared,
+    and of the network."""
 
     far: float
     threshold: float | None
     known: int
     unknown: int
     removed: tuple[Removed, ...] = ()
+    made_with: str = ""
 
     def in_words(self) -> str:
         if not self.unknown:
@@ -60,9 +63,11 @@ class Screened(Strict, frozen=True, kw_only=True):
 
 
 def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, out: Path, progress: Progress | None = None) -> Screened:
-    """Made once; nothing is trained where names tell everybody apart."""
-    file = out / "screen" / FILE
-    if (done := read_done(file, Screened, "screening")) is not None:
+    """Made once of the same people and pictures; nothing is trained where names tell everybody apart."""
+    file, lesson = out / "screen" / FILE, lesson_of(recipe, sources)
+    made_with = sha256_of_lines([lesson.made_with, repr(recipe.screen), *probes.keys, *probes.people])[:16]
+    done = read_done(file, Screened, "screening")
+    if done is not None and done.made_with == made_with:
         return done
     training = sorted({(source.space, str(example.record.labels[tasks.identity.name])) for source in sources for example in source.examples.items})
     looking = sorted(set(probes.people.tolist()))
@@ -70,11 +75,12 @@ def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, out: P
     if different.all():
         found = Screened(far=recipe.screen.far, threshold=None, known=int(different.sum()), unknown=0)
     else:
-        model = _network(recipe, sources, out, progress)
+        model = trained(lesson, out / NETWORK, "screen", progress)
         centres = _centres(recipe, model, sources, training)
         whose = np.searchsorted(looking, probes.people)
         embedded = in_pieces(lambda crops: {"": model(crops)[tasks.identity.name]}, probes.crops, np.arange(len(probes.crops)))[""]
         found = compare(centres, _means(embedded, whose, len(looking)), training, looking, different, recipe.screen.far)
+    found = msgspec.structs.replace(found, made_with=made_with)
     write_done(file, found)
     return found
 
@@ -109,18 +115,13 @@ def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[st
     return Screened(threshold=threshold, removed=removed, **said)  # type: ignore[arg-type]
 
 
-def _network(recipe: JointRecipe, sources: Sequence[Source], out: Path, progress: Progress | None) -> Joint:
+def lesson_of(recipe: JointRecipe, sources: Sequence[Source]) -> Lesson:
+    """Who it is alone, of everybody."""
     task = Embedding(tasks.identity.name, tasks.identity.question, recipe.dimension)
-    lesson = Lesson(
+    return Lesson(
         network=recipe.network, tasks=(task,), sources=tuple(sources), stage=recipe.screen.stage, optimiser=recipe.optimiser, augment=recipe.augment, crop=recipe.view,
         seed=200, identity=recipe.identity, saves=recipe.saves, threads=recipe.threads,
     )  # fmt: skip
-    folder = out / "screen"
-    if not (folder / WEIGHTS).exists():
-        train(JointPlan(lesson), folder, "screen", progress)
-    model = Joint(recipe.network, (task,), {})
-    model.load_state_dict(read_tensors(folder / WEIGHTS))
-    return model.to(parallel.device()).eval()
 
 
 def _centres(recipe: JointRecipe, model: Joint, sources: Sequence[Source], training: Sequence[tuple[str, str]]) -> np.ndarray:

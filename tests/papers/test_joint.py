@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from polyface.models.export import export
 from polyface.papers import joint
 from polyface.papers.joint_attributes import ALL, Attribute, PersonVotes, Voted
 from polyface.papers.joint_config import SCALES, STABLE, load
+from polyface.papers.joint_faces import Faces
 from polyface.papers.joint_plan import JointPlan
 from polyface.papers.joint_runs import Bench, Row, rows_of
 from polyface.papers.joint_scores import RowResult, read_rows
@@ -82,6 +84,40 @@ def test_what_is_done_is_found_and_what_was_cut_off_goes_on(out: Path, rows: dic
     made = read_rows(out)["identity-seed2"]
     assert made.numbers == rows["identity-seed2"].numbers, "the same seed, the same weights"
     assert (out / "votes" / "attributes.parquet").read_bytes() == votes
+
+
+def first_off(faces: Faces) -> Faces:
+    return Faces(faces.crops[1:], faces.keys[1:], faces.people[1:], faces.labels[1:])
+
+
+def test_what_was_made_of_other_people_is_not_taken_for_done(out: Path, tmp_path: Path) -> None:
+    """As after a set was aligned anew, or another --data."""
+    copy, recipe = tmp_path / "out", load("smoke")
+    shutil.copytree(out, copy)
+    row = next(row for row in rows_of(recipe) if row.name == "attributes")
+
+    def bench() -> Bench:
+        return Bench(recipe, copy, out / "data", print, results=read_rows(copy))
+
+    assert bench().do(row) == read_rows(copy)["attributes"]
+    fewer = bench()
+    fewer.tests = replace(fewer.tests, distractors=first_off(fewer.tests.distractors))  # type: ignore[misc]
+    with pytest.raises(RequestError, match="scored on other faces"):
+        fewer.do(row)
+    others = bench()
+    others.tests = replace(others.tests, probes=first_off(others.tests.probes))  # type: ignore[misc]
+    assert others.screened.made_with != fewer.screened.made_with, "the file that is there is of other probe people"
+    less = bench()
+    source = less.worlds.recognition[1]
+    less.sources = (less.sources[0], replace(source, examples=replace(source.examples, items=source.examples.items[4:])))  # type: ignore[misc]
+    answers = (copy / "votes" / "predictions-celeba.parquet").read_bytes()
+    with pytest.raises(RequestError, match="trained on other people, pictures or labels"):
+        less.do(row)
+    assert (copy / "votes" / "predictions-celeba.parquet").read_bytes() != answers, "asked again about those who are left"
+    (copy / "attributes" / "all" / "made_with").write_text("others")
+    (copy / "votes" / "predictions-pins.parquet").unlink()
+    with pytest.raises(RequestError, match=r"attributes/all: trained on other people"):
+        bench().do(row)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(out: Path) -> None:

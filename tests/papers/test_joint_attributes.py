@@ -1,6 +1,5 @@
 """Votes of paper C: majority by the worked check, out-of-fold networks, what is kept, and labels that are shuffled person by person."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -58,9 +57,9 @@ def test_a_picture_that_cannot_be_opened_does_not_vote(tmp_path: Path, monkeypat
         for at, (who, source) in enumerate(pictures)
     ]
     pins = Source(Examples(datasets.pins, tuple(items)), 1.0, "pins", {"Ann": 0, "Bob": 1})
-    monkeypatch.setattr(attributes, "_network", lambda *asked: lambda images: {ALL.name: torch.ones(len(images), 40)})
+    monkeypatch.setattr(attributes, "trained", lambda *asked: lambda images: {ALL.name: torch.ones(len(images), 40)})
     for _ in range(2):  # asked, and found again
-        answers = attributes._answers(pins, replace(pins, space="celeba"), load("smoke"), tmp_path, None)
+        answers = attributes._answers(pins, world()[0][1], load("smoke"), tmp_path, None)
         assert answers.opened.tolist() == [True, False, False, False]
     found = count(answers)
     assert found.people == ("Ann", "Bob") and found.pictures.tolist() == [1, 0] and found.unopened == 3
@@ -71,7 +70,7 @@ def test_a_picture_that_cannot_be_opened_does_not_vote(tmp_path: Path, monkeypat
     assert {each.human for each in kept} == {1.0}, "of pictures that were looked at"
     assert (shares_of([pins], Voted({"pins": found}, kept))["pins"] == [[1], [-1]]).all()
     attributes._write_votes(tmp_path / "pins.parquet", found)
-    rows = attributes._read(tmp_path / "pins.parquet")
+    rows = attributes._read(tmp_path / "pins.parquet", "")
     assert rows is not None and {(row["person"], row["share"], row["refused"]) for row in rows} == {("Ann", 1.0, ""), ("Bob", None, attributes.NO_PICTURE)}
 
 

@@ -93,7 +93,7 @@ def test_the_rows_are_what_the_issue_asks_for() -> None:
 
 def result(name: str, validation: float = 0.5, numbers: tuple[Number, ...] = ()) -> RowResult:
     return RowResult(
-        name=name, kind="", level="", seed=1, parameters=1, images=1, people=1, seconds=1, images_per_second=None, validation=validation, numbers=numbers
+        name=name, kind="", level="", seed=1, scored_on="", parameters=1, images=1, people=1, seconds=1, images_per_second=None, validation=validation, numbers=numbers
     )  # fmt: skip
 
 
