@@ -21,6 +21,7 @@ from polyface.papers.joint_claims import Board, Judged
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_runs import rows_of
 from polyface.papers.joint_scores import FAR, HALF, REAL, SYNTHETIC, RowResult
+from polyface.papers.joint_screen import unscreened
 
 PAGE = "joint.html"
 GROUPS = {"identity": "identity alone", "joint": "joint", "shuffled": "attributes shuffled"}
@@ -40,6 +41,7 @@ def write_page(out: Path, recipe: JointRecipe, rows: Mapping[str, RowResult]) ->
         judged=judged,
         paper=claims,
         far=FAR,
+        unscreened=unscreened(recipe) if board.beside else "",
         best=board.best,
         missing=[name for name in planned if name not in rows],
         comparisons=page.table(_comparisons(judged)),
@@ -213,6 +215,7 @@ either kind, and decides nothing else. Pairs decide nothing. A comparison holds 
 comparisons that decide its claim is below 5 %. Intervals come from drawing people, of a pair both, each draw being off by how far seeds scatter besides. Best level
 by validation people: {{ best or "not known yet" }}.</p>
 {{ comparisons }}
+{% if unscreened %}<p class="note">{{ unscreened }}.</p>{% endif %}
 {% if missing %}<p class="note">Not done yet: {{ missing | join(", ") }}.</p>{% endif %}
 <h2>Held-out people among distractors</h2>
 <p>Every photograph of a held-out person in turn joins the distractors, and the person's others look for it. Real distractors are faces of other sets, without probe

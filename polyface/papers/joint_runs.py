@@ -22,7 +22,7 @@ from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Tests, tests_of
 from polyface.papers.joint_plan import Lesson, require_same, trained
 from polyface.papers.joint_scores import ARRAYS, RESULT, RowResult, read_row, score, unreached, write_row
-from polyface.papers.joint_screen import Screened, screen
+from polyface.papers.joint_screen import Screened, screen, unscreened
 from polyface.papers.joint_worlds import REFUSED, Worlds, without
 from polyface.papers.stage import Progress, seconds_of
 from polyface.tasks.kinds import Embedding, Task
@@ -175,7 +175,7 @@ class Bench:
 
     @cached_property
     def screened(self) -> Screened:
-        return screen(self.recipe, self.worlds.recognition, self.tests.probes, self.out, self.progress)
+        return screen(self.recipe, self.worlds.recognition, self.tests.probes, self.tests.distractors, self.out, self.progress)
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -191,6 +191,10 @@ class Bench:
         recognition, tests = self.worlds.recognition, self.tests
         self.worlds.write_refused(self.out / REFUSED)
         notes = [*self.worlds.notes, *_counted(self.worlds), self.screened.in_words(), *tests.removed, *tests.notes]
+        if self.screened.reached is not None:
+            notes.append(self.screened.reached.in_words(self.screened.far))
+        if tests.pairs is not None and (said := unscreened(self.recipe)):
+            notes.append(said)
         kept = ", ".join(f"{source.dataset.name} {len(source.people):,} people, {len(source.examples.items):,} pictures" for source in self.sources)
         notes.append(f"trained on: {kept} (of {sum(len(source.examples.items) for source in recognition):,})")
         notes.append(f"scored on {len(set(tests.probes.people))} held-out people, {len(tests.distractors.keys):,} real distractors")

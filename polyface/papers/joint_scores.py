@@ -25,6 +25,7 @@ from polyface.papers import results
 from polyface.papers.fusion_networks import in_pieces
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Faces, Tests
+from polyface.papers.joint_screen import unscreened
 from polyface.papers.joint_synthetic import fit
 from polyface.papers.results import read_done, write_done
 from polyface.tasks.kinds import Embedding, Traits
@@ -107,7 +108,7 @@ def score(model: Joint, tests: Tests, recipe: JointRecipe) -> Scored:
             validation = _balanced(_run(model, tests.validation, traits.name), tests.validation, traits)
     if model.embedding is not None:
         validation = _auc(_run(model, tests.validation, model.embedding.name), tests.validation)
-        numbers += _pairs(model, model.embedding, tests, arrays)
+        numbers += _pairs(model, model.embedding, tests, unscreened(recipe), arrays)
         numbers += _identification(model, model.embedding, tests, recipe, arrays)
     return Scored(float(validation) if np.isfinite(validation) else None, tuple(numbers), arrays)
 
@@ -160,7 +161,8 @@ def _attributes(outputs: np.ndarray, faces: Faces, traits: Traits, arrays: dict[
 # Pairs
 
 
-def _pairs(model: Joint, embedding: Embedding, tests: Tests, arrays: dict[str, np.ndarray]) -> list[Number]:
+def _pairs(model: Joint, embedding: Embedding, tests: Tests, warning: str, arrays: dict[str, np.ndarray]) -> list[Number]:
+    """warning: goes with every number."""
     if tests.paired is None or tests.pairs is None:
         return []
     plain, mirrored = (_run(model, tests.paired, embedding.name, flip) for flip in (False, True))
@@ -169,7 +171,8 @@ def _pairs(model: Joint, embedding: Embedding, tests: Tests, arrays: dict[str, n
     if found.correct is not None:
         arrays["pairs"] = found.correct.astype(np.float32)
         arrays["pairs people"] = np.stack([tests.paired.people[found.left], tests.paired.people[found.right]], axis=1)
-    return [_number("pairs", each.metric, each.value, each.low, each.high, each.n, each.note) for each in found.scores]
+    notes = ["; ".join(said for said in (each.note, warning) if said) for each in found.scores]
+    return [_number("pairs", each.metric, each.value, each.low, each.high, each.n, note) for each, note in zip(found.scores, notes, strict=True)]
 
 
 # One person among distractors
