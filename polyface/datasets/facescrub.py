@@ -7,7 +7,7 @@ is). A row of these is `name, image, face, address, x1,y1,x2,y2, sha256` between
 - `faces/Some_Name/Some_Name_IMAGE_FACE.jpg`, cut from these by the same script; where both are there, only the whole ones are read.
 
 Nobody is in two splits: a fixed tenth of the people is test, another validation. MegaFace's probes are 80 of these people: a network that is to be scored on them must
-not be trained on them.
+not be trained on them. `strangers = ["facescrub"]` in a recipe does not see to that: it keeps out the test tenth of this split, and the devkit's list names the 80.
 """
 
 import re

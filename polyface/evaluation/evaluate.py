@@ -363,7 +363,7 @@ def _scores_of_pass(dataset: Dataset, each: Pass, seen: Seen, pairs: Pairs | Non
         if isinstance(task, Embedding):
             if pairs is not None and rows:
                 vectors, mirrored = (np.stack([row[end] for row in rows]) for end in ("output", "mirrored"))
-                scores += pair_scores(task, vectors, mirrored, [record.key for record in records], subjects, pairs)
+                scores += pair_scores(task, vectors, mirrored, [record.key for record in records], subjects, pairs).scores
             continue
         missed = [record.subject for record in each.missed if task.name in record.labels]
         stated = [record.groups for record in records] if by_group else ()

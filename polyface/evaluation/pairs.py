@@ -1,6 +1,7 @@
 """Embeddings of faces beside a list of pairs -> scores (papers.md D1)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +13,18 @@ from polyface.tasks.kinds import Embedding
 from polyface.tasks.scoring import Score
 
 
-def pair_scores(task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs) -> list[Score]:
+@dataclass(frozen=True)
+class PairsFound:
+    """scores: those of a table. left, right int64 [N]: rows of the pairs that are whole; correct bool [N]: which of them the flip's embeddings answer rightly, by LFW's
+    convention, None for a list of one fold."""
+
+    scores: list[Score]
+    left: np.ndarray = field(repr=False)
+    right: np.ndarray = field(repr=False)
+    correct: np.ndarray | None = field(repr=False)
+
+
+def pair_scores(task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs) -> PairsFound:
     """vectors, mirrored float [N, D]: embeddings of crops and of the mirrored crops; keys and subjects of these rows.
 
     First by the one crop, as all other tasks are scored; then, named `flip`, by the sum of both embeddings, which is what the field reports. Pairs of which a face is
@@ -20,14 +32,15 @@ def pair_scores(task: Embedding, vectors: np.ndarray, mirrored: np.ndarray, keys
     """
     left, right, there = _rows(keys, pairs)
     if not there.any():
-        return []
+        return PairsFound([], left[there], right[there], None)
     people = None if None in subjects else intervals.groups_of(subjects)
     note = "" if there.all() else f"{(~there).sum()} of {len(there)} pairs left out, a face of each is missing"
-    scores = []
+    scores, correct = [], None
     for end, embeddings in (("", vectors), (", flip", np.asarray(vectors, np.float64) + mirrored)):
         result = score_pairs(embeddings, left[there], right[there], pairs.same[there], pairs.fold[there], people)
         scores += _of_result(task.name, result, int(there.sum()), end, note)
-    return scores
+        correct = None if result.lfw is None else result.lfw.correct
+    return PairsFound(scores, left[there], right[there], correct)
 
 
 def pair_gap(first: np.ndarray, second: np.ndarray, keys: Sequence[str], subjects: Sequence[str | None], pairs: Pairs) -> intervals.Score | None:

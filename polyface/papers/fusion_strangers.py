@@ -177,7 +177,7 @@ def _pairs(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Pat
     vectors["all but identity"] = [np.concatenate([_unit(each[side]) for name, each in vectors.items() if name not in (IDENTITY, "all")], axis=1) for side in (0, 1)]
     for name, (plain, mirrored) in vectors.items():
         who = Embedding(IDENTITY, tasks.identity.question, plain.shape[1])
-        for score in pair_scores(who, plain, mirrored, keys, subjects, pairs):
+        for score in pair_scores(who, plain, mirrored, keys, subjects, pairs).scores:
             rows.append({"feature": name, "metric": score.metric, "value": score.value, "low": _known(score.low), "high": _known(score.high), "n": score.n})
     rows += _gain_of_fusion({name: plain + mirrored for name, (plain, mirrored) in vectors.items()}, rows, keys, subjects, pairs)
     return rows

@@ -21,19 +21,20 @@ from polyface import tasks
 from polyface.datasets.base import Record
 from polyface.datasets.crops import Example
 from polyface.errors import RequestError
+from polyface.files import sha256_of_lines
 from polyface.labels import TraitNames
-from polyface.models.joint import Joint
-from polyface.models.weights import read_tensors
 from polyface.papers.joint_config import STABLE, JointRecipe
-from polyface.papers.joint_plan import JointPlan, Lesson
+from polyface.papers.joint_plan import MADE_WITH, Lesson, trained
 from polyface.papers.joint_worlds import Worlds, fold_of
-from polyface.papers.stage import WEIGHTS, Progress, train
+from polyface.papers.stage import Progress
 from polyface.papers.votes import majority
 from polyface.tasks.kinds import Traits
 from polyface.training import batches, parallel
 from polyface.training.examples import Source
 
 ALL = tasks.attributes
+SEVERAL = 5
+"""Pictures of a person of whom agreement says something: of two by lot it is 0.75 on average, of five 0.69, of many a half."""
 NO_MAJORITY, NO_PICTURE = "no majority", "no picture can be opened"
 
 
@@ -69,17 +70,16 @@ class PersonVotes:
         """v, float [P, 40]: the share of a person's pictures that says yes, NaN of somebody without a picture that votes."""
         return np.divide(self.yes, self.pictures[:, None], out=np.full(self.yes.shape, np.nan), where=self.pictures[:, None] > 0)
 
-    @property
-    def agreement(self) -> np.ndarray:
-        """float [40]: max(v, 1 - v), the mean over people who have a picture that votes."""
-        share = self.share[self.pictures > 0]
-        return np.maximum(share, 1 - share).mean(0)
+    def agreement(self, fewest: int = 1) -> np.ndarray:
+        """float [40]: max(v, 1 - v), the mean over people who have so many pictures that vote; NaN where nobody has."""
+        share = self.share[self.pictures >= fewest]
+        return np.maximum(share, 1 - share).mean(0) if len(share) else np.full(share.shape[1], np.nan)
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A line of the table. agreement {set: within people}; human: how often predictions say what the human label of the picture says, and person_human what the majority
-    of a person's human labels says, NaN where there are none; people: with a vote."""
+    """A line of the table. agreement {set: within people; "set (5 pictures or more)": of those who have SEVERAL, where not all have}; human: how often predictions say
+    what the human label of the picture says, and person_human what the majority of a person's human labels says, NaN where there are none; people: with a vote."""
 
     name: str
     agreement: Mapping[str, float]
@@ -146,9 +146,12 @@ def judge(votes: Mapping[str, PersonVotes], answers: Mapping[str, Answers], huma
     said = np.concatenate([each.outputs > 0 for each in answers.values()])
     told = np.concatenate([np.where(each.opened[:, None], _stacked(humans[name]), -1) for name, each in answers.items()])
     pairs = [(votes[name], _majority_of_humans(answers[name], humans[name])) for name in votes]
+    agreement = {name: own.agreement() for name, own in votes.items()}
+    several = {name: own for name, own in votes.items() if 0 < (own.pictures >= SEVERAL).sum() < len(own.pictures)}
+    agreement |= {f"{name} ({SEVERAL} pictures or more)": own.agreement(SEVERAL) for name, own in several.items()}
     rows = []
     for at, name in enumerate(ALL.vocabulary):
-        within = {each: float(own.agreement[at]) for each, own in votes.items()}
+        within = {each: float(rates[at]) for each, rates in agreement.items()}
         known = told[:, at] >= 0
         both = [(own.label[:, at], truth[:, at]) for own, truth in pairs]
         same = np.concatenate([(label == truth)[(label >= 0) & (truth >= 0)] for label, truth in both])
@@ -239,14 +242,16 @@ def lesson_of(recipe: JointRecipe, teacher: Source, name: str) -> Lesson:
 
 
 def _answers(source: Source, teacher: Source, recipe: JointRecipe, out: Path, progress: Progress | None) -> Answers:
-    """From OUT/votes/predictions-<set>.parquet, made where it is not there or is of other pictures."""
+    """From OUT/votes/predictions-<set>.parquet, made where it is not there, or was made of other pictures or networks."""
     own = source.space == teacher.space
     records = [example.record for example in source.examples.items]
     wanted = [(record.key, str(record.labels[tasks.identity.name]), f"fold-{_fold(record, recipe)}" if own else "all") for record in records]
     file = out / "votes" / f"predictions-{source.dataset.name}.parquet"
-    kept = _read(file)
-    if kept is None or [(row["key"], row["person"], row["network"]) for row in kept] != wanted:
-        asked = {name: _network(recipe, teacher, name, out, progress) for name in sorted({network for _, _, network in wanted})}
+    lessons = {name: lesson_of(recipe, teacher, name) for name in sorted({network for _, _, network in wanted})}
+    made_with = sha256_of_lines([*(each.made_with for each in lessons.values()), *map(repr, wanted)])[:16]
+    kept = _read(file, made_with)
+    if kept is None:
+        asked = {name: trained(lesson, out / "attributes" / name, f"attribute network {name}", progress) for name, lesson in lessons.items()}
         items = source.examples.items
         outputs = np.full((len(items), len(ALL.vocabulary)), np.nan, np.float32)
         plain = replace(source, examples=replace(source.examples, dataset=replace(source.dataset, answers={})))
@@ -260,21 +265,11 @@ def _answers(source: Source, teacher: Source, recipe: JointRecipe, out: Path, pr
                 if progress:
                     progress(place[batch.keys[-1]] + 1, len(items), f"attributes of {source.dataset.name}")
         told = (dict(zip(ALL.vocabulary, row.tolist(), strict=True)) for row in outputs)
-        _write(file, [{"key": key, "person": who, "network": by, **row} for (key, who, by), row in zip(wanted, told, strict=True)])
-        kept = _read(file)
+        _write(file, [{"key": key, "person": who, "network": by, **row} for (key, who, by), row in zip(wanted, told, strict=True)], made_with)
+        kept = _read(file, made_with)
         assert kept is not None
     outputs = np.array([[row[name] for name in ALL.vocabulary] for row in kept], np.float32).reshape(len(kept), len(ALL.vocabulary))
     return Answers(tuple(row["key"] for row in kept), tuple(row["person"] for row in kept), tuple(row["network"] for row in kept), outputs)
-
-
-def _network(recipe: JointRecipe, teacher: Source, name: str, out: Path, progress: Progress | None) -> Joint:
-    folder = out / "attributes" / name
-    lesson = lesson_of(recipe, teacher, name)
-    if not (folder / WEIGHTS).exists():
-        train(JointPlan(lesson), folder, f"attribute network {name}", progress)
-    model = Joint(lesson.network, lesson.tasks, {})
-    model.load_state_dict(read_tensors(folder / WEIGHTS))
-    return model.to(parallel.device()).eval()
 
 
 def _fold(record: Record, recipe: JointRecipe) -> int:
@@ -327,20 +322,22 @@ def _write_votes(file: Path, votes: PersonVotes) -> None:
     _write(file, rows)
 
 
-def _write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+def _write(file: Path, rows: Sequence[Mapping[str, object]], made_with: str = "") -> None:
     """Whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    parquet.write_table(pa.Table.from_pylist(list(rows)), partial)
+    parquet.write_table(pa.Table.from_pylist(list(rows)).replace_schema_metadata({MADE_WITH: made_with}), partial)
     partial.replace(file)
 
 
-def _read(file: Path) -> list[dict[str, Any]] | None:
+def _read(file: Path, made_with: str) -> list[dict[str, Any]] | None:
+    """None where it is not there, or was made of something else."""
     if not file.exists():
         return None
     import pyarrow.parquet as parquet
 
-    return parquet.read_table(file).to_pylist()
+    table = parquet.read_table(file)
+    return table.to_pylist() if (table.schema.metadata or {}).get(MADE_WITH.encode()) == made_with.encode() else None

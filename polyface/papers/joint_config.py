@@ -62,7 +62,8 @@ class Attributes(Strict, frozen=True, kw_only=True):
     """Networks that each leave out a part of the people, so that nobody's attributes are predicted by a network that was trained on that person."""
     stable_only: bool = True
     least_agreement: Share = 0.8
-    """An attribute is dropped whose predictions agree less within a person, on average over the people of any recognition set."""
+    """An attribute is dropped whose predictions agree less within a person, on average over the people of any recognition set, or over those of them
+    who have five pictures or more: of two that answer by lot it is 0.75."""
     vote: Literal["hard", "soft"] = "hard"
     """A person's label is what most of its pictures say, or the share of them that says yes; attributes alone, which knows nobody, always learns the hard ones."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +46,14 @@ class Tests:
     pairs: Pairs | None
     removed: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @cached_property
+    def made_with(self) -> str:
+        """A digest of whose faces these are, and in which order."""
+        each = {"probes": self.probes, "validation": self.validation, "distractors": self.distractors, "attributes": self.attributes, "pairs": self.paired}
+        lines = [f"{what} {key} {who}" for what, faces in each.items() if faces is not None for key, who in zip(faces.keys, faces.people.tolist(), strict=True)]
+        pairs = [] if self.pairs is None else [*self.pairs.left, *self.pairs.right]
+        return sha256_of_lines([*lines, *pairs])[:16]
 
 
 def tests_of(recipe: JointRecipe, data: Path, out: Path, report: Report | None = None) -> Tests:

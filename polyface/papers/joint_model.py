@@ -12,6 +12,7 @@ from polyface.inference.card import Score, entry_of_crop
 from polyface.models.export import new_card, write_model
 from polyface.papers.joint_runs import Bench, Row, best_level
 from polyface.papers.joint_scores import RowResult
+from polyface.papers.joint_screen import unscreened
 from polyface.papers.results import read_done, write_done
 from polyface.tasks.kinds import Embedding
 from polyface.training.run import data_entry, detector_entry
@@ -39,12 +40,13 @@ def write(bench: Bench, row: Row) -> Path:
         return folder
     (folder / ROW).unlink(missing_ok=True)
     lesson = bench.lesson(row)
-    model = bench.network(row, lesson)
+    model = bench.network(row).cpu()
     count = len(bench.voted.task.vocabulary)
     notes = {tasks.attributes.name: f"{count} attributes, learned from votes about people; above one half is yes, and no calibrated probability"}
+    limits = (*LIMITS, *([said] if (said := unscreened(bench.recipe)) else []))
     card = new_card(
         name, model, entry_of_crop(bench.recipe.view), [data_entry(source) for source in lesson.sources], bench.recipe.drawings,
-        scores=_scores(result, bench), detector=detector_entry(lesson.sources, bench.data), limits=LIMITS, task_notes=notes, strangers=bench.worlds.strangers,
+        scores=_scores(result, bench), detector=detector_entry(lesson.sources, bench.data), limits=limits, task_notes=notes, strangers=bench.worlds.strangers,
     )  # fmt: skip
     write_model(model, card, folder)
     lines(bench, folder)

@@ -13,7 +13,6 @@ from polyface.errors import RequestError
 from polyface.evaluation.figures import write_csv
 from polyface.evaluation.report import commit
 from polyface.files import write_atomically
-from polyface.papers import fusion_statistics as statistics
 from polyface.papers import joint_claims as claims
 from polyface.papers import joint_figures as figures
 from polyface.papers.fusion_statistics import Estimate, percent
@@ -21,7 +20,8 @@ from polyface.papers.ifan_figures import Picture
 from polyface.papers.joint_claims import Board, Judged
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_runs import rows_of
-from polyface.papers.joint_scores import HALF, REAL, SYNTHETIC, RowResult
+from polyface.papers.joint_scores import FAR, HALF, REAL, SYNTHETIC, RowResult
+from polyface.papers.joint_screen import unscreened
 
 PAGE = "joint.html"
 GROUPS = {"identity": "identity alone", "joint": "joint", "shuffled": "attributes shuffled"}
@@ -40,6 +40,8 @@ def write_page(out: Path, recipe: JointRecipe, rows: Mapping[str, RowResult]) ->
         recipe=recipe,
         judged=judged,
         paper=claims,
+        far=FAR,
+        unscreened=unscreened(recipe) if board.beside else "",
         best=board.best,
         missing=[name for name in planned if name not in rows],
         comparisons=page.table(_comparisons(judged)),
@@ -62,10 +64,12 @@ def _comparisons(judged: list[Judged]) -> list[dict[str, object]]:
             "claim": each.claim,
             "compared": f"{GROUPS.get(found.given, found.given)} against {GROUPS.get(found.without, f'{found.without} alone')}",
             "on": found.measure.words,
-            "points (95 % over people)": percent(found.estimate, sign=True),
-            "each seed": ", ".join(f"{100 * seed:+.1f}" for seed in found.seeds),
-            "n": found.estimate.n,
-            "verdict": found.verdict,
+            "points (95 % over people and seeds)": percent(found.gap.estimate, sign=True),
+            "each seed": ", ".join(f"{100 * seed:+.1f}" for seed in found.gap.seeds),
+            "n": found.gap.estimate.n,
+            "p (Holm)": None if found.adjusted is None else float(f"{found.adjusted:.2g}"),
+            "verdict": found.verdict or "decides nothing",
+            "why": found.why,
         }
         for each in judged
         for found in each.found
@@ -93,8 +97,8 @@ def _curves(board: Board, folder: Path) -> list[Markup]:
 
 
 def _points(board: Board, names: list[str], measure: Any, kind: str) -> list[tuple[int, float]]:
-    found = [(int(size), board.answers(names, measure(kind, size))) for size in board.sizes(kind)]
-    return [(size, answers.accuracy) for size, answers in found if answers is not None]
+    found = [(int(size), board.mean(names, measure(kind, size))) for size in board.sizes(kind)]
+    return [(size, hits.share) for size, hits in found if hits is not None]
 
 
 def _levels(board: Board, folder: Path) -> list[Markup]:
@@ -102,13 +106,13 @@ def _levels(board: Board, folder: Path) -> list[Markup]:
     made = []
     first = board.recipe.seeds[0]
     alone = board.names("identity").get(first)
-    for at, measure in enumerate(board.measures if alone else ()):
+    for at, measure in enumerate((*board.deciding, *board.largest, *board.beside) if alone else ()):
         gains: dict[str, dict[str, Estimate]] = {}
         for level in board.recipe.levels:
             for kind in ("joint", "shuffled"):
                 found = claims.difference(board, [f"{kind}-{level}"], [str(alone)], measure) if f"{kind}-{level}" in board.rows else None
                 if found is not None:
-                    gains.setdefault(level, {})[GROUPS[kind]] = found[0]
+                    gains.setdefault(level, {})[GROUPS[kind]] = found.estimate
         if gains:
             caption = f"Gain by level, first seed, {measure.words}; intervals over people"
             made.append(_figure(figures.by_level(gains, measure.words, folder / f"levels-{at}.png"), caption))
@@ -121,12 +125,11 @@ def _check(board: Board) -> list[dict[str, object]]:
     rows = []
     for size in board.sizes(HALF):
         for name in names:
-            real, drawn = (board.answers([name], claims.rank1(kind, size)) for kind in (HALF, SYNTHETIC))
+            real, drawn = (board.hits(name, claims.rank1(kind, size)) for kind in (HALF, SYNTHETIC))
             if real is not None and drawn is not None:
-                gap = statistics.difference(drawn, real)
                 rows.append({
-                    "distractors": int(size), "row": name, "rank 1 among real, other half": f"{100 * real.accuracy:.1f}",
-                    "among synthetic": f"{100 * drawn.accuracy:.1f}", "synthetic - real, points": percent(gap, sign=True),
+                    "distractors": int(size), "row": name, "rank 1 among real, other half": f"{100 * real.share:.1f}",
+                    "among synthetic": f"{100 * drawn.share:.1f}", "synthetic - real, points": percent(claims.gap([(drawn, real)]).estimate, sign=True),
                 })  # fmt: skip
     return rows
 
@@ -205,9 +208,14 @@ tested. Tested is the claim: that both together are better than each alone, on p
 {% if recipe.drawings %}<p class="note">Trained and scored on drawings: this page says that everything runs, and nothing about faces.</p>{% endif %}
 <ul>{% for each in judged %}<li><strong>{{ each.verdict }}</strong>: {{ each.words }}</li>{% endfor %}</ul>
 <p class="quiet">Recognition counts as shown only where the joint network beats both identity alone and the control, in which whole people's attributes are shuffled
-between people: labels that are the same on all photographs of a person may help whatever they say. Best level by validation people: {{ best or "not known yet" }}.
-Intervals come from drawing people; a verdict also asks that no seed says the opposite.</p>
+between people: labels that are the same on all photographs of a person may help whatever they say. Chosen before any row was trained: the first claim is decided by
+rank 1 among {{ "{:,}".format(paper.DISTRACTORS) }} real distractors (or the number nearest to it that was scored) and by TAR at FAR {{ far }} among the same, because
+a small network finds hardly anybody among a million, where two of them cannot be told apart; the second says what the paper says, among the most distractors of
+either kind, and decides nothing else. Pairs decide nothing. A comparison holds where its interval leaves 0 out, all seeds say the same, and p by Holm over the
+comparisons that decide its claim is below 5 %. Intervals come from drawing people, of a pair both, each draw being off by how far seeds scatter besides. Best level
+by validation people: {{ best or "not known yet" }}.</p>
 {{ comparisons }}
+{% if unscreened %}<p class="note">{{ unscreened }}.</p>{% endif %}
 {% if missing %}<p class="note">Not done yet: {{ missing | join(", ") }}.</p>{% endif %}
 <h2>Held-out people among distractors</h2>
 <p>Every photograph of a held-out person in turn joins the distractors, and the person's others look for it. Real distractors are faces of other sets, without probe

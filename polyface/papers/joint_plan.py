@@ -3,22 +3,29 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from polyface.errors import RequestError
-from polyface.files import sha256_of_lines
+from polyface.files import sha256_of_lines, write_atomically
 from polyface.images.align import Crop
 from polyface.models.joint import Joint, JointConfig, domain_weights, moon
 from polyface.models.margins import Identity
+from polyface.models.weights import read_tensors
 from polyface.papers.joint_config import Stage
+from polyface.papers.stage import WEIGHTS, Progress, train
 from polyface.tasks.kinds import Embedding, Task, Traits
-from polyface.training import batches
+from polyface.training import batches, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Augment, Method, Optimiser
 from polyface.training.examples import Source
+
+MADE_WITH = "made_with"
+"""Beside a network: the digest of its lesson."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,41 @@ class Lesson:
         yes, known = (values == 1).sum(0), (values >= 0).sum(0)
         return np.divide(yes, known, out=np.full(len(yes), np.nan), where=known > 0)
 
+    @cached_property
+    def made_with(self) -> str:
+        """A digest of all that the network is made of: settings, people, pictures and their labels."""
+        vocabularies = [(task.name, getattr(task, "vocabulary", ())) for task in self.tasks]
+        settings = (self.network, vocabularies, self.stage, self.optimiser, self.augment, self.crop, self.seed, self.identity, self.weight, self.squared, self.target)
+        pictures = [
+            f"{source.space}/{source.dataset.name}/{example.record.key} {source.weight} {sorted(example.record.labels.items())}"
+            for source in self.sources
+            for example in source.examples.items
+        ]
+        shares = [f"{space} {sha256(np.ascontiguousarray(each).tobytes()).hexdigest()}" for space, each in sorted(self.shares.items())]
+        return sha256_of_lines([repr(settings), *pictures, *shares])[:16]
+
+
+def trained(lesson: Lesson, folder: Path, words: str, progress: Progress | None) -> Joint:
+    """The network of a lesson, for answering: trained, gone on with where it was cut off, or found done in FOLDER.
+
+    Raises RequestError where FOLDER holds one that was made of something else.
+    """
+    require_same(folder, lesson.made_with)
+    write_atomically(folder / MADE_WITH, lesson.made_with + "\n")
+    if not (folder / WEIGHTS).exists():
+        train(JointPlan(lesson), folder, words, progress)
+    model = Joint(lesson.network, lesson.tasks, {})
+    model.load_state_dict(read_tensors(folder / WEIGHTS))
+    return model.to(parallel.device()).eval()
+
+
+def require_same(folder: Path, made_with: str) -> None:
+    """Raises RequestError where FOLDER holds a network, done or begun, of another lesson."""
+    said = folder / MADE_WITH
+    other = said.read_text().strip() != made_with if said.exists() else (folder / WEIGHTS).exists()
+    if other:
+        raise RequestError(f"{folder}: trained on other people, pictures or labels than are at hand now, or otherwise; remove it, or choose another --out")
+
 
 class JointPlan:
     """No validation loss chooses a checkpoint: the last mean of the weights counts, as in all rows."""
@@ -70,11 +112,10 @@ class JointPlan:
         self.steps, self.seed, self.optimiser = lesson.stage.steps, lesson.seed, lesson.optimiser
         self.weights: Mapping[str, float] = {task.name: lesson.weight if isinstance(task, Traits) and len(lesson.tasks) > 1 else 1.0 for task in lesson.tasks}
         self.validate_every = max(1, -(-lesson.stage.steps // lesson.saves))
-        keys = [f"{source.dataset.name}/{example.record.key}" for source in lesson.sources for example in source.examples.items]
-        if not keys:
+        if not any(source.examples.items for source in lesson.sources):
             raise RequestError("no picture to train on is left")
         self.mix = batches.mix(lesson.sources, lesson.tasks, lesson.stage.batch, lesson.crop, lesson.augment, lesson.seed)
-        self.people: Mapping[str, str] = {"pictures": sha256_of_lines(keys)}  # the loop goes on with a checkpoint only where these are the same
+        self.people: Mapping[str, str] = {"lesson": lesson.made_with}  # the loop goes on with a checkpoint only where these are the same
         if any(isinstance(task, Traits) for task in lesson.tasks):
             rates = lesson.rates
             positive, negative, _ = domain_weights(rates, rates if lesson.target is None else np.full(len(rates), lesson.target))

@@ -17,17 +17,15 @@ from polyface import tasks
 from polyface.errors import RequestError, nearest
 from polyface.files import write_arrays, write_atomically
 from polyface.models.joint import Joint, JointConfig, Level, fast
-from polyface.models.weights import read_tensors
 from polyface.papers.joint_attributes import Voted, labelled, shares_of, vote
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Tests, tests_of
-from polyface.papers.joint_plan import JointPlan, Lesson
-from polyface.papers.joint_scores import ARRAYS, RowResult, read_row, score, unreached, write_row
-from polyface.papers.joint_screen import Screened, screen
+from polyface.papers.joint_plan import Lesson, require_same, trained
+from polyface.papers.joint_scores import ARRAYS, RESULT, RowResult, read_row, score, unreached, write_row
+from polyface.papers.joint_screen import Screened, screen, unscreened
 from polyface.papers.joint_worlds import REFUSED, Worlds, without
-from polyface.papers.stage import WEIGHTS, Progress, seconds_of, train
+from polyface.papers.stage import Progress, seconds_of
 from polyface.tasks.kinds import Embedding, Task
-from polyface.training import parallel
 from polyface.training.examples import Source
 
 Say = Callable[[str], None]
@@ -94,16 +92,19 @@ class Bench:
     results: dict[str, RowResult] = field(default_factory=dict)
 
     def do(self, row: Row) -> RowResult:
-        """Train and score a row, or go on with it, or find it done. Raises RequestError where its level is not known yet."""
-        folder = self.folder(row)
+        """Train and score a row, or go on with it, or find it done.
+
+        Raises RequestError where its level is not known yet, and where it was trained or scored on other faces than are at hand now.
+        """
+        folder, row = self.folder(row), self.settled(row)
+        lesson = self.lesson(row)
         if (done := read_row(folder)) is not None:
+            require_same(folder, lesson.made_with)
+            if done.scored_on != self.tests.made_with:
+                raise RequestError(f"{folder}: scored on other faces than are at hand now; remove {folder / RESULT} to do it again, or choose another --out")
             self.results[row.name] = done
             return done
-        row = self.settled(row)
-        lesson = self.lesson(row)
-        if not (folder / WEIGHTS).exists():
-            train(JointPlan(lesson), folder, row.name, self.progress)
-        model = self.network(row, lesson).to(parallel.device())
+        model = self.network(row)
         found = score(model, self.tests, self.recipe)
         write_arrays(folder / ARRAYS, found.arrays)
         result = RowResult(
@@ -111,6 +112,7 @@ class Bench:
             kind=row.kind,
             level=row.level,
             seed=row.seed,
+            scored_on=self.tests.made_with,
             parameters=sum(parameter.numel() for name, parameter in model.named_parameters() if not name.startswith("people.")),
             images=lesson.stage.steps * lesson.stage.batch,
             people=sum(lesson.people.values()),
@@ -136,11 +138,9 @@ class Bench:
             raise RequestError(f"{row.name}: which level is best is not known before all levels of `joint` are done")
         return replace(row, level=level)
 
-    def network(self, row: Row, lesson: Lesson) -> Joint:
-        """The trained network of a row."""
-        model = Joint(lesson.network, lesson.tasks, {})
-        model.load_state_dict(read_tensors(self.folder(row) / WEIGHTS))
-        return model.eval()
+    def network(self, row: Row) -> Joint:
+        """That of a row with a level, for answering: trained, or found done."""
+        return trained(self.lesson(row), self.folder(row), row.name, self.progress)
 
     def lesson(self, row: Row) -> Lesson:
         """What a row trains. All rows of a seed see the same pictures in the same order."""
@@ -175,7 +175,7 @@ class Bench:
 
     @cached_property
     def screened(self) -> Screened:
-        return screen(self.recipe, self.worlds.recognition, self.tests.probes, self.out, self.progress)
+        return screen(self.recipe, self.worlds.recognition, self.tests.probes, self.tests.distractors, self.out, self.progress)
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -191,6 +191,10 @@ class Bench:
         recognition, tests = self.worlds.recognition, self.tests
         self.worlds.write_refused(self.out / REFUSED)
         notes = [*self.worlds.notes, *_counted(self.worlds), self.screened.in_words(), *tests.removed, *tests.notes]
+        if self.screened.reached is not None:
+            notes.append(self.screened.reached.in_words(self.screened.far))
+        if tests.pairs is not None and (said := unscreened(self.recipe)):
+            notes.append(said)
         kept = ", ".join(f"{source.dataset.name} {len(source.people):,} people, {len(source.examples.items):,} pictures" for source in self.sources)
         notes.append(f"trained on: {kept} (of {sum(len(source.examples.items) for source in recognition):,})")
         notes.append(f"scored on {len(set(tests.probes.people))} held-out people, {len(tests.distractors.keys):,} real distractors")

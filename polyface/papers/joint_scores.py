@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from polyface import tasks
+from polyface.errors import InputError
 from polyface.evaluation.pairs import pair_scores
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
-from polyface.evaluation.protocols.verification import score_pairs
-from polyface.metrics.intervals import bootstrap_of_sums
+from polyface.metrics.intervals import bootstrap_of_sums, mean_score
 from polyface.metrics.thresholds import all_pairs
 from polyface.metrics.traits import accuracy_of_counts, balanced_accuracy_of_counts, trait_counts
 from polyface.metrics.verification import auc, roc
@@ -25,6 +25,7 @@ from polyface.papers import results
 from polyface.papers.fusion_networks import in_pieces
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Faces, Tests
+from polyface.papers.joint_screen import unscreened
 from polyface.papers.joint_synthetic import fit
 from polyface.papers.results import read_done, write_done
 from polyface.tasks.kinds import Embedding, Traits
@@ -33,6 +34,10 @@ from polyface.training.config import Strict
 RESULT, ARRAYS = "result.json", "arrays.npz"
 REAL, HALF, SYNTHETIC = "real", "other half", "synthetic"
 """Kinds of distractors: real faces; the half of them that the synthetic ones were not fitted to; synthetic embeddings."""
+TRIALS, ACCEPTED = "trials", "accepted"
+"""Arrays of a row: "trials <kind> <size>", the rank of each trial; "accepted <FAR> <kind> <size>", whether it is accepted at that FAR of its probes and distractors."""
+FAR, PAPER_FAR = "1e-3", "1e-6"
+"""What decides (`joint_claims.py`), of real distractors; and the paper's."""
 
 
 class Number(Strict, frozen=True, kw_only=True):
@@ -49,12 +54,13 @@ class Number(Strict, frozen=True, kw_only=True):
 
 class RowResult(Strict, frozen=True, kw_only=True):
     """What is kept of a row. validation: AUC over all pairs of validation people, or of attributes alone their balanced accuracy, None where it is not known; images:
-    pictures seen in training."""
+    pictures seen in training; scored_on: a digest of the faces (`Tests.made_with`)."""
 
     name: str
     kind: str
     level: str
     seed: int
+    scored_on: str
     parameters: int
     images: int
     people: int
@@ -81,7 +87,8 @@ def read_rows(out: Path) -> dict[str, RowResult]:
 
 @dataclass(frozen=True)
 class Scored:
-    """numbers: those of a row; arrays: {name: a number for each trial ("trials <kind> <size>" ranks, "genuine"), pair ("pairs") or picture ("attributes")}."""
+    """numbers: those of a row; arrays: {name: a number for each trial (TRIALS, ACCEPTED, "genuine"), pair ("pairs") or picture ("attributes")}; "<what> people": whose
+    each is, of a pair both."""
 
     validation: float | None
     numbers: tuple[Number, ...]
@@ -101,7 +108,7 @@ def score(model: Joint, tests: Tests, recipe: JointRecipe) -> Scored:
             validation = _balanced(_run(model, tests.validation, traits.name), tests.validation, traits)
     if model.embedding is not None:
         validation = _auc(_run(model, tests.validation, model.embedding.name), tests.validation)
-        numbers += _pairs(model, model.embedding, tests, arrays)
+        numbers += _pairs(model, model.embedding, tests, unscreened(recipe), arrays)
         numbers += _identification(model, model.embedding, tests, recipe, arrays)
     return Scored(float(validation) if np.isfinite(validation) else None, tuple(numbers), arrays)
 
@@ -154,20 +161,18 @@ def _attributes(outputs: np.ndarray, faces: Faces, traits: Traits, arrays: dict[
 # Pairs
 
 
-def _pairs(model: Joint, embedding: Embedding, tests: Tests, arrays: dict[str, np.ndarray]) -> list[Number]:
+def _pairs(model: Joint, embedding: Embedding, tests: Tests, warning: str, arrays: dict[str, np.ndarray]) -> list[Number]:
+    """warning: goes with every number."""
     if tests.paired is None or tests.pairs is None:
         return []
     plain, mirrored = (_run(model, tests.paired, embedding.name, flip) for flip in (False, True))
     subjects = [who or None for who in tests.paired.people.tolist()]
-    rows = pair_scores(embedding, plain, mirrored, tests.paired.keys, subjects, tests.pairs)
-    place = {key: row for row, key in enumerate(tests.paired.keys)}
-    left, right = (np.array([place.get(key, -1) for key in side]) for side in (tests.pairs.left, tests.pairs.right))
-    there = np.flatnonzero((left >= 0) & (right >= 0))
-    found = score_pairs(plain.astype(np.float64) + mirrored, left[there], right[there], tests.pairs.same[there], tests.pairs.fold[there], None, draws=0)
-    if found.lfw is not None:
-        arrays["pairs"] = found.lfw.correct.astype(np.float32)
-        arrays["pairs people"] = tests.paired.people[left[there]]
-    return [_number("pairs", each.metric, each.value, each.low, each.high, each.n, each.note) for each in rows]
+    found = pair_scores(embedding, plain, mirrored, tests.paired.keys, subjects, tests.pairs)
+    if found.correct is not None:
+        arrays["pairs"] = found.correct.astype(np.float32)
+        arrays["pairs people"] = np.stack([tests.paired.people[found.left], tests.paired.people[found.right]], axis=1)
+    notes = ["; ".join(said for said in (each.note, warning) if said) for each in found.scores]
+    return [_number("pairs", each.metric, each.value, each.low, each.high, each.n, note) for each, note in zip(found.scores, notes, strict=True)]
 
 
 # One person among distractors
@@ -178,7 +183,7 @@ def _identification(model: Joint, embedding: Embedding, tests: Tests, recipe: Jo
     people, total, half = tests.probes.people, len(others), len(others) // 2
     sizes: dict[str, int | np.ndarray] = {str(size): size for size in sorted({*(size for size in recipe.sizes if size < total), total})}
     checked = checked_sizes(recipe, total)
-    real = identify(probes, people, others, sizes | {f"{HALF} {size}": np.arange(half, half + size) for size in checked}, total)
+    real = identify(probes, people, others, sizes | {f"{HALF} {size}": np.arange(half, half + size) for size in checked}, total, far=float(FAR))
     numbers = _of_trials(real, {**{name: (REAL, name) for name in sizes}, **{f"{HALF} {size}": (HALF, str(size)) for size in checked}}, arrays)
     drawn = sorted(recipe.synthetic.sizes)
     made = fit(others[:half], recipe.synthetic.clusters)
@@ -221,15 +226,29 @@ def _of_trials(trials: Identified, named: Mapping[str, tuple[str, str]], arrays:
     result = score_megaface(trials, "no list of noises")
     rows = []
     for size, (kind, count) in named.items():
-        arrays[f"trials {kind} {count}"] = trials.found.ranks(size).astype(np.int32)
-        for metric in ("rank1", "rank10", "tar@1e-6"):
+        arrays[f"{TRIALS} {kind} {count}"] = trials.found.ranks(size).astype(np.int32)
+        for metric in ("rank1", "rank10", f"tar@{PAPER_FAR}"):
             name = f"{metric}@{size}"
             each = result.scores[name]
             rows.append(_number(f"{kind} {count}", metric, each.value, each.low, each.high, each.n, result.reasons.get(name, result.notes.get(name, ""))))
-        threshold = result.scores[f"threshold@1e-6@{size}"].value
+        threshold = result.scores[f"threshold@{PAPER_FAR}@{size}"].value
         if np.isfinite(threshold):
-            arrays[f"accepted {kind} {count}"] = (trials.genuine >= threshold).astype(np.float32)
+            arrays[f"{ACCEPTED} {PAPER_FAR} {kind} {count}"] = (trials.genuine >= threshold).astype(np.float32)
+        if kind != SYNTHETIC:
+            rows.append(_tar(trials, size, f"{kind} {count}", arrays))
     return rows
+
+
+def _tar(trials: Identified, size: str, about: str, arrays: dict[str, np.ndarray]) -> Number:
+    """At FAR, which thousands of pairs resolve already."""
+    try:
+        threshold, reached = trials.found.threshold(size, float(FAR))
+    except InputError as error:
+        return _number(about, f"tar@{FAR}", np.nan, np.nan, np.nan, 0, str(error))
+    accepted = trials.genuine >= threshold
+    arrays[f"{ACCEPTED} {FAR} {about}"] = accepted.astype(np.float32)
+    found = mean_score(accepted.astype(float), trials.person)
+    return _number(about, f"tar@{FAR}", found.value, found.low, found.high, found.n // 2, f"FAR {reached:.4g} reached, at cosine {threshold:.6f}")
 
 
 def _number(about: str, metric: str, value: Any, low: Any, high: Any, n: int, note: str = "") -> Number:

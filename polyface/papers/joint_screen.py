@@ -8,26 +8,27 @@ both.
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset
+from polyface.files import sha256_of_lines
 from polyface.metrics.rates import errors_allowed
 from polyface.models.joint import Joint
-from polyface.models.weights import read_tensors
 from polyface.papers.fusion_networks import in_pieces
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_faces import Faces, evenly
-from polyface.papers.joint_plan import JointPlan, Lesson
+from polyface.papers.joint_plan import Lesson, trained
 from polyface.papers.joint_worlds import has_name
 from polyface.papers.results import read_done, write_done
-from polyface.papers.stage import WEIGHTS, Progress, train
+from polyface.papers.stage import Progress
 from polyface.tasks.kinds import Embedding
-from polyface.training import batches, parallel
+from polyface.training import batches
 from polyface.training.config import Strict
 from polyface.training.examples import Source
 
-FILE = "screen.json"
+FILE, NETWORK = "screen.json", "screen/network"
 
 
 class Removed(Strict, frozen=True, kw_only=True):
@@ -39,14 +40,33 @@ class Removed(Strict, frozen=True, kw_only=True):
     cosine: float
 
 
+class Reached(Strict, frozen=True, kw_only=True):
+    """Distractors who may be probe people, none of them known to be another: so many photographs, those that reach the line with one; pairs of a photograph and a probe
+    person, and those that reach it."""
+
+    distractors: int
+    over: int
+    pairs: int
+    pairs_over: int
+
+    def in_words(self, far: float) -> str:
+        return (
+            f"{self.over:,} of {self.distractors:,} distractors without a name reach that cosine with a probe person, in {self.pairs_over:,} of {self.pairs:,} pairs, "
+            f"where {far * self.pairs:,.0f} would by chance were single photographs like centres; they stay: else the strangers nearest to probe people would be gone"
+        )
+
+
 class Screened(Strict, frozen=True, kw_only=True):
-    """threshold: None where too few pairs of known-different people could tell one. known, unknown: pairs of people."""
+    """threshold: None where too few pairs of known-different people could tell one. known, unknown: pairs of people; reached: of distractors, None without a line or
+    where all of them are known to be others. made_with: a digest of all who were compared, and of the network."""
 
     far: float
     threshold: float | None
     known: int
     unknown: int
     removed: tuple[Removed, ...] = ()
+    reached: Reached | None = None
+    made_with: str = ""
 
     def in_words(self) -> str:
         if not self.unknown:
@@ -59,24 +79,46 @@ class Screened(Strict, frozen=True, kw_only=True):
         )
 
 
-def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, out: Path, progress: Progress | None = None) -> Screened:
-    """Made once; nothing is trained where names tell everybody apart."""
-    file = out / "screen" / FILE
-    if (done := read_done(file, Screened, "screening")) is not None:
+def screen(recipe: JointRecipe, sources: Sequence[Source], probes: Faces, distractors: Faces, out: Path, progress: Progress | None = None) -> Screened:
+    """Made once of the same people and pictures; nothing is trained where names tell everybody apart."""
+    file, lesson = out / "screen" / FILE, lesson_of(recipe, sources)
+    made_with = sha256_of_lines([lesson.made_with, repr(recipe.screen), *probes.keys, *probes.people, *distractors.keys, *distractors.people])[:16]
+    done = read_done(file, Screened, "screening")
+    if done is not None and done.made_with == made_with:
         return done
     training = sorted({(source.space, str(example.record.labels[tasks.identity.name])) for source in sources for example in source.examples.items})
     looking = sorted(set(probes.people.tolist()))
-    different = known_different(training, looking, named_spaces([*(source.dataset for source in sources), *(datasets.named(each.set) for each in recipe.probes)]))
+    named = named_spaces(
+        [*(source.dataset for source in sources), *map(datasets.named, [*(each.set for each in recipe.probes), *(each.set for each in recipe.distractors)])]
+    )
+    different = known_different(training, looking, named)
     if different.all():
         found = Screened(far=recipe.screen.far, threshold=None, known=int(different.sum()), unknown=0)
     else:
-        model = _network(recipe, sources, out, progress)
+        model = trained(lesson, out / NETWORK, "screen", progress)
         centres = _centres(recipe, model, sources, training)
-        whose = np.searchsorted(looking, probes.people)
-        embedded = in_pieces(lambda crops: {"": model(crops)[tasks.identity.name]}, probes.crops, np.arange(len(probes.crops)))[""]
-        found = compare(centres, _means(embedded, whose, len(looking)), training, looking, different, recipe.screen.far)
+        others = _means(_embedded(model, probes.crops), np.searchsorted(looking, probes.people), len(looking))
+        found = compare(centres, others, training, looking, different, recipe.screen.far)
+        if found.threshold is not None:
+            found = msgspec.structs.replace(found, reached=reaching(_embedded(model, distractors.crops), distractors.people, others, looking, named, found.threshold))
+    found = msgspec.structs.replace(found, made_with=made_with)
     write_done(file, found)
     return found
+
+
+def unscreened(recipe: JointRecipe) -> str:
+    """Why training people may be in the list of pairs, in words, "" where names tell or they are screened as probe people."""
+    listed, trained_on = datasets.named(recipe.pairs), [datasets.named(pool.set) for pool in recipe.data]
+    who = tasks.identity.name
+    if listed.space(who) in {datasets.named(each.set).space(who) for each in recipe.probes}:
+        return ""
+    named = named_spaces([listed, *trained_on])
+    unnamed = [each.name for each in trained_on if listed.space(who) not in named or each.space(who) not in {*named, listed.space(who)}]
+    if not unnamed:
+        return ""
+    return (
+        f"pairs of {listed.name}: its people are kept out of training by name only, and those of {', '.join(unnamed)} have none, so that some of them may be trained on"
+    )
 
 
 def named_spaces(sets: Iterable[Dataset]) -> frozenset[str]:
@@ -88,10 +130,10 @@ def named_spaces(sets: Iterable[Dataset]) -> frozenset[str]:
 def known_different(training: Sequence[tuple[str, str]], probes: Sequence[str], named: Collection[str]) -> np.ndarray:
     """bool [T, P]: whether a training person (space, key) and a probe person ("space/key") are known to be two, none of them being named alike: both are of one space, or
     of spaces where keys are names."""
-    spaces = [each.partition("/")[0] for each in probes]
-    by_name = np.array([space in named and has_name(each.partition("/")[2]) for space, each in zip(spaces, probes, strict=True)])
-    one_space = np.array([[space == other for other in spaces] for space, _ in training], bool).reshape(len(training), len(probes))
-    return one_space | (np.array([space in named and has_name(who) for space, who in training])[:, None] & by_name[None])
+    by_name = np.array([space in named and has_name(who) for space, who in training], bool)
+    probes_by_name = np.array([space in named and has_name(who) for space, _, who in (each.partition("/") for each in probes)], bool)
+    one_space = np.array([space for space, _ in training], object)[:, None] == np.array([each.partition("/")[0] for each in probes], object)[None]
+    return one_space | (by_name[:, None] & probes_by_name[None])
 
 
 def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[str, str]], probes: Sequence[str], different: np.ndarray, far: float) -> Screened:
@@ -109,24 +151,33 @@ def compare(centres: np.ndarray, others: np.ndarray, training: Sequence[tuple[st
     return Screened(threshold=threshold, removed=removed, **said)  # type: ignore[arg-type]
 
 
-def _network(recipe: JointRecipe, sources: Sequence[Source], out: Path, progress: Progress | None) -> Joint:
+def reaching(vectors: np.ndarray, people: np.ndarray, centres: np.ndarray, probes: Sequence[str], named: Collection[str], threshold: float) -> Reached | None:
+    """vectors [N, D] of unit length and people [N] of distractors, "" where nobody knows who it is; centres [P, D] of probe people.
+
+    None where all are known to be others.
+    """
+    who, place = np.unique(people, return_inverse=True)
+    different = known_different([(space, key) for space, _, key in (each.partition("/") for each in who.tolist())], probes, named)[place.reshape(-1)]
+    over = ~different & (vectors @ centres.T >= threshold)
+    unknown = ~different.all(1)
+    if not unknown.any():
+        return None
+    return Reached(distractors=int(unknown.sum()), over=int(over.any(1).sum()), pairs=int((~different).sum()), pairs_over=int(over.sum()))
+
+
+def lesson_of(recipe: JointRecipe, sources: Sequence[Source]) -> Lesson:
+    """Who it is alone, of everybody."""
     task = Embedding(tasks.identity.name, tasks.identity.question, recipe.dimension)
-    lesson = Lesson(
+    return Lesson(
         network=recipe.network, tasks=(task,), sources=tuple(sources), stage=recipe.screen.stage, optimiser=recipe.optimiser, augment=recipe.augment, crop=recipe.view,
         seed=200, identity=recipe.identity, saves=recipe.saves, threads=recipe.threads,
     )  # fmt: skip
-    folder = out / "screen"
-    if not (folder / WEIGHTS).exists():
-        train(JointPlan(lesson), folder, "screen", progress)
-    model = Joint(recipe.network, (task,), {})
-    model.load_state_dict(read_tensors(folder / WEIGHTS))
-    return model.to(parallel.device()).eval()
 
 
 def _centres(recipe: JointRecipe, model: Joint, sources: Sequence[Source], training: Sequence[tuple[str, str]]) -> np.ndarray:
     """float32 [T, D] of unit length, of some photographs of each person; one without a picture that opens is nobody's like."""
     place = {who: at for at, who in enumerate(training)}
-    sums = np.zeros((len(training), recipe.dimension), np.float32)
+    vectors, whose = [np.zeros((0, recipe.dimension), np.float32)], []
     for source in sources:
         by_person: dict[str, list] = {}
         for example in source.examples.items:
@@ -134,12 +185,17 @@ def _centres(recipe: JointRecipe, model: Joint, sources: Sequence[Source], train
         chosen = [example for own in by_person.values() for example in evenly(own, recipe.screen.photos)]
         who_of = {example.record.key: place[source.space, str(example.record.labels[tasks.identity.name])] for example in chosen}
         for batch in batches.plain_batches(source, chosen, (), recipe.view, 256):
-            vectors = in_pieces(lambda crops: {"": model(crops)[tasks.identity.name]}, batch.images, np.arange(len(batch.images)))[""]
-            np.add.at(sums, [who_of[key] for key in batch.keys], vectors)
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+            vectors.append(_embedded(model, batch.images))
+            whose += [who_of[key] for key in batch.keys]
+    return _means(np.concatenate(vectors), np.array(whose, np.int64), len(training))
 
 
 def _means(vectors: np.ndarray, whose: np.ndarray, count: int) -> np.ndarray:
+    """float32 [count, D] of unit length, 0 for nobody's."""
     sums = np.zeros((count, vectors.shape[1]), np.float32)
     np.add.at(sums, whose, vectors)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+
+def _embedded(model: Joint, crops: np.ndarray) -> np.ndarray:
+    return in_pieces(lambda piece: {"": model(piece)[tasks.identity.name]}, crops, np.arange(len(crops)))[""]

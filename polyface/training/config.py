@@ -106,7 +106,8 @@ class Config(Strict, frozen=True, kw_only=True):
     balance: Method = "fixed"
     """What becomes of these weights while training (`balance.py`)."""
     strangers: tuple[str, ...] = ()
-    """Sets whose people carry no identity label in training, and whose test photographs leave it."""
+    """Sets whose people of the test split carry no identity label in training, and whose test photographs leave it. Of `facescrub` that is this project's tenth,
+    not the 80 people who are MegaFace's probes."""
     notes: dict[str, str] = {}
     """What must be known of a task's answers, for the card."""
     limits: tuple[str, ...] = ()

@@ -1,6 +1,5 @@
 """Votes of paper C: majority by the worked check, out-of-fold networks, what is kept, and labels that are shuffled person by person."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -38,7 +37,7 @@ def test_a_majority_is_the_worked_check_and_a_tie_is_masked() -> None:
     assert found.people == ("Ann", "Bob", "Cy") and found.pictures.tolist() == [3, 2, 2]
     assert found.label[:, MALE].tolist() == [1, -1, 0] and found.yes[:, MALE].tolist() == [2, 1, 0]
     assert found.share[:, MALE].tolist() == [pytest.approx(2 / 3), 0.5, 0.0]
-    assert found.agreement[MALE] == pytest.approx((2 / 3 + 0.5 + 1) / 3) and found.agreement[SMILING] == 1
+    assert found.agreement()[MALE] == pytest.approx((2 / 3 + 0.5 + 1) / 3) and found.agreement()[SMILING] == 1
 
 
 class Broken:
@@ -58,20 +57,20 @@ def test_a_picture_that_cannot_be_opened_does_not_vote(tmp_path: Path, monkeypat
         for at, (who, source) in enumerate(pictures)
     ]
     pins = Source(Examples(datasets.pins, tuple(items)), 1.0, "pins", {"Ann": 0, "Bob": 1})
-    monkeypatch.setattr(attributes, "_network", lambda *asked: lambda images: {ALL.name: torch.ones(len(images), 40)})
+    monkeypatch.setattr(attributes, "trained", lambda *asked: lambda images: {ALL.name: torch.ones(len(images), 40)})
     for _ in range(2):  # asked, and found again
-        answers = attributes._answers(pins, replace(pins, space="celeba"), load("smoke"), tmp_path, None)
+        answers = attributes._answers(pins, world()[0][1], load("smoke"), tmp_path, None)
         assert answers.opened.tolist() == [True, False, False, False]
     found = count(answers)
     assert found.people == ("Ann", "Bob") and found.pictures.tolist() == [1, 0] and found.unopened == 3
-    assert (found.label[0] == 1).all() and (found.label[1] == -1).all() and (found.agreement == 1).all()
+    assert (found.label[0] == 1).all() and (found.label[1] == -1).all() and (found.agreement() == 1).all()
     human = np.zeros((4, len(ALL.vocabulary)), np.int8)
     human[0] = 1
     kept = judge({"pins": found}, {"pins": answers}, {"pins": list(human)}, load("small"))
     assert {each.human for each in kept} == {1.0}, "of pictures that were looked at"
     assert (shares_of([pins], Voted({"pins": found}, kept))["pins"] == [[1], [-1]]).all()
     attributes._write_votes(tmp_path / "pins.parquet", found)
-    rows = attributes._read(tmp_path / "pins.parquet")
+    rows = attributes._read(tmp_path / "pins.parquet", "")
     assert rows is not None and {(row["person"], row["share"], row["refused"]) for row in rows} == {("Ann", 1.0, ""), ("Bob", None, attributes.NO_PICTURE)}
 
 
@@ -87,6 +86,16 @@ def test_only_attributes_of_a_person_that_agree_are_kept_and_the_others_say_why(
     assert not found["Smiling"].kept and "photograph" in found["Smiling"].why and np.isnan(found["Smiling"].human)
     everything = judge({"pins": count(both)}, {"pins": both}, {"pins": list(human)}, load("small", ["attributes.stable_only=false", "attributes.least_agreement=0"]))
     assert all(each.kept for each in everything)
+
+
+def test_agreement_of_people_with_two_pictures_does_not_hide_that_of_people_with_five() -> None:
+    """Of two pictures that answer by lot half agree fully."""
+    answers = answers_of({"Ann": [1, 1, 1, 0, 0], "Bob": [0, 0, 0, 1, 1], **{f"P{at}": [at % 2] * 2 for at in range(20)}})
+    found = count(answers)
+    assert found.agreement()[MALE] > 0.9 and found.agreement(5)[MALE] == pytest.approx(0.6) and np.isnan(found.agreement(6)).all()
+    human = [np.full(len(ALL.vocabulary), -1, np.int8)] * len(answers.keys)
+    male = judge({"celeba": found}, {"celeba": answers}, {"celeba": human}, load("small"))[MALE]
+    assert not male.kept and male.why == "agreement below 0.8 in celeba (5 pictures or more)" and set(male.agreement) == {"celeba", "celeba (5 pictures or more)"}
 
 
 def world() -> tuple[tuple[Source, ...], Voted]:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from torch import nn
 
 from polyface.papers import joint_model
 from polyface.papers.joint_config import load
@@ -13,7 +14,7 @@ from polyface.papers.joint_scores import Number, RowResult
 
 ROW = Row("joint-late", "joint", "late", 1)
 RESULT = RowResult(
-    name="joint-late", kind="joint", level="late", seed=1, parameters=1, images=1, people=1, seconds=1.5, images_per_second=None, validation=0.7,
+    name="joint-late", kind="joint", level="late", seed=1, scored_on="", parameters=1, images=1, people=1, seconds=1.5, images_per_second=None, validation=0.7,
     numbers=(Number(about="pairs", metric="accuracy", value=0.6, low=0.5, high=None, n=3),),
 )  # fmt: skip
 
@@ -31,7 +32,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     voted, worlds = SimpleNamespace(task=SimpleNamespace(vocabulary=())), SimpleNamespace(strangers=())
     return SimpleNamespace(
         recipe=load("smoke"), out=tmp_path, data=tmp_path, results={ROW.name: RESULT}, voted=voted, worlds=worlds, done=done,
-        lesson=lambda row: SimpleNamespace(sources=()), network=lambda row, lesson: None,
+        lesson=lambda row: SimpleNamespace(sources=()), network=lambda row: nn.Identity(),
     )  # fmt: skip
 
 

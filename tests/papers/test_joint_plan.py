@@ -1,6 +1,7 @@
 """The plan of paper C's networks: who is asked what, how losses are weighed, and that votes as shares take the place of labels."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from polyface.datasets.crops import Example, Examples
 from polyface.errors import RequestError
 from polyface.labels import TraitNames
 from polyface.models import margins
+from polyface.models.export import write_weights
 from polyface.models.joint import JointConfig, moon
+from polyface.papers import joint_plan, stage
 from polyface.papers.joint_config import Stage, load
-from polyface.papers.joint_plan import JointPlan, Lesson
+from polyface.papers.joint_plan import JointPlan, Lesson, trained
 from polyface.papers.joint_worlds import counted
 from polyface.tasks.kinds import Embedding, Traits
 from polyface.training.batches import Batch
@@ -98,3 +101,37 @@ def test_the_recipe_s_loss_of_identity_trains_the_network(loss: str) -> None:
     assert torch.isfinite(found[WHO.name]).all() and all(parameter.grad is not None for parameter in model.people.parameters())
     unit = model.eval()(torch.from_numpy(batch().images))[WHO.name]
     assert unit.norm(dim=1).tolist() == pytest.approx([1.0] * 4, abs=1e-4)
+
+
+def test_a_network_is_found_again_only_of_the_lesson_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = plan_of(WHO, LOOKS).lesson
+    runs: list[str] = []
+
+    def train(plan: JointPlan, folder: Path, words: str, progress: object) -> None:
+        runs.append(words)
+        write_weights(plan.model(), words, (folder / stage.WEIGHTS).parent)
+
+    monkeypatch.setattr(joint_plan, "train", train)
+    first, again = (trained(each, tmp_path / "run", "row", None) for each in (lesson, plan_of(WHO, LOOKS).lesson))
+    assert runs == ["row"] and not again.training
+    assert all(torch.equal(mine, its) for mine, its in zip(first.parameters(), again.parameters(), strict=True))
+    with pytest.raises(RequestError, match="other people, pictures or labels"):
+        trained(replace(lesson, seed=2), tmp_path / "run", "row", None)
+    (tmp_path / "run" / joint_plan.MADE_WITH).unlink()
+    with pytest.raises(RequestError, match="other people, pictures or labels"):
+        trained(lesson, tmp_path / "run", "row", None)
+
+
+def test_a_lesson_is_another_with_anything_of_it() -> None:
+    lesson = plan_of(WHO, LOOKS).lesson
+    first, second = lesson.sources
+    fewer = replace(second, examples=replace(second.examples, items=second.examples.items[1:]))
+    relabelled = source("b", {"Cy": {"Male": True, "Young": True}, "Di": {"Male": True}})
+    others = [
+        replace(lesson, sources=(second, first)), replace(lesson, sources=(first, fewer)), replace(lesson, sources=(first, relabelled)),
+        replace(lesson, sources=(first, replace(second, weight=2.0))), replace(lesson, tasks=(WHO,)), replace(lesson, tasks=(WHO, replace(LOOKS, vocabulary=("Male",)))),
+        replace(lesson, weight=0.2), replace(lesson, stage=Stage(steps=4, batch=4)), replace(lesson, shares={"a": np.zeros((2, 2), np.float32)}),
+        replace(lesson, shares={"a": np.ones((2, 2), np.float32)}),
+    ]  # fmt: skip
+    assert len({each.made_with for each in (lesson, *others)}) == 11
+    assert replace(lesson, threads=2).made_with == plan_of(WHO, LOOKS).lesson.made_with == lesson.made_with

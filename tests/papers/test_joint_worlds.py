@@ -15,7 +15,8 @@ from polyface.datasets.crops import Example, Examples
 from polyface.errors import RequestError
 from polyface.labels import People
 from polyface.papers import joint_worlds as worlds
-from polyface.papers.joint_screen import compare, known_different, named_spaces
+from polyface.papers.joint_config import load
+from polyface.papers.joint_screen import Reached, _means, compare, known_different, named_spaces, reaching, unscreened
 from polyface.papers.joint_worlds import Refusal, Worlds, admitted, counted, without
 from polyface.training.examples import Source
 
@@ -144,3 +145,24 @@ def test_a_training_person_who_looks_like_a_probe_person_leaves_and_the_line_is_
 def test_a_line_that_too_few_strangers_vouch_for_is_not_drawn() -> None:
     found = compare(np.eye(3), np.eye(3)[:2], [("a", "1")] * 3, ["a/2", "b/3"], np.array([[True, False]] * 3), far=1e-4)
     assert found.threshold is None and not found.removed and "too few" in found.in_words()
+
+
+def test_distractors_under_no_name_that_reach_the_line_are_counted() -> None:
+    probes, named = ["celeba/1", "cfp/Bob"], {"cfp", "lfw"}
+    vectors = np.array([[1, 0], [1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    people = np.array(["", "lfw/Ann", "lfw/Cy", ""])
+    found = reaching(vectors, people, np.eye(2, dtype=np.float32), probes, named, 0.75)
+    assert found == Reached(distractors=4, over=3, pairs=6, pairs_over=3), "Ann may be 1 of CelebA, Cy is not Bob"
+    assert found.in_words(0.5).startswith("3 of 4 distractors without a name") and " where 3 would by chance" in found.in_words(0.5)
+    assert reaching(vectors[1:3], people[1:3], np.eye(2, dtype=np.float32)[1:], probes[1:], named, 0.75) is None
+
+
+def test_the_centre_of_a_person_is_of_unit_length_and_nobody_s_is_nothing() -> None:
+    assert _means(np.array([[3, 0], [0, 4], [0, 2]], np.float32), np.array([0, 2, 2]), 3).tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_pairs_that_training_people_may_be_in_are_said_to_be() -> None:
+    said = unscreened(load("small"))
+    assert said.startswith("pairs of lfw") and "those of celeba have none" in said
+    assert not unscreened(load("small", ['data=[{ set = "pins" }]'])), "names tell"
+    assert not unscreened(load("small", ['pairs="cfp_ff"'])), "its people are probe people, who are screened"

@@ -45,7 +45,7 @@ class Identified:
         return ranks, np.append(0, np.cumsum(counts))[np.searchsorted(values, ranks, side="right")] / len(self.genuine)
 
     def roc(self, size: str) -> tuple[np.ndarray, np.ndarray]:
-        """FAR, rising, and TAR at observed impostor scores: at FAR 0, wherever TAR rises, and at the last that is kept (about ROC_FAR)."""
+        """FAR, rising, and TAR at observed impostor scores: at FAR 0, wherever TAR rises, and at the last that is kept (about `far` of `identify`)."""
         at = self.found.subsets.index(size)
         largest, total = self.found.largest[at], int(self.found.impostors[at])
         scores, counts = np.unique(-largest, return_counts=True)
@@ -67,9 +67,10 @@ def identify(
     rows: int,
     report: Report | None = None,
     state: Path | None = None,
+    far: float = ROC_FAR,
 ) -> Identified:
     """probes float32 [P, d]; people [P], any ids; distractors: `rows` of them, as `search` takes a gallery, none of them of these people; sizes: for each number of
-    distractors by its name, so many first rows, or the rows. state: as of `search`.
+    distractors by its name, so many first rows, or the rows. state: as of `search`. far: as far as thresholds can be told, and the curve is kept.
 
     All of unit length: scores are inner products. Raises InputError as `search` does, and where nobody has two photographs.
     """
@@ -82,7 +83,7 @@ def identify(
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"size {name}: no distractors")
-    largest = {name: kept_for(ROC_FAR, len(probes) * count) for name, count in counts.items()}
+    largest = {name: kept_for(far, len(probes) * count) for name, count in counts.items()}
     mates = mates_outside(probes, probes, probe, mate)
     found = search(probes, distractors, 0, mates, subsets=sizes, largest=largest, part=(0, rows), state=state, report=report)
     return Identified(np.unique(number[probe], return_inverse=True)[1].reshape(-1), mates.score, found, len(probes))

@@ -168,8 +168,16 @@ def accuracy_gap(
     numbers = None if people is None else _numbers(left, right, same, people)
     one, other = (lfw_accuracy(_of_pairs(_unit(each), left, right, lambda a, b: a * b), same, fold) for each in (first, second))
     gaps = one.correct.astype(np.float64) - other.correct
-    interval = percentiles(_weighted_mean(gaps, times) for times in _pair_draws(same, numbers, draws))
+    interval = percentiles(drawn_means(gaps, same, numbers, draws))
     return Score(one.mean - other.mean, interval.low, interval.high, len(same), 0.0)
+
+
+def drawn_means(values: np.ndarray, same: np.ndarray, numbers: tuple[np.ndarray, np.ndarray] | None, draws: int = DRAWS) -> Iterator[float]:
+    """The mean of values [N] in each draw of people, as `score_pairs` draws them; NaN where nobody of a pair was drawn.
+
+    same bool [N]; numbers: int [N] from 0 on for the people of both sides, None: each pair is drawn by itself.
+    """
+    return (_weighted_mean(values, times) for times in _pair_draws(same, numbers, draws))
 
 
 def _of_pairs(unit: np.ndarray, left: np.ndarray, right: np.ndarray, products: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
