@@ -184,7 +184,8 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
 
 class Card(_Entry, frozen=True, kw_only=True):
     """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers; made_of: what those are made of
-    that are none of the project's, so that data sets can be retold in them; strangers: data sets whose people it was taught by no name."""
+    that are none of the project's, so that data sets can be retold in them; strangers: data sets whose people it was taught by no name;
+    compared: the crops on which its ONNX file answered as torch did before it was written."""
 
     polyface: int = VERSION
     name: str
@@ -198,6 +199,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     data: tuple[Data, ...] = ()
     strangers: tuple[str, ...] = ()
     trained_on_drawings: bool = False
+    compared: str = ""
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}

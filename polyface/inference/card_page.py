@@ -89,7 +89,10 @@ def _about(card: Card) -> str:
     lines = ["**Trained on drawings, not on photographs.**"] if card.trained_on_drawings else []
     lines += [
         f"A network of polyface: it reads a crop of {card.crop.size} x {card.crop.size} pixels{found_by} and answers {len(card.tasks)} questions in one pass. "
-        f"Trained {card.created}" + (f", by commit {card.commit[:12]}" if card.commit else "") + ".",
+        f"Trained {card.created}"
+        + (f", by commit {card.commit[:12]}" if card.commit else "")
+        + "."
+        + (f" Its ONNX file answers as torch does on {card.compared}." if card.compared else ""),
         "`pip install ./weights` in a checkout of polyface makes it the network of every command; `--model DIR` names another. "
         "This page is its card, as `polyface info --markdown` prints it.",
     ]
