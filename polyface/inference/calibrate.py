@@ -35,7 +35,7 @@ from polyface.inference import engine as engines
 from polyface.inference.calibrate_answers import ENOUGH, Rows, fit_answers, fit_sizes, measure_answers, measure_smaller, rows_of
 from polyface.inference.calibrate_pairs import calibrate_pairs
 from polyface.inference.card import AnswerCalibration, Measured, PairCalibration, Smaller, Threshold
-from polyface.inference.card_page import smaller_rows
+from polyface.inference.card_page import smaller_rows, with_interval
 from polyface.inference.engine import Engine
 from polyface.metrics.groups import FEWEST, Grouping
 from polyface.tasks.derive import Derived
@@ -256,8 +256,8 @@ def _row_of(task: str, said: AnswerCalibration, part: Measured) -> dict[str, obj
         "network": part.network,
         "n": part.n,
         "temperature": said.temperature,
-        "ECE": f"{part.ece[0]:.3f} -> {part.ece[1]:.3f}",
-        "Brier": f"{part.brier[0]:.3f} -> {part.brier[1]:.3f}",
+        "ECE": f"{part.ece[0]:.3f} -> {with_interval(part.ece[1], part.ece_low, part.ece_high)}",
+        "Brier": f"{part.brier[0]:.3f} -> {with_interval(part.brier[1], part.brier_low, part.brier_high)}",
         "coverage": None if part.coverage is None else f"{part.coverage:.1%}",
         "set size": part.size,
         "several possible": None if part.several is None else f"{part.several:.0%}",
