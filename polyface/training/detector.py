@@ -105,7 +105,7 @@ class DetectorPlan:
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
         self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
         own = [datasets.named(entry.set) for entry in recipe.data if entry.set not in scenes.LISTS]
-        tests = apart.reserve(data, own, "test", datasets.DATASETS).thumbnails
+        tests = apart.reserve(data, own, apart.faces_of(own, data), "test", datasets.DATASETS).thumbnails
         pools = [_pool(entry, data, tests) for entry in recipe.data]
         self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(said for _, said in pools)
         self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows))
