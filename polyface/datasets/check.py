@@ -206,7 +206,7 @@ def _open(sharers: Sequence[Place]) -> tuple[str | None, list[Finding]]:
 
 def _check_boxes(place: Place, shape: tuple[int, ...]) -> Iterator[Finding]:
     """The boxes of all faces of a photograph: of each at least half lies in it, since boxes about points, and about faces at the edge, may reach beyond."""
-    for box in () if place.record.boxes is None else np.asarray(place.record.boxes, float):
+    for box in () if place.record.boxes is None else np.asarray(place.record.boxes, float).reshape(-1, 4):
         inside = np.clip(box, 0, [shape[1], shape[0]] * 2)
         width, height = box[2:] - box[:2]
         if not (width > 0 and height > 0 and np.prod(inside[2:] - inside[:2]) >= width * height / 2):  # NaN is none either

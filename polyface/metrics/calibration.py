@@ -56,7 +56,8 @@ def about_error(found: float, drawn: np.ndarray) -> Interval:
     A draw moves every bin, and a mean of absolute gaps only grows by that: of well calibrated answers nearly all draws lie above what was found. They are moved back by
     their mean distance, and not below 0. What was found lies itself above the error that infinitely many faces would show, for the same reason, and by about as much.
     """
-    ends = percentiles(drawn - (np.nanmean(drawn) - found) if len(drawn) else drawn)
+    known = drawn[~np.isnan(drawn)]
+    ends = percentiles(known - (known.mean() - found) if len(known) else known)
     return Interval(max(ends.low, 0.0), ends.high)
 
 

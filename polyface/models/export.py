@@ -65,10 +65,10 @@ class Named(nn.Module):
 def write_model(model: Network, card: cards.Card, folder: Path, real: RealCrops | None = None) -> Path:
     """Write a model directory; real: crops of its data sets to compare on too. Raises RunError, and leaves no model.onnx, where onnxruntime and torch disagree."""
     model = model.cpu().eval()
-    batches = [*made_up(card.crop.size), *([real.crops] if real and len(real.crops) else [])]
-    card = msgspec.structs.replace(card, compared=f"crops of noise and of waves, and {real if real and len(real.crops) else 'no picture of its data sets'}")
+    shown = [real] if real is not None and len(real.crops) else []
+    card = msgspec.structs.replace(card, compared="crops of noise and of waves" + (f", and {shown[0]}" if shown else " alone"))
     content = cards.put_into_onnx(to_onnx(model, card.crop.size), card)
-    compare(model, content, batches)
+    compare(model, content, [*made_up(card.crop.size), *(each.crops for each in shown)])
     write_weights(model, card.name, folder)
     (folder / INT8).unlink(missing_ok=True)  # it was made of another network
     write_atomically(folder / FLOATS, content)
