@@ -277,12 +277,12 @@ def export(
     int8: Annotated[bool, Parameter(help="Make model.int8.onnx of the model.onnx that is there, and compare them, on pictures of the sets it learned from.")] = False,
     data: Data = None,
 ) -> None:
-    """Write a run's best network as ONNX with its card inside, compared with torch; or that network in eight bits. Of a detector's run, detector.onnx.
-    A row of `polyface reproduce ifan` is a run too: OUT/rows/NAME."""
+    """Write a run's best network as ONNX with its card inside, compared with torch, on validation pictures too of those of its data sets that are there; or that network
+    in eight bits. Of a detector's run, detector.onnx. A row of `polyface reproduce ifan` is a run too: OUT/rows/NAME."""
     if not int8:
         from polyface.training import run as runs
 
-        print(runs.export(run, out))
+        print(runs.export(run, out, data))
         return
     from polyface import terminal
     from polyface.models.quantise import quantise

@@ -111,18 +111,19 @@ def datasets_pack(
 
 @app.command(name="check", sort_key=5)
 def datasets_check(
-    *names: Annotated[str, Parameter(help="Data sets, by name or by file. All that are there where nothing is said.")],
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file, wider, negatives. All that are there where nothing is said.")],
     data: Data = None,
     html: Annotated[Path | None, Parameter(help="Write a page here: what was found, pairs of pictures side by side.")] = None,
     json: Json = None,
 ) -> int:
-    """Count, hold labels to their words, open every picture, find copies within and across sets, people on both sides of a split; status 1 where anything is found."""
+    """Count, hold labels to their words and boxes to their pictures, open every picture, find copies within and across sets, people on both sides of a split; status 1
+    where anything is found."""
     from polyface import files, terminal
-    from polyface.datasets import check, data_folder, named
+    from polyface.datasets import check, data_folder, scenes
 
     folder = data_folder(data)
     with terminal.progress("pictures") as report:
-        checked = check.check([named(name) for name in names] or _all_there(folder), folder, report)
+        checked = check.check([scenes.as_dataset(name) for name in names] or _all_there(folder), folder, report)
     terminal.table(checked.counts)
     for line in checked.lines():
         print(line)
@@ -136,7 +137,7 @@ def datasets_check(
 
 @app.command(name="stats", sort_key=6)
 def datasets_stats(*, data: Data = None) -> None:
-    """What labels what: how many records of each split carry a label for each task, and how finely each set speaks."""
+    """What labels what: how many records of each split carry a label for each task, and how finely each set speaks; of what the detector learns from, photographs."""
     from polyface import terminal
     from polyface.datasets import check, data_folder
 
@@ -167,9 +168,10 @@ def _is_there(name: str, data: Path) -> bool:
 
 
 def _all_there(data: Path) -> list[Any]:
-    from polyface.datasets import DATASETS
+    from polyface.datasets import DATASETS, scenes
 
-    there = [dataset for dataset in DATASETS if _is_there(dataset.name, data)]
+    every = (*DATASETS, *map(scenes.as_dataset, scenes.LISTS))
+    there = [dataset for dataset in every if _is_there(dataset.name, data)]
     if not there:
         raise RequestError(f"{data}: none of the data sets is in it (polyface datasets list)")
     return there

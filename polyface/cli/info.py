@@ -45,17 +45,26 @@ def info(
 
 def _print_card(card: "Card", label: str) -> None:
     about = {"model": label, "created": card.created, "commit": card.commit, "terms": card.terms, "detector": card.detector.name if card.detector else ""}
+    about["compared"] = card.compared and f"onnx with torch on {card.compared}"
     if card.trained_on_drawings:
         about["note"] = "trained on drawings, not on photographs"
     _print_about(about)
     from polyface.inference.card import PairCalibration
+    from polyface.inference.card_page import with_interval
 
     tasks = [{"task": name, "kind": entry["kind"], "question": entry.get("question", ""), "note": card.task_notes.get(name)} for name, entry in card.tasks.items()]
     scores = [{name: getattr(score, name) for name in ("task", "dataset", "split", "metric", "value", "low", "high", "chance", "constant", "n")} for score in card.scores]
     data = [{"data set": entry.name, "split": entry.split, "images": entry.images, "subjects": entry.subjects, "terms": entry.terms} for entry in card.data]
     sure = [{"FAR": f"{line.far:g}", **{name: getattr(line, name) for name in ("cosine", "low", "high", "tar")}} for line in card.thresholds]
     apart = [
-        {"task": name, "under a cosine of": said.different, "wrongly": said.frr, "rightly": said.told_apart, "calibration error": said.ece, "Brier score": said.brier}
+        {
+            "task": name,
+            "under a cosine of": said.different,
+            "wrongly": said.frr,
+            "rightly": said.told_apart,
+            "calibration error": with_interval(said.ece, said.ece_low, said.ece_high),
+            "Brier score": with_interval(said.brier, said.brier_low, said.brier_high),
+        }
         for name, said in card.calibration.items()
         if isinstance(said, PairCalibration)
     ]

@@ -5,7 +5,7 @@ Test is measured last, validation before it: who is in two splits stays in the l
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,8 +49,9 @@ class Reserved:
         return self.unseen_digests | frozenset(filter(None, map(_digest, self.seen)))
 
 
-def reserve(data: Path, own: Sequence[Dataset], split: Split, others: Sequence[Dataset] = ()) -> Reserved:
-    """What other splits must do without: the pictures of a split of one's own sets, and of those others that `align` saw, where they are at hand."""
+def reserve(data: Path, own: Sequence[Dataset], known: Mapping[str, Faces], split: Split, others: Sequence[Dataset] = ()) -> Reserved:
+    """What other splits must do without: the pictures of a split of one's own sets, and of those others that `align` saw, where they are at hand. known: `faces_of` one's
+    own."""
     mine = {dataset.name: dataset for dataset in own}
     thumbnails, people = [], {}
     seen: list[Source] = []
@@ -58,7 +59,7 @@ def reserve(data: Path, own: Sequence[Dataset], split: Split, others: Sequence[D
     for dataset in ({dataset.name: dataset for dataset in others} | mine).values():
         if split not in dataset.splits:
             continue
-        faces = read_faces(data, dataset.name)
+        faces = known[dataset.name] if dataset.name in known else read_faces(data, dataset.name)
         if not faces.thumbnails and dataset.name not in mine:
             continue  # nothing of it could be told elsewhere, and to list a million distractors takes minutes
         records = listed(dataset, data, split)
@@ -67,6 +68,11 @@ def reserve(data: Path, own: Sequence[Dataset], split: Split, others: Sequence[D
             (seen if record.key in faces.thumbnails else unseen).append(record.source)
         people[dataset.name] = _subjects(records)
     return Reserved(copies.comparable(thumbnails), tuple(seen), tuple(unseen), people)
+
+
+def faces_of(own: Sequence[Dataset], data: Path) -> dict[str, Faces]:
+    """What `align` knows of each set, by its name: read once for all that is asked of it."""
+    return {name: read_faces(data, name) for name in dict.fromkeys(dataset.name for dataset in own)}
 
 
 def people_of(dataset: Dataset, data: Path, split: Split) -> frozenset[str]:

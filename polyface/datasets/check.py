@@ -17,7 +17,7 @@ import numpy as np
 from markupsafe import Markup
 
 from polyface import page, runtime, tasks
-from polyface.datasets import contract, copies, crops, find_root
+from polyface.datasets import contract, copies, crops, find_root, scenes
 from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
 from polyface.datasets.tables import check_label
 from polyface.errors import InputError, PolyfaceError, reason
@@ -36,7 +36,7 @@ FILES, BLOCK = 256, 1024  # opened together; rows of a product with a hundred th
 KINDS = {
     "refused": "Rows that the reader refused",
     "promise": "Promises of a data set that are broken: its answers, its keys, nobody in two splits",
-    "label": "Labels that are none in the words of their set",
+    "label": "Labels that are none in the words of their set, or do not fit their picture",
     "unreadable": "Pictures that cannot be read",
     "person": "People of a verification list who have a name in training; a recipe that calls the list strangers takes it from them",
     "twin": "Pictures in train and validation of which a test picture is a copy, or in train of which one of validation is; training leaves them out",
@@ -142,7 +142,8 @@ def _broken(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[P
     """What can be said without opening a picture."""
     for listing in listings.values():
         yield from (Finding("refused", f"{dataset.name}: {problem}") for problem in listing.problems)
-    for problem in (*contract.check_answers(dataset), *contract.check_splits(listings)):
+    answers = contract.check_answers(dataset) if dataset.name not in scenes.LISTS else []
+    for problem in (*answers, *contract.check_splits(listings)):
         yield Finding("promise", f"{dataset.name}: {problem}")
     for place in listed:
         for task, label in place.record.labels.items():
@@ -154,7 +155,9 @@ def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Pl
     if absent:
         yield f"{dataset.name}: {len(absent):,} files are listed but not there, {absent[0]} first"
     unseen = sum(place.thumbnail is None for place in listed)
-    if listed and unseen == len(listed):
+    if listed and dataset.name in scenes.LISTS:
+        yield f"{dataset.name}: copies are found by their bytes only, since near-copies are told by thumbnails of one face, and these photographs show many or none"
+    elif listed and unseen == len(listed):
         yield f"{dataset.name}: unchecked for near-copies, since `polyface datasets align {dataset.name}` never ran"
     elif unseen:
         yield f"{dataset.name}: {unseen:,} of {len(listed):,} pictures are unchecked for near-copies, no face was found on them"
@@ -193,12 +196,22 @@ def _open(sharers: Sequence[Place]) -> tuple[str | None, list[Finding]]:
         shape = read.decode(content, str(source)).shape
     except PolyfaceError as error:
         return None, [Finding("unreadable", str(error))]
-    found = []
+    found = list(_check_boxes(sharers[0], shape))
     for place in sharers:
         for task, label in place.record.labels.items():
             if callable(label):
                 found += _check_label(place, task, label, shape)
     return hashlib.sha256(content).hexdigest(), found
+
+
+def _check_boxes(place: Place, shape: tuple[int, ...]) -> Iterator[Finding]:
+    """The boxes of all faces of a photograph: of each at least half lies in it, since boxes about points, and about faces at the edge, may reach beyond."""
+    for box in () if place.record.boxes is None else np.asarray(place.record.boxes, float).reshape(-1, 4):
+        inside = np.clip(box, 0, [shape[1], shape[0]] * 2)
+        width, height = box[2:] - box[:2]
+        if not (width > 0 and height > 0 and np.prod(inside[2:] - inside[:2]) >= width * height / 2):  # NaN is none either
+            said = ", ".join(f"{each:g}" for each in box)
+            yield Finding("label", f"{place}: the box ({said}) is not in its picture of {shape[1]} x {shape[0]}")
 
 
 def _check_label(place: Place, task: str, label: Any, shape: tuple[int, ...] | None = None) -> list[Finding]:
@@ -354,6 +367,8 @@ def stats(chosen: Sequence[Dataset], data: Path) -> tuple[list[dict[str, Any]], 
             counts = Counter(task for record in listing.records for task, label in record.labels.items() if label is not None)
             labelled.append({"data set": dataset.name, "split": split, "records": len(listing.records), **{task.name: counts[task.name] or None for task in tasks.TASKS}})
             people |= {str(record.labels[tasks.identity.name]) for record in listing.records if tasks.identity.name in record.labels}
+        if dataset.name in scenes.LISTS:
+            continue  # it says nothing
         grain = {task.name: _grain(task, dataset.answers[task.name], len(people)) for task in tasks.TASKS if task.name in dataset.answers}
         grains.append({"data set": dataset.name, **{task.name: grain.get(task.name) for task in tasks.TASKS}})
     return labelled, grains

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyface.datasets.base import Dataset, Listing, Record, Split
-from polyface.datasets.tables import Rows, text
+from polyface.datasets.tables import Rows, find, text
 from polyface.errors import InputError
 from polyface.images.read import Root, Source, decode_mask
 from polyface.labels import words
@@ -55,7 +55,7 @@ class Layers:
 
 def list_records(root: Root, split: Split) -> Listing:
     rows = Rows(helen_masks.answers)
-    above = next((name.removesuffix(LISTS["train"]) for name in root.names() if f"/{name}".endswith(f"/{LISTS['train']}")), "")
+    above = find(root, LISTS["test"]).removesuffix(LISTS["test"])
     earlier: set[str] = set()
     for part, file in LISTS.items():
         listed = list(enumerate(text(root, above + file).splitlines(), 1))

@@ -14,7 +14,7 @@ import numpy as np
 
 from polyface import datasets
 from polyface.datasets import negatives, wider
-from polyface.datasets.base import Record, Split
+from polyface.datasets.base import Dataset, Listing, Record, Split
 from polyface.datasets.crops import Progress, detector_of, write_finds
 from polyface.datasets.scene import Scene, Scenes
 from polyface.errors import InputError, RequestError
@@ -47,6 +47,24 @@ def list_scenes(name: str, data: Path, split: Split) -> Scenes:
     dataset = datasets.named(name)
     listing = dataset.records(datasets.find_root(data, dataset.name), split)
     return Scenes(of_records(listing.records), listing.absent, listing.problems)
+
+
+def as_dataset(name: str) -> Dataset:
+    """A set of this page as a data set that answers nothing, a record for each photograph with the boxes of all its faces; any other by name or by file."""
+    if name not in LISTS:
+        return datasets.named(name)
+    title, terms, list_of = LISTS[name]
+
+    def list_records(root: Root, split: Split) -> Listing:
+        found = list_of(root, split)
+        return Listing(records_of(found.items), found.absent, found.problems)
+
+    return Dataset(name, title, terms, "", {}, ("train", "validation", "test"), list_records)
+
+
+def records_of(scenes: Sequence[Scene]) -> tuple[Record, ...]:
+    """The photographs as records that say nothing but where faces are."""
+    return tuple(Record(scene.key, scene.source, {}, boxes=scene.boxes) for scene in scenes)
 
 
 def terms_of(name: str) -> str:

@@ -26,7 +26,6 @@ import msgspec
 from polyface import datasets, runtime
 from polyface.datasets import apart
 from polyface.datasets.base import Dataset, Split
-from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import OURS, Network, Progress, Seen, answered_by_sets, look, sets_at_hand
 from polyface.evaluation.small import look_small
@@ -35,7 +34,7 @@ from polyface.inference import engine as engines
 from polyface.inference.calibrate_answers import ENOUGH, Rows, fit_answers, fit_sizes, measure_answers, measure_smaller, rows_of
 from polyface.inference.calibrate_pairs import calibrate_pairs
 from polyface.inference.card import AnswerCalibration, Measured, PairCalibration, Smaller, Threshold
-from polyface.inference.card_page import smaller_rows
+from polyface.inference.card_page import smaller_rows, with_interval
 from polyface.inference.engine import Engine
 from polyface.metrics.groups import FEWEST, Grouping
 from polyface.tasks.derive import Derived
@@ -153,11 +152,12 @@ def networks_of(model: Path) -> dict[str, Engine]:
 def _without_tests(asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, notes: list[str]) -> dict[str, dict[str, str]]:
     """By set at hand, {key: why} of the validation pictures that nothing is fitted on: they or who is on them are in a test. Fills notes."""
     sets = [dataset for dataset, _ in sets_at_hand(asked, folder, None, made) if "validation" in dataset.splits]
-    tests = apart.reserve(folder, sets, "test", datasets.DATASETS)
+    faces = apart.faces_of(sets, folder)
+    tests = apart.reserve(folder, sets, faces, "test", datasets.DATASETS)
     without = {}
     for dataset in sets:
         records = apart.listed(dataset, folder, "validation")
-        without[dataset.name] = apart.unfit(dataset.name, "validation", records, read_faces(folder, dataset.name), {"test": tests})
+        without[dataset.name] = apart.unfit(dataset.name, "validation", records, faces[dataset.name], {"test": tests})
         for why, count in Counter(without[dataset.name].values()).items():
             notes.append(f"{dataset.name}: {count:,} of {len(records):,} pictures of validation left out, {why}")
     return without
@@ -256,8 +256,8 @@ def _row_of(task: str, said: AnswerCalibration, part: Measured) -> dict[str, obj
         "network": part.network,
         "n": part.n,
         "temperature": said.temperature,
-        "ECE": f"{part.ece[0]:.3f} -> {part.ece[1]:.3f}",
-        "Brier": f"{part.brier[0]:.3f} -> {part.brier[1]:.3f}",
+        "ECE": f"{part.ece[0]:.3f} -> {with_interval(part.ece[1], part.ece_low, part.ece_high)}",
+        "Brier": f"{part.brier[0]:.3f} -> {with_interval(part.brier[1], part.brier_low, part.brier_high)}",
         "coverage": None if part.coverage is None else f"{part.coverage:.1%}",
         "set size": part.size,
         "several possible": None if part.several is None else f"{part.several:.0%}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,9 +12,20 @@ from polyface.evaluation.evaluate import Seen
 from polyface.files import sha256_of_lines
 from polyface.inference.card import AnswerCalibration, AtSize, FittedOn, Measured, Smaller, at_size
 from polyface.labels import Ranges, Words, surprise, word_probabilities
-from polyface.metrics.calibration import COVERAGE, brier_score, conformal_level, expected_calibration_error, fit_temperature, mass_about_median, mass_before, to_be_met
+from polyface.metrics.calibration import (
+    COVERAGE,
+    brier_score,
+    conformal_level,
+    expected_calibration_error,
+    fit_temperature,
+    interval_of_calibration_error,
+    mass_about_median,
+    mass_before,
+    squared_distances,
+    to_be_met,
+)
 from polyface.metrics.groups import Grouping, Groups, groups_of_faces, mean_by_group
-from polyface.metrics.intervals import groups_of
+from polyface.metrics.intervals import groups_of, interval_of_mean
 from polyface.tasks import scoring
 from polyface.tasks.kinds import Category, Scale, Task, Traits, sigmoid, softmax
 
@@ -77,21 +89,27 @@ def fit_sizes(task: Task, said: AnswerCalibration, by_size: Mapping[int, Sequenc
 def measure_answers(task: Task, said: AnswerCalibration, rows: Rows, network: str) -> tuple[Measured, dict[str, Grouping]]:
     """What a calibration is worth on rows that it was not fitted on; and how often its sets of answers, if any, held the truth in each group, by kind of group."""
     scores = []
+    people = groups_of([record.subject for record in rows.records])
     temperatures, levels = _by_face(said, rows)
     for temperature in (np.ones_like(temperatures), temperatures):
-        shares, truth = _in_words(task, rows, temperature)
+        shares, truth, row = _in_words(task, rows, temperature)
         scores.append((expected_calibration_error(shares.max(1), shares.argmax(1) == truth), brier_score(shares, truth)))
     (ece, brier), (ece_after, brier_after) = scores
-    sets: dict[str, object] = {}
+    ece_low, ece_high = interval_of_calibration_error(shares.max(1), shares.argmax(1) == truth, people[row]).ends
+    brier_low, brier_high = interval_of_mean(squared_distances(shares, truth), people[row]).ends
+    sets: dict[str, Any] = {}
     groups: dict[str, Grouping] = {}
     if said.level is not None:
         held, size = _held(task, rows, temperatures, levels)
-        groups = mean_by_group(held, groups_of([record.subject for record in rows.records]), _groups(task, rows))
+        groups = mean_by_group(held, people, _groups(task, rows))
         worst, rate, number = _worst(groups)
         sets = {"coverage": float(held.mean()), "size": float(size.mean()), "several": float((_possible(task, rows).sum(1) > 1).mean())}
         if worst:
             sets |= {"worst": worst, "worst_coverage": rate, "worst_n": number}
-    measured = Measured(dataset=rows.dataset, split=rows.split, network=network, n=len(rows.logits), ece=(ece, ece_after), brier=(brier, brier_after), **sets)  # type: ignore[arg-type]
+    measured = Measured(
+        dataset=rows.dataset, split=rows.split, network=network, n=len(rows.logits), ece=(ece, ece_after), ece_low=ece_low, ece_high=ece_high,
+        brier=(brier, brier_after), brier_low=brier_low, brier_high=brier_high, **sets,
+    )  # fmt: skip
     return measured, groups
 
 
@@ -192,20 +210,20 @@ def _met(task: Task, rows: Rows, temperature: float | np.ndarray) -> np.ndarray:
     return to_be_met(_masses(task, rows, temperature), _possible(task, rows))
 
 
-def _in_words(task: Task, rows: Rows, temperature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [M, W] of the set's words, and which of them is true, int [M]. Traits: no or yes, a row for each that is known."""
+def _in_words(task: Task, rows: Rows, temperature: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities [M, W] of the set's words, which of them is true, int [M], and of which row they are, int [M]. Traits: no or yes, for each that is known."""
     if isinstance(task, Traits):
         known = rows.truth >= 0
         yes = sigmoid((rows.logits / temperature)[known])
-        return np.stack([1 - yes, yes], 1), rows.truth[known].astype(np.int64)
+        return np.stack([1 - yes, yes], 1), rows.truth[known].astype(np.int64), known.nonzero()[0]
     shares = softmax(rows.logits / temperature)
     if isinstance(rows.meaning, Words):
-        return word_probabilities(shares, rows.meaning), rows.truth
+        return word_probabilities(shares, rows.meaning), rows.truth, np.arange(len(shares))
     assert isinstance(task, Scale)
     bounds, word = _ranges(task, rows)
     years = np.arange(task.top + 1)
     table = (years >= bounds[:, :1]) & (years <= bounds[:, 1:])
-    return shares[word >= 0] @ table.T, word[word >= 0]
+    return shares[word >= 0] @ table.T, word[word >= 0], (word >= 0).nonzero()[0]
 
 
 def _ranges(task: Scale, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,6 @@ from polyface.evaluation.taught import people_taught
 from polyface.files import sha256_of_lines
 from polyface.inference.card import FittedOn, PairCalibration, Threshold
 from polyface.metrics import thresholds
-from polyface.metrics.intervals import Interval
 from polyface.metrics.thresholds import AllPairs, all_pairs
 from polyface.tasks.kinds import Embedding
 
@@ -72,7 +71,9 @@ def fit_pairs(pairs: AllPairs, left_out: str = "", fitted: tuple[FittedOn, ...] 
     if not accept:
         raise InputError(f"too few people: no rate of false acceptance has {thresholds.ENOUGH} errors of as many pairs of people behind it")
     found = thresholds.fit_probability(pairs)
-    low, high = _ends(reject.interval)
+    low, high = reject.interval.ends
+    ece_low, ece_high = found.ece_interval.ends
+    brier_low, brier_high = found.brier_interval.ends
     calibration = PairCalibration(
         slope=found.logistic.slope,
         intercept=found.logistic.intercept,
@@ -82,7 +83,11 @@ def fit_pairs(pairs: AllPairs, left_out: str = "", fitted: tuple[FittedOn, ...] 
         frr=reject.rate,
         told_apart=float((pairs.other < reject.cosine).mean()),
         ece=found.ece,
+        ece_low=ece_low,
+        ece_high=ece_high,
         brier=found.brier,
+        brier_low=brier_low,
+        brier_high=brier_high,
         same_pairs=len(pairs.same),
         other_pairs=len(pairs.other),
         left_out=left_out,
@@ -140,10 +145,6 @@ def _pairs(faces: Sequence[_Face]) -> AllPairs:
 
 
 def _threshold(pairs: AllPairs, line: thresholds.Line) -> Threshold:
-    low, high = _ends(line.interval)
+    low, high = line.interval.ends
     tar = thresholds.true_accept_rate(pairs, line.cosine)
     return Threshold(far=line.rate, cosine=line.cosine, low=low, high=high, tar=tar, false_accepts=line.errors, pairs_of_people=line.people)
-
-
-def _ends(interval: Interval) -> tuple[float | None, float | None]:
-    return (interval.low, interval.high) if np.isfinite([interval.low, interval.high]).all() else (None, None)

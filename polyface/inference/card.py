@@ -100,7 +100,8 @@ class FittedOn(_Entry, frozen=True, kw_only=True):
 
 
 class Measured(_Entry, frozen=True, kw_only=True):
-    """A calibration on a test split, by one network of the model: before and after the temperature, in the set's words; how often the set of answers held the truth.
+    """A calibration on a test split, by one network of the model: before and after the temperature, in the set's words, with the 95 % intervals of the scores after it;
+    how often the set of answers held the truth.
 
     several: the share of rows whose label leaves several answers possible; a set of answers that meets such a label may or may not hold the truth.
     worst: the group of faces for which it did so least often, and how often.
@@ -111,7 +112,11 @@ class Measured(_Entry, frozen=True, kw_only=True):
     network: str
     n: int
     ece: tuple[float, float]
+    ece_low: float | None = None
+    ece_high: float | None = None
     brier: tuple[float, float]
+    brier_low: float | None = None
+    brier_high: float | None = None
     coverage: float | None = None
     size: float | None = None
     several: float | None = None
@@ -163,7 +168,7 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
     """P(one person) = 1 / (1 + exp(-(slope * cosine + intercept))), where the share `prior` of all pairs is of one person.
 
     different: the cosine under which two faces are called two people, with its interval; the share frr of pairs of one person lies under it, and told_apart of
-    pairs of two. ece and brier: measured on people that a fit to the others had not seen. left_out: who was, and why.
+    pairs of two. ece and brier, with their 95 % intervals: measured on people that a fit to the others had not seen. left_out: who was, and why.
     """
 
     slope: float
@@ -175,7 +180,11 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
     frr: float
     told_apart: float | None = None
     ece: float | None = None
+    ece_low: float | None = None
+    ece_high: float | None = None
     brier: float | None = None
+    brier_low: float | None = None
+    brier_high: float | None = None
     same_pairs: int | None = None
     other_pairs: int | None = None
     left_out: str = ""
@@ -184,7 +193,8 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
 
 class Card(_Entry, frozen=True, kw_only=True):
     """The whole card. tasks: {name: {"kind": ..., and the fields of that kind}}, in the order of answers; made_of: what those are made of
-    that are none of the project's, so that data sets can be retold in them; strangers: data sets whose people it was taught by no name."""
+    that are none of the project's, so that data sets can be retold in them; strangers: data sets whose people it was taught by no name;
+    compared: the crops on which its ONNX file answered as torch did before it was written."""
 
     polyface: int = VERSION
     name: str
@@ -198,6 +208,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     data: tuple[Data, ...] = ()
     strangers: tuple[str, ...] = ()
     trained_on_drawings: bool = False
+    compared: str = ""
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}

@@ -61,6 +61,13 @@ def _ending(card: Card | DetectorCard, not_for: Sequence[str] = ()) -> list[tupl
     ]
 
 
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A calibration error or a Brier score, and its interval where it is known."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")
+
+
 def smaller_rows(smaller: Sequence[Smaller]) -> list[dict[str, object]]:
     """A row for each task and test set, a column for each eye distance: the score, how often the set of answers held the truth, and of how many answers it was."""
     columns = sorted({part.eyes for part in smaller})
@@ -89,7 +96,10 @@ def _about(card: Card) -> str:
     lines = ["**Trained on drawings, not on photographs.**"] if card.trained_on_drawings else []
     lines += [
         f"A network of polyface: it reads a crop of {card.crop.size} x {card.crop.size} pixels{found_by} and answers {len(card.tasks)} questions in one pass. "
-        f"Trained {card.created}" + (f", by commit {card.commit[:12]}" if card.commit else "") + ".",
+        f"Trained {card.created}"
+        + (f", by commit {card.commit[:12]}" if card.commit else "")
+        + "."
+        + (f" Its ONNX file answers as torch does on {card.compared}." if card.compared else ""),
         "`pip install ./weights` in a checkout of polyface makes it the network of every command; `--model DIR` names another. "
         "This page is its card, as `polyface info --markdown` prints it.",
     ]
@@ -187,8 +197,8 @@ def _calibrations(card: Card) -> str:
             "test": part.dataset,
             "network": part.network,
             "temperature": said.temperature,
-            "calibration error": f"{part.ece[0]:.3f} → {part.ece[1]:.3f}",
-            "Brier score": f"{part.brier[0]:.3f} → {part.brier[1]:.3f}",
+            "calibration error": f"{part.ece[0]:.3f} → {with_interval(part.ece[1], part.ece_low, part.ece_high)}",
+            "Brier score": f"{part.brier[0]:.3f} → {with_interval(part.brier[1], part.brier_low, part.brier_high)}",
             "set holds the truth": _percent(part.coverage),
             "set size": part.size,
             "worst group": f"{part.worst}: {_percent(part.worst_coverage)} of {part.worst_n}" if part.worst else None,
@@ -201,8 +211,10 @@ def _calibrations(card: Card) -> str:
     if not rows:
         return ""
     meant = next((said.coverage for said in card.calibration.values() if isinstance(said, AnswerCalibration) and said.coverage is not None), None)
+    known = any(part.ece_low is not None for said in card.calibration.values() if isinstance(said, AnswerCalibration) for part in said.measured)
+    ends = " In brackets are their 95 % intervals." if known else ""
     held = f" The set of answers, or the interval, that comes with each is meant to hold the truth {_percent(meant)} of the time." if meant else ""
-    return f"Probabilities are fitted on validation pictures; calibration error and Brier score are before → after, on test pictures.{held}\n\n" + _table(rows)
+    return f"Probabilities are fitted on validation pictures; calibration error and Brier score are before → after, on test pictures.{ends}{held}\n\n" + _table(rows)
 
 
 def _smaller(card: Card) -> str:
@@ -228,7 +240,10 @@ def _pairs(card: Card) -> str:
                 f"two people, which is wrong of {_percent(said.frr)} of pairs of one person"
                 + (f", and right of {_percent(said.told_apart)} of pairs of two people." if said.told_apart is not None else "."),
                 "Between that line and the one chosen from this table it says that it cannot tell." if card.thresholds else "",
-                f"The probability's calibration error is {said.ece:.3f}, its Brier score {said.brier:.3f}." if said.ece is not None and said.brier is not None else "",
+                f"The probability's calibration error is {with_interval(said.ece, said.ece_low, said.ece_high)}, "
+                f"its Brier score {with_interval(said.brier, said.brier_low, said.brier_high)}."
+                if said.ece is not None and said.brier is not None
+                else "",
                 f"Left out: {said.left_out}." if said.left_out else "",
             ]
             parts.append(" ".join(filter(None, said_so)))

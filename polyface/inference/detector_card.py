@@ -13,8 +13,8 @@ from polyface.strict import strict
 
 class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a set gave: how many photographs and faces, on how many of these people placed points, who found what nobody labelled (name and sha256), the hash of the list
-    of photographs, what stayed out and why. unchecked: how many of the photographs were compared with no test picture, because nothing aligned their faces; None where
-    nobody counted."""
+    of photographs, what stayed out and why. unchecked: how many of the photographs were compared with test pictures by their bytes at most, because nothing aligned their
+    faces; None where nobody counted."""
 
     name: str
     terms: str
@@ -54,7 +54,7 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 "faces": each.faces,
                 "with points by people": each.clicked,
                 "other faces found by": each.found_by[0] if each.found_by else None,
-                "compared with no test picture": each.unchecked,
+                "compared with tests by bytes at most": each.unchecked,
                 "terms": each.terms,
             }
             for each in self.data

@@ -10,6 +10,7 @@ import numpy as np
 
 from polyface.errors import InputError
 from polyface.metrics.checks import require_finite, require_integers, require_rows
+from polyface.metrics.intervals import DRAWS, Interval, group_draws, percentiles
 
 BINS = 15
 """Of equal width, as Guo et al. 2017 (On Calibration of Modern Neural Networks) count."""
@@ -29,19 +30,48 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, weight
     require_finite(confidence=confidence)
     if not weights.sum():
         return np.nan
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights * (right - confidence), bins)
+    gaps = np.bincount(bin_of(confidence, bins), weights * (right - confidence), bins)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """int [N]: the bin of each confidence; one on an edge belongs below it."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def interval_of_calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """That of `expected_calibration_error`, groups int [N] (whose row it is) coming and going together."""
+    require_rows(confidence=confidence, right=right, groups=groups)
+    number = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    count = int(number.max(initial=-1)) + 1
+    gaps = np.bincount(number * BINS + bin_of(confidence), np.asarray(right, np.float64) - confidence, count * BINS).reshape(count, BINS)
+    rows = np.bincount(number, minlength=count)
+    drawn = [np.abs(times @ gaps).sum() / (times @ rows) for times in group_draws(count, draws, seed)]
+    return about_error(expected_calibration_error(confidence, right), np.array(drawn))
+
+
+def about_error(found: float, drawn: np.ndarray) -> Interval:
+    """The interval of a calibration error from draws of people [D].
+
+    A draw moves every bin, and a mean of absolute gaps only grows by that: of well calibrated answers nearly all draws lie above what was found. They are moved back by
+    their mean distance, and not below 0. What was found lies itself above the error that infinitely many faces would show, for the same reason, and by about as much.
+    """
+    known = drawn[~np.isnan(drawn)]
+    ends = percentiles(known - (known.mean() - found) if len(known) else known)
+    return Interval(max(ends.low, 0.0), ends.high)
 
 
 def brier_score(shares: np.ndarray, truth: np.ndarray) -> float:
     """The mean over rows of the squared distance between probabilities [N, C] and the truth, int [N]: 0 to 2, as Brier 1950 has it."""
+    return float(np.mean(squared_distances(shares, truth))) if len(shares) else np.nan
+
+
+def squared_distances(shares: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Those of `brier_score`, float [N]."""
     shares = np.asarray(shares, np.float64)
     require_rows(shares=shares, truth=truth)
     require_integers("truth", truth, 0, shares.shape[1])
-    if not len(shares):
-        return np.nan
-    return float(np.mean((shares**2).sum(1) - 2 * shares[np.arange(len(truth)), truth] + 1))
+    return (shares**2).sum(1) - 2 * shares[np.arange(len(truth)), truth] + 1
 
 
 def fit_temperature(loss: Callable[[float], float]) -> float:

@@ -23,6 +23,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def ends(self) -> tuple[float, float] | tuple[None, None]:
+        """As a card has them: None where they are not known."""
+        return (self.low, self.high) if np.isfinite([self.low, self.high]).all() else (None, None)
+
 
 @dataclass(frozen=True)
 class Score:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.metrics.calibration import Logistic, expected_calibration_error, fit_logistic
+from polyface.metrics.calibration import BINS, Logistic, about_error, bin_of, fit_logistic
 from polyface.metrics.checks import require_finite, require_rows
 from polyface.metrics.intervals import DRAWS, Interval, group_draws, percentiles
 from polyface.metrics.rates import errors_allowed
@@ -134,23 +134,28 @@ def true_accept_rate(pairs: AllPairs, cosine: float) -> float:
 
 @dataclass(frozen=True)
 class Fitted:
-    """ece and brier (0 to 1): of probabilities on people that the fit had not seen, the mean of two halves; as many pairs being of one person as of two."""
+    """ece and brier (0 to 1), with their intervals: of probabilities on people that the fit had not seen, the mean of two halves; as many pairs being of one person as of
+    two."""
 
     logistic: Logistic
     ece: float
     brier: float
+    ece_interval: Interval
+    brier_interval: Interval
 
 
-def fit_probability(pairs: AllPairs) -> Fitted:
-    """P(one person) from a cosine: fitted to all pairs, measured by halves of the people."""
+def fit_probability(pairs: AllPairs, draws: int = DRAWS, seed: int = 0) -> Fitted:
+    """P(one person) from a cosine: fitted to all pairs, measured by halves of the people. The intervals draw those who are measured; the halves, and the fits, stay."""
     half = np.zeros(len(pairs.space), np.int32)
     for each in np.unique(pairs.space):
         members = np.flatnonzero(pairs.space == each)
         half[members] = np.arange(len(members)) % 2
     sides = half[pairs.person], np.where(half[pairs.people[:, 0]] == half[pairs.people[:, 1]], half[pairs.people[:, 0]], -1)
-    measured = [_measured(fit_logistic(*_counted(pairs, sides, 1 - unseen)), *_counted(pairs, sides, unseen)) for unseen in (0, 1)]
+    times = np.array([np.ones(len(half), np.int64), *group_draws(len(half), draws, seed)])
+    measured = [_measured(pairs, half, unseen, fit_logistic(*_counted(pairs, sides, 1 - unseen)), times) for unseen in (0, 1)]
     ece, brier = np.mean(measured, axis=0)
-    return Fitted(fit_logistic(*_counted(pairs, (np.zeros_like(sides[0]), np.zeros_like(sides[1])), 0)), float(ece), float(brier))
+    logistic = fit_logistic(*_counted(pairs, (np.zeros_like(sides[0]), np.zeros_like(sides[1])), 0))
+    return Fitted(logistic, float(ece[0]), float(brier[0]), about_error(float(ece[0]), ece[1:]), percentiles(brier[1:]))
 
 
 def _counted(pairs: AllPairs, sides: tuple[np.ndarray, np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,12 +165,28 @@ def _counted(pairs: AllPairs, sides: tuple[np.ndarray, np.ndarray], side: int) -
     return (edges[:-1] + edges[1:]) / 2, same, other
 
 
-def _measured(logistic: Logistic, cosines: np.ndarray, same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    said = logistic(cosines)
-    weights = np.concatenate([same / same.sum(), other / other.sum()])
-    is_same = np.repeat([1.0, 0.0], len(cosines))
-    said = np.tile(said, 2)
-    return expected_calibration_error(said, is_same, weights), float(weights @ (said - is_same) ** 2 / weights.sum())
+def _measured(pairs: AllPairs, half: np.ndarray, side: int, logistic: Logistic, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The calibration error and the Brier score [D] of the pairs inside a half of the people, who count times int [D, P]; NaN where no pair of a kind is left."""
+    here = half == side
+    place, many, counted = np.cumsum(here) - 1, int(here.sum()), times[:, here].astype(np.float64)
+    of_same, of_other = here[pairs.person], here[pairs.people].all(1)
+    person = place[pairs.person[of_same]]
+    both = place[pairs.people[of_other]] @ [many, 1]
+
+    def over_same(values: np.ndarray) -> np.ndarray:
+        """The sum over pairs [D]."""
+        return counted @ np.bincount(person, values, many)
+
+    def over_other(values: np.ndarray) -> np.ndarray:
+        return ((counted @ np.bincount(both, values, many * many).reshape(many, many)) * counted).sum(1)
+
+    gaps, brier = np.zeros((BINS, len(times))), np.zeros(len(times))
+    for said, true, total in ((logistic(pairs.same[of_same]), 1.0, over_same), (logistic(pairs.other[of_other]), 0.0, over_other)):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share, bins = 0.5 / total(np.ones(len(said))), bin_of(said)
+            gaps += [share * total((true - said) * (bins == each)) for each in range(BINS)]
+            brier += share * total((true - said) ** 2)
+    return np.abs(gaps).sum(0), brier
 
 
 def _within(falling: np.ndarray, budget: int) -> int:

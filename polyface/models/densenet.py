@@ -241,7 +241,7 @@ class Integrator(nn.Module):
 class Norm(nn.Module):
     """Batch normalisation, a set of statistics and of scales and shifts for each name; of each set, statistics for each pass that it runs in."""
 
-    def __init__(self, width: int, sets: Iterable[str], passes: int = 1):
+    def __init__(self, width: int, sets: Iterable[str], passes: int):
         super().__init__()
         self.width = width
         self.sets = nn.ModuleDict({_key(name): _Set(width) for name in sets})

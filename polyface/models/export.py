@@ -1,13 +1,14 @@
 """From a trained network to a model directory: card.json, model.safetensors, model.onnx with the card inside.
 
-The ONNX file is compared with torch on random crops and on crops that look like pictures before anything is called done.
+The ONNX file is compared with torch before anything is called done: on random crops, on smooth ones, and on real ones of its data sets where these are at hand; the card
+says on which.
 """
 
 import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from polyface import runtime
+from polyface import runtime, terminal
 from polyface.errors import RequestError, RunError
 from polyface.evaluation.report import commit
 from polyface.files import write_atomically
@@ -28,6 +29,7 @@ from polyface.models.ifan import Ifan, IfanConfig
 from polyface.models.interaction import Interaction
 from polyface.models.joint import Joint, JointConfig
 from polyface.models.polyface import ModelConfig, PolyFace, build
+from polyface.models.real_crops import FEW, RealCrops, real_crops
 from polyface.models.weights import read_metadata, read_tensors
 from polyface.strict import strict
 from polyface.tasks.kinds import Task
@@ -60,15 +62,18 @@ class Named(nn.Module):
         return tuple(outputs[task.name] for task in self.model.tasks)
 
 
-def write_model(model: Network, card: cards.Card, folder: Path) -> Path:
-    """Write a model directory. Raises RunError, and leaves no model.onnx, where onnxruntime and torch disagree."""
+def write_model(model: Network, card: cards.Card, folder: Path, real: RealCrops | None = None) -> Path:
+    """Write a model directory; real: crops of its data sets to compare on too. Raises RunError, and leaves no model.onnx, where onnxruntime and torch disagree."""
     model = model.cpu().eval()
+    shown = [real] if real is not None and len(real.crops) else []
+    card = msgspec.structs.replace(card, compared="crops of noise and of waves" + (f", and {shown[0]}" if shown else " alone"))
     content = cards.put_into_onnx(to_onnx(model, card.crop.size), card)
-    compare(model, content, card.crop.size)
+    compare(model, content, [*made_up(card.crop.size), *(each.crops for each in shown)])
     write_weights(model, card.name, folder)
     (folder / INT8).unlink(missing_ok=True)  # it was made of another network
     write_atomically(folder / FLOATS, content)
     cards.write_card(folder / "card.json", card)
+    terminal.say(f"{folder / FLOATS} answers as torch does on {card.compared}")
     return folder
 
 
@@ -92,8 +97,8 @@ def new_card(name: str, model: Network, crop: cards.CropEntry, data: Sequence[ca
     )
 
 
-def export(folder: Path, out: Path | None = None) -> Path:
-    """The model directory of a model directory or run folder, its ONNX file written anew from its weights."""
+def export(folder: Path, out: Path | None = None, data: Path | None = None) -> Path:
+    """The model directory of a model directory or run folder, its ONNX file written anew from its weights; compared on pictures of its data sets that are in `data`."""
     source = model_directory(folder)
     card = cards.read_card(source / "card.json")
     model = _untrained(card, source)
@@ -104,7 +109,8 @@ def export(folder: Path, out: Path | None = None) -> Path:
         if weights[name].shape != wanted.shape:
             raise RequestError(f"{source / WEIGHTS}: {name} is of shape {list(weights[name].shape)}, the network of its card wants {list(wanted.shape)}")
     model.load_state_dict(weights, strict=False)
-    return write_model(model, card, out or source)
+    real = real_crops([entry.name for entry in card.data], cards.crop_of_card(card), data, "validation", FEW) if data else None
+    return write_model(model, card, out or source, real)
 
 
 def model_directory(folder: Path) -> Path:
@@ -207,13 +213,18 @@ def to_onnx(model: Network, size: int) -> bytes:
     return network.SerializeToString()
 
 
-def compare(model: Network, content: bytes, size: int) -> None:
-    """Torch against onnxruntime, batch of one and of three, noise and smooth pictures. Raises RunError naming the output that drifts."""
-    session = runtime.session(content)
+def made_up(size: int) -> tuple[np.ndarray, ...]:
+    """Batches uint8 [N, S, S, 3] of three crops and of one: noise, and waves, which are as smooth as pictures are."""
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
-    smooth = np.clip(128 + 100 * np.sin(np.linspace(0, 6, size))[None, :, None, None] * random.uniform(0.2, 1, (3, 1, size, 3)), 0, 255).astype(np.uint8)
-    for crops in (noise, smooth, noise[:1]):
+    waves = np.clip(128 + 100 * np.sin(np.linspace(0, 6, size))[None, :, None, None] * random.uniform(0.2, 1, (3, 1, size, 3)), 0, 255).astype(np.uint8)
+    return noise, waves, noise[:1]
+
+
+def compare(model: Network, content: bytes, batches: Iterable[np.ndarray]) -> None:
+    """Torch against onnxruntime on batches of crops uint8 [N, S, S, 3]. Raises RunError naming the output that drifts."""
+    session = runtime.session(content)
+    for crops in batches:
         with torch.inference_mode():
             expected = model(torch.from_numpy(crops))
         for task, found in zip(model.tasks, session.run([task.name for task in model.tasks], {"crops": crops}), strict=True):

@@ -13,7 +13,7 @@ import io
 import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,15 +24,14 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from polyface import datasets, runtime
 from polyface.datasets.base import Split
-from polyface.datasets.crops import Example, examples, open_crop, read_faces
-from polyface.errors import InputError, RequestError, RunError
+from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
-from polyface.images import align
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
 from polyface.inference.drift import DRIFT_IN_ONNX, Drift, between
 from polyface.inference.engine import Engine
 from polyface.models.export import model_directory
+from polyface.models.real_crops import Progress, RealCrops, real_crops
 
 CALIBRATED, MEASURED = 12, 64
 """Crops of each data set that ranges are taken from, and that drift is measured on. Ranges of four times as many gave the same drift (LOG.md)."""
@@ -43,9 +42,6 @@ PERCENTILE = 99.999
 QUANTISED = ("Conv", "Gemm", "Add", "AveragePool", "Resize", "Relu", "Concat", "DepthToSpace")
 WEIGHED = ("Conv", "Gemm")
 """The nodes whose weights are most of the file."""
-
-Progress = Callable[[str, int, int], None]
-"""(data set, sets done, sets in all)"""
 
 
 @dataclass(frozen=True)
@@ -68,10 +64,10 @@ def quantise(folder: Path, data: Path | None, out: Path | None = None, report: P
     source = model_directory(folder)
     network = engines.load(source / engines.FLOATS)
     place = datasets.data_folder(data)
-    calibration, sets = _crops(network, place, "train", CALIBRATED, report)
-    unseen, _ = _crops(network, place, "validation", MEASURED, report)
-    content = in_eight_bits(source / engines.FLOATS, calibration)
-    drift = measure(network, content, unseen, sets, len(calibration))
+    calibration = _real(network, place, "train", CALIBRATED, report)
+    unseen = _real(network, place, "validation", MEASURED, report)
+    content = in_eight_bits(source / engines.FLOATS, calibration.crops)
+    drift = measure(network, content, unseen.crops, calibration.sets, len(calibration.crops))
     wrong = drift.too_far(network.tasks)
     if wrong:
         raise RunError(f"{source / engines.FLOATS}: in eight bits {'; '.join(wrong)}; nothing was written")
@@ -150,33 +146,16 @@ def _quietly() -> Iterator[None]:
         logging.root.setLevel(level)
 
 
-def _crops(network: Engine, data: Path, split: Split, most: int, report: Progress | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Crops uint8 [N, S, S, 3] of a split, at most so many of each data set that taught the network and is at hand; and the names of those sets."""
-    crops: list[np.ndarray] = []
-    sets: list[str] = []
+def _real(network: Engine, data: Path, split: Split, most: int, report: Progress | None) -> RealCrops:
+    """Raises RequestError where no such picture is at hand."""
     learned = [entry.name for entry in network.card.data]
-    for done, name in enumerate(learned, 1):
-        of_set = [open_crop(example.record, align.from_points(example.points, network.crop), network.crop.size)[0] for example in _some(name, data, split, most)]
-        crops += of_set
-        sets += [name] if of_set else []
-        if report:
-            report(f"{name} ({split})", done, len(learned))
-    if not crops:
+    found = real_crops(learned, network.crop, data, split, most, report)
+    if not len(found.crops):
         raise RequestError(
             f"{data}: eight bits are fitted to pictures of the sets that {network.card.name!r} learned from ({', '.join(learned) or 'its card names none'}), "
             f"and no {split} picture of them is there"
         )
-    return np.stack(crops), tuple(sets)
-
-
-def _some(name: str, data: Path, split: Split, most: int) -> Iterator[Example]:
-    """At most so many examples, evenly through the list; none of a set that is not at hand or has no such split."""
-    try:
-        dataset = datasets.named(name)
-        found = examples(dataset, datasets.find_root(data, name), split, read_faces(data, name).found, training=True).items
-    except (InputError, RequestError):
-        return iter(())
-    return itertools.islice(found[:: -(-len(found) // most)], most)
+    return found
 
 
 def _with_drift(network: bytes, drift: Drift) -> bytes:

@@ -45,7 +45,7 @@ def mean_ranks(results: Sequence[RowResult]) -> np.ndarray:
 def write_best(bench: Bench, best: Row) -> Path:
     """Score the best row on whole test splits, as the row BEST, and write it as a model directory, OUT/model."""
     result, folder = bench.do_best(bench.row(BEST), best), bench.out / MODEL
-    card = msgspec.structs.replace(read_card(bench.folder(best) / CARD), scores=score_entries(result.scores))
-    if (folder / "card.json").exists() and read_card(folder / "card.json") == card:  # written last: all of it is there, and of this row
+    card = msgspec.structs.replace(read_card(bench.folder(best) / CARD), scores=score_entries(result.scores), compared="")
+    if (folder / "card.json").exists() and msgspec.structs.replace(read_card(folder / "card.json"), compared="") == card:  # written last: all of it is there, of this row
         return folder
     return write_model(bench.network(best), card, folder)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from polyface import datasets
-from polyface.datasets import apart, scenes
-from polyface.datasets.crops import read_faces
+from polyface.datasets import apart, crops, scenes
+from polyface.datasets.base import Split
 from polyface.datasets.scene import Scene
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.report import commit
@@ -104,11 +105,10 @@ class DetectorPlan:
             raise RequestError(f"a batch of {recipe.batch} views cannot be shared by {parallel.count()} processes")
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
         self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
-        own = [datasets.named(entry.set) for entry in recipe.data if entry.set not in scenes.LISTS]
-        tests = apart.reserve(data, own, "test", datasets.DATASETS).thumbnails
-        pools = [_pool(entry, data, tests) for entry in recipe.data]
+        without = _reserved(recipe, data)
+        pools = [_pool(entry, data, without) for entry in recipe.data]
         self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(said for _, said in pools)
-        self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows))
+        self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows, without))
         self.counts = batches.shares([pool.weight for pool in self.pools], recipe.batch)
         self.people: Mapping[str, str] = {each.name: each.sha256 for each in self.learned}  # a checkpoint goes on only with the same scenes
 
@@ -176,35 +176,63 @@ def export(run: Path, recipe: Recipe, out: Path | None = None) -> Path:
     return write(model, recipe, learned, out or run / "model")
 
 
-def _pool(entry: SceneSet, data: Path, tests: np.ndarray) -> tuple[views.Pool, Learned]:
+@dataclass(frozen=True)
+class _Without:
+    """What training and validation do without: by split, what is measured later. faces: what `align` knows of each set."""
+
+    faces: Mapping[str, crops.Faces]
+    reserved: dict[Split, apart.Reserved]
+
+    def photographs(self, name: str, data: Path, split: Split) -> dict[str, str]:
+        """{photograph: why} of those of a split of a set that stay out, whichever of their faces says so."""
+        dataset = scenes.as_dataset(name)
+        records = apart.listed(dataset, data, split)
+        why = apart.unfit(dataset.name, split, records, self.faces[dataset.name], self.reserved)
+        return {str(record.source): why[record.key] for record in records if record.key in why}
+
+
+def _reserved(recipe: Recipe, data: Path) -> _Without:
+    own = [scenes.as_dataset(entry.set) for entry in recipe.data]
+    faces = apart.faces_of(own, data)
+    tests = apart.reserve(data, own, faces, "test", datasets.DATASETS)
+    return _Without(faces, {"test": tests, "validation": apart.reserve(data, own, faces, "validation")})
+
+
+UNKNOWN = "nobody knows where its faces are"
+"""Why a photograph stays out that a detector should look at first."""
+
+
+def _pool(entry: SceneSet, data: Path, without: _Without) -> tuple[views.Pool, Learned]:
     """The train scenes of a set, with what was found in them. Raises RequestError where a set needs that and it was never looked for."""
     listed, finds = scenes.list_scenes(entry.set, data, "train"), scenes.read_finds(data, entry.set)
     left_out: Counter = Counter({"absent": len(listed.absent), "refused": len(listed.problems)})
-    aligned = read_faces(data, entry.set)
-    twins = apart.near_copies([scene.key for scene in listed.items], aligned, tests)
-    kept = []
+    why, kept = without.photographs(entry.set, data, "train"), []
     for scene in listed.items:
-        if scene.key in twins:
-            left_out["near-copy of a test picture"] += 1
+        if str(scene.source) in why:
+            left_out[why[str(scene.source)]] += 1
         elif (known := _completed(scene, finds)) is None:
-            left_out["nobody knows where its faces are"] += 1
+            left_out[UNKNOWN] += 1
         else:
             kept.append(known)
+    if not kept and not left_out[UNKNOWN]:
+        raise RequestError(f"{entry.set}: nothing is left to train on: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count))
     if not kept:
-        raise RequestError(f"{entry.set}: not all of its faces are labelled; find the others: polyface datasets scan {entry.set} --detector FILE")
+        raise RequestError(f"{entry.set}: not all of its faces are labelled; find the others: polyface datasets scan {entry.set}")
     faces, clicked = sum(int((~scene.ignored).sum()) for scene in kept), sum(int((~scene.ignored & scene.clicked).sum()) for scene in kept)
     digest = sha256_of_lines([scene.key for scene in kept])
-    out, unchecked = {why: count for why, count in left_out.items() if count}, sum(scene.key not in aligned.thumbnails for scene in kept)
+    thumbnails = without.faces[scenes.as_dataset(entry.set).name].thumbnails
+    out, unchecked = {reason: count for reason, count in left_out.items() if count}, sum(scene.key not in thumbnails for scene in kept)
     said = Learned(entry.set, scenes.terms_of(entry.set), len(kept), faces, clicked, finds.detector, digest, out, unchecked)
     return views.Pool(entry.set, tuple(kept), entry.weight), said
 
 
-def _validation(entry: SceneSet, data: Path, most: int) -> list[views.Pool]:
+def _validation(entry: SceneSet, data: Path, most: int, without: _Without) -> list[views.Pool]:
     try:
         listed, finds = scenes.list_scenes(entry.set, data, "validation").items, scenes.read_finds(data, entry.set)
     except (InputError, RequestError):
         return []  # the set has no such split, or nothing of it is here
-    known = [scene for scene in (_completed(scene, finds) for scene in listed) if scene is not None]
+    why = without.photographs(entry.set, data, "validation")
+    known = [scene for scene in (_completed(scene, finds) for scene in listed if str(scene.source) not in why) if scene is not None]
     return [views.Pool(entry.set, tuple(known[:: -(-len(known) // most)]))] if known else []
 
 

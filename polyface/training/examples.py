@@ -1,7 +1,7 @@
 """What a recipe trains on and validates with: the examples of its sets, without whom and what must stay out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from polyface import datasets, tasks, terminal
 from polyface.datasets import apart, copies, pack
 from polyface.datasets.apart import Reserved
 from polyface.datasets.base import Dataset, Record, Split
-from polyface.datasets.crops import Example, Examples, examples, read_faces
+from polyface.datasets.crops import Example, Examples, Faces, examples
 from polyface.errors import InputError, RequestError
 from polyface.tasks.kinds import Embedding, Points, Regions
 from polyface.training.config import Config, Data
@@ -44,8 +44,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Withheld:
-    """What training does without: by split, what is measured later; photograph names and people of the sets that a recipe calls strangers."""
+    """What training does without: by split, what is measured later; photograph names and people of the sets that a recipe calls strangers. faces: what `align` knows of
+    each set of the mix."""
 
+    faces: Mapping[str, Faces] = field(repr=False)
     reserved: dict[Split, Reserved] = field(repr=False)
     photographs: frozenset[str] = field(repr=False)
     people: frozenset[str] = field(repr=False)
@@ -74,7 +76,7 @@ def validation_sources(config: Config, data: Path, without: Withheld | None = No
         dataset = _narrowed(datasets.named(entry.set), entry)
         if "validation" not in dataset.splits:
             continue
-        root, faces = datasets.find_root(data, dataset.name), read_faces(data, dataset.name)
+        root, faces = datasets.find_root(data, dataset.name), without.faces[dataset.name]
         try:
             found = examples(dataset, root, "validation", faces.found, training=True)
         except (InputError, RequestError):
@@ -101,14 +103,15 @@ def withheld(config: Config, data: Path) -> Withheld:
         photographs |= {copies.photograph_name(record) for record in records}
         people |= {copies.person_name(record.subject) for record in records if record.subject}
     own = [datasets.named(entry.set) for entry in config.data]
-    tests = apart.reserve(data, own, "test", (*datasets.DATASETS, *strangers.values()))
-    return Withheld({"test": tests, "validation": apart.reserve(data, own, "validation")}, frozenset(photographs), frozenset(people))
+    faces = apart.faces_of(own, data)
+    tests = apart.reserve(data, own, faces, "test", (*datasets.DATASETS, *strangers.values()))
+    return Withheld(faces, {"test": tests, "validation": apart.reserve(data, own, faces, "validation")}, frozenset(photographs), frozenset(people))
 
 
 def _training_source(entry: Data, data: Path, without: Withheld, config: Config) -> Source:
     dataset = _narrowed(datasets.named(entry.set), entry)
     root = datasets.find_root(data, dataset.name)
-    faces, folder = read_faces(data, dataset.name), pack.pack_folder(data, dataset.name)
+    faces, folder = without.faces[dataset.name], pack.pack_folder(data, dataset.name)
     listed = pack.read_pack(folder, dataset) if folder.exists() else examples(dataset, root, "train", faces.found, training=True)
     why = apart.unfit(dataset.name, "train", [example.record for example in listed.items], faces, without.reserved)
     left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})

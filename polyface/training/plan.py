@@ -5,16 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from polyface import tasks
+from polyface.datasets.base import Split
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
 from polyface.models.losses import LOSSES
 from polyface.models.partial import Classifier
 from polyface.models.polyface import PolyFace, build
+from polyface.models.real_crops import FEW, RealCrops
 from polyface.tasks.kinds import Embedding, Task
 from polyface.training import batches, loop, parallel
 from polyface.training.batches import Batch
@@ -102,6 +105,17 @@ class FacePlan:
         """Which data set and picture a row of a task's losses came from, and all pictures of the batch."""
         labelled = tasks.named(name).labelled(batch.labels[name]).nonzero()[0]
         return {"key": batch.keys[labelled[row]], "batch": list(batch.keys)}
+
+    def real_crops(self) -> RealCrops:
+        """The first pictures of validation of each set as they are, or of training where there is no validation: what the exported network is compared on."""
+        split: Split = "validation" if self.validation else "train"
+        found = [
+            (source, batch.images)
+            for source in self.validation or self.sources
+            for batch in batches.plain_batches(source, source.examples.items[:FEW], (), self.crop, FEW)
+        ]
+        crops = np.concatenate([images for _, images in found]) if found else np.zeros((0, self.crop.size, self.crop.size, 3), np.uint8)
+        return RealCrops(crops, split, tuple(dict.fromkeys(source.dataset.name for source, _ in found)))
 
     def summary(self) -> str:
         """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set; what this process could not read so far."""

@@ -54,7 +54,7 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         detector.export(folder, config)
     elif writes:
         assert isinstance(model, PolyFace) and isinstance(config, Config) and isinstance(plan, FacePlan)
-        write_model(model, card_of(config, model, plan, where), folder / "model")
+        write_model(model, card_of(config, model, plan, where), folder / "model", plan.real_crops())
     return folder
 
 
@@ -67,13 +67,13 @@ def _check_run(folder: Path, name: str, recipe: str, settings: Sequence[str], ou
         raise RequestError(f"--out {out}: a run goes on in its own folder, {folder}")
 
 
-def export(folder: Path, out: Path | None = None) -> Path:
-    """A run's best network as ONNX, of whichever kind. Returns the model directory, or the detector's file."""
+def export(folder: Path, out: Path | None = None, data: Path | None = None) -> Path:
+    """A run's best network as ONNX, of whichever kind, compared on pictures of its data sets that are in `data`. Returns the model directory, or the detector's file."""
     if (folder / "config.toml").exists():
         table, name = read_table(str(folder / "config.toml"), ())
         if table.get("network") == detector.NETWORK:
             return detector.export(folder, detector.from_table(table, name), out)
-    return export_network(folder, out)
+    return export_network(folder, out, data)
 
 
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:

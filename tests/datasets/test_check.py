@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from polyface import cli, datasets, tasks
-from polyface.datasets import Dataset, Listing, Pairs, Record, check, crops
-from polyface.datasets.base import Alignment, Split
+from polyface.datasets import Dataset, Listing, Pairs, Record, check, crops, scenes
+from polyface.datasets.base import Alignment, Split, split_of_train
 from polyface.datasets.tables import Mask
 from polyface.errors import InputError, RequestError
 from polyface.images import align
@@ -223,6 +223,47 @@ def test_each_row_finds_the_one_before_it_that_is_most_like_it() -> None:
     products = np.where(np.tri(37, k=-1, dtype=bool), rows @ rows.T, -1.0)
     assert np.allclose(best, products.max(1), atol=1e-6)
     assert np.array_equal(whose[1:], products.argmax(1)[1:]) and whose[0] == -1 and whose[29] == 4
+
+
+def wider(folder: Path) -> dict[str, str]:
+    """A tiny WIDER of three pictures of train, one of validation, one of val; {key: file}."""
+    names: dict[str, list[str]] = {"train": [], "validation": []}
+    for name in (f"1--A/{at}.jpg" for at in range(100)):
+        names[split_of_train(name)].append(name)
+    parts = {"train": [*names["train"][:3], names["validation"][0]], "val": ["2--B/7.jpg"]}
+    files = {name: f"WIDER_{part}/images/{name}" for part, listed in parts.items() for name in listed}
+    for seed, file in enumerate(files.values()):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(jpeg(seed))
+    (folder / "wider_face_split").mkdir()
+    for part, listed in parts.items():
+        table = "".join(f"{name}\n2\n1 2 30 40 0 0 0 0 0 0\n{SIZE - 20} 50 20 30 0 0 0 0 0 0\n" for name in listed)
+        (folder / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt").write_text(table)
+    return files
+
+
+def test_photographs_of_many_faces_are_checked_as_a_set_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    files = wider(tmp_path / "wider")
+    checked = check.check([scenes.as_dataset("wider")], tmp_path)
+    assert checked.findings == ()
+    assert checked.counts == ({"data set": "wider", "train": 3, "validation": 1, "test": 1, "people": None, "refused": 0, "absent": 0},)
+    first, second, third, _, test = files
+    (tmp_path / "wider" / files[first]).write_bytes((tmp_path / "wider" / files[test]).read_bytes())
+    (tmp_path / "wider" / files[second]).write_bytes(b"<html>")
+    small = cv2.imencode(".jpg", drawn(2)[:60])[1].tobytes()
+    (tmp_path / "wider" / files[third]).write_bytes(small)
+    assert cli.run(["datasets", "check", "--data", str(tmp_path), "--html", str(tmp_path / "check.html")]) == InputError.exit_status
+    said = capsys.readouterr().out
+    assert f"label: wider train {third}: the box (76, 50, 96, 80) is not in its picture of {SIZE} x 60" in said
+    assert re.search(rf"unreadable: .*{second}", said) and f"twin: wider train {first} has the same bytes as wider test {test}" in said
+    assert (tmp_path / "check.html").read_text().count("<img") == 2
+    assert cli.run(["datasets", "stats", "--data", str(tmp_path)]) == 0 and "wider     train             3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 5), (5, 5, 3, 9), (-20, 0, 10, 20), (0, 0, 10, np.nan), (200, 0, 220, 20)])
+def test_a_box_that_is_none_or_lies_elsewhere_is_named(write: Callable[..., Path], box: tuple[float, ...]) -> None:
+    odd = changed(dataset("mine"), "1", boxes=np.array([(-9.0, 0, 11, 20), box]))
+    assert [kind for kind, words in found(check.check([odd], write("mine"))) if "mine train 1: the box (" in words] == ["label"]
 
 
 def test_people_of_a_verification_list_are_named_where_they_are_trained(write: Callable[..., Path]) -> None:

@@ -78,6 +78,7 @@ def test_the_temperature_is_found_and_sets_hold_the_truth_nine_times_in_ten(task
     assert exact.coverage == pytest.approx(0.9, abs=0.02)
     assert exact.several == 0
     assert exact.ece[1] < exact.ece[0] / 2 and exact.brier[1] < exact.brier[0]
+    assert exact.ece_low <= exact.ece[1] <= exact.ece_high < exact.ece[0] and exact.brier_low < exact.brier[1] < exact.brier_high  # type: ignore[operator]
     vague = answers.measure_answers(task, said, rows(task, meanings[1], 4000, 11, "vague", "test"), "model.onnx")[0]
     assert vague.coverage is not None and vague.coverage >= 0.89 and vague.several is not None and vague.several > 0.1
     assert vague.ece[1] < vague.ece[0] / 2
@@ -90,6 +91,7 @@ def test_traits_have_a_temperature_and_no_set() -> None:
     assert said.level is said.coverage is None
     measured = answers.measure_answers(tasks.attributes, said, rows(tasks.attributes, meaning, 300, 1, split="test"), "model.onnx")[0]
     assert measured.ece[1] < measured.ece[0] and measured.coverage is None and not measured.worst
+    assert measured.ece_low <= measured.ece[1] <= measured.ece_high and measured.brier_low < measured.brier[1] < measured.brier_high  # type: ignore[operator]
 
 
 def test_a_trait_nobody_told_counts_for_nothing() -> None:

@@ -90,6 +90,24 @@ def test_what_the_card_says_is_on_the_page(told: cards.Card, line: str) -> None:
     assert line in markdown(told)
 
 
+def test_what_is_known_of_how_far_a_probability_could_be_off_is_on_the_page(told: cards.Card) -> None:
+    calibration = dict(told.calibration)
+    gender, identity = calibration["gender"], calibration["identity"]
+    assert isinstance(gender, cards.AnswerCalibration) and "brackets" not in markdown(told)
+    ends = {"ece_low": 0.011, "ece_high": 0.031, "brier_low": 0.12, "brier_high": 0.22}
+    measured = (msgspec.structs.replace(gender.measured[0], **ends),)
+    known = msgspec.structs.replace(
+        told, calibration={"gender": msgspec.structs.replace(gender, measured=measured), "identity": msgspec.structs.replace(identity, **ends)}
+    )
+    page = markdown(cards.card_of_json(cards.json_of_card(known), "told"))
+    assert "| 0.100 → 0.020 (0.011 to 0.031) | 0.300 → 0.200 (0.120 to 0.220) |" in page and "In brackets are their 95 % intervals." in page
+    assert "calibration error is 0.012 (0.011 to 0.031), its Brier score 0.134 (0.120 to 0.220)." in page
+
+
+def test_what_an_export_was_compared_on_is_on_the_page(told: cards.Card) -> None:
+    assert "Its ONNX file answers as torch does on noise." in markdown(msgspec.structs.replace(told, compared="noise")) and "as torch does" not in markdown(told)
+
+
 def test_every_table_has_as_many_cells_in_each_row(told: cards.Card) -> None:
     tables = re.findall(r"(?:^\|.*\|\n)+", markdown(told), re.MULTILINE)
     assert len(tables) >= 8

@@ -7,6 +7,8 @@ import pytest
 
 from polyface.errors import InputError
 from polyface.metrics import thresholds
+from polyface.metrics.calibration import about_error, expected_calibration_error, fit_logistic
+from polyface.metrics.intervals import group_draws, percentiles
 from polyface.metrics.verification import operating_point, roc
 
 
@@ -89,6 +91,35 @@ def test_the_probability_is_measured_on_people_it_was_not_fitted_to():
     random = np.random.default_rng(5)
     blind = thresholds.fit_probability(thresholds.all_pairs(random.normal(0, 1, (360, 32)), np.repeat(np.arange(60), 6), np.zeros(360, int)))
     assert blind.brier == pytest.approx(0.25, abs=0.01)  # who knows nothing says one half
+
+
+def test_the_scores_of_the_probability_have_intervals_of_people():
+    pairs = thresholds.all_pairs(*people(40, 5))
+    fitted = thresholds.fit_probability(pairs, draws=100)
+    assert fitted.ece_interval.low <= fitted.ece <= fitted.ece_interval.high and fitted.brier_interval.low < fitted.brier < fitted.brier_interval.high
+    half = np.arange(40) % 2
+    wanted = np.array([slowly(pairs, half, times) for times in group_draws(40, 100)])
+    np.testing.assert_allclose((fitted.ece, fitted.brier), slowly(pairs, half, np.ones(40, int)), atol=1e-9)
+    brier, ece = percentiles(wanted[:, 1]), about_error(fitted.ece, wanted[:, 0])
+    np.testing.assert_allclose((fitted.brier_interval.low, fitted.brier_interval.high), (brier.low, brier.high), atol=1e-9)
+    np.testing.assert_allclose((fitted.ece_interval.low, fitted.ece_interval.high), (ece.low, ece.high), atol=1e-9)
+
+
+def slowly(pairs: thresholds.AllPairs, half: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Calibration error and Brier score, each pair repeated as often as its people count; the fits are those of everybody."""
+    cosines, is_same = np.concatenate([pairs.same, pairs.other]), np.arange(len(pairs.same) + len(pairs.other)) < len(pairs.same)
+    first, second = np.concatenate([np.stack([pairs.person, pairs.person], 1), pairs.people]).T
+    counts = np.where(is_same, times[first], times[first] * times[second])
+    edges = np.arange(-1, 1.003, thresholds.STEP)
+    scores = []
+    for side in (0, 1):
+        seen, unseen = ((half[first] == each) & (half[second] == each) for each in (1 - side, side))
+        steps = [np.histogram(cosines[seen & kind], edges)[0] for kind in (is_same, ~is_same)]
+        logistic = fit_logistic((edges[:-1] + edges[1:]) / 2, *steps)
+        weights = counts * unseen / np.where(is_same, (counts * unseen)[is_same].sum(), (counts * unseen)[~is_same].sum())
+        said = logistic(cosines)
+        scores.append((expected_calibration_error(said, is_same, weights), weights @ (said - is_same) ** 2 / weights.sum()))
+    return np.mean(scores, axis=0)
 
 
 def test_a_vector_without_direction_is_refused_by_row():

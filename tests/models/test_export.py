@@ -10,14 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from polyface import tasks
+from polyface import cli, datasets, tasks
 from polyface.errors import RequestError, RunError
 from polyface.images.align import Crop
 from polyface.inference import card as cards
 from polyface.inference import engine
 from polyface.models import export
 from polyface.models.polyface import ModelConfig, PolyFace, build
+from polyface.models.real_crops import FEW, RealCrops, real_crops
 from polyface.models.weights import read_tensors
+from polyface.synth.write import write
 
 TINY = ModelConfig(stem=8, widths=(8, 16, 16, 16), blocks=(1, 2, 1, 1), fine=8, hidden=16)
 CROP = cards.entry_of_crop(Crop().scaled(64))
@@ -26,7 +28,7 @@ CROP = cards.entry_of_crop(Crop().scaled(64))
 def made(config: ModelConfig = TINY) -> tuple[PolyFace, cards.Card]:
     torch.manual_seed(0)
     model = build(config, {"a": 7}).eval()
-    return model, export.new_card("tiny", model, CROP, [cards.Data(name="drawn", images=3)], drawings=True)
+    return model, export.new_card("tiny", model, CROP, [cards.Data(name="utkface", images=3)], drawings=True)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,60 @@ def test_the_engine_loads_what_was_exported_and_answers_as_torch_does(directory:
 
 def test_the_onnx_file_alone_carries_its_card(directory: Path) -> None:
     assert engine.load(directory / "model.onnx", threads=1).card == cards.read_card(directory / "card.json")
+
+
+class WrongOnBlack(torch.nn.Module):
+    """Answers as another network does, but of black crops."""
+
+    def __init__(self, model: PolyFace):
+        super().__init__()
+        self.model, self.tasks = model, model.tasks
+
+    def forward(self, crops: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {name: output + (9.0 if not crops.any() else 0.0) for name, output in self.model(crops).items()}
+
+
+def test_an_export_is_compared_on_real_crops_too_and_its_card_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    model, card = made(SMALL)
+    right = export.to_onnx(model, 64)
+    monkeypatch.setattr(export, "to_onnx", lambda model, size: right)
+    black = RealCrops(np.zeros((2, 64, 64, 3), np.uint8), "validation", ("a", "b"))
+    export.write_model(model, card, tmp_path / "right", black)
+    said = "crops of noise and of waves, and 2 of validation pictures of a, b"
+    assert cards.read_card(tmp_path / "right" / "card.json").compared == engine.load(tmp_path / "right" / "model.onnx", threads=1).card.compared == said
+    assert f"model.onnx answers as torch does on {said}" in capsys.readouterr().err
+    export.write_model(WrongOnBlack(model), card, tmp_path / "wrong")  # nothing made up is black
+    assert cards.read_card(tmp_path / "wrong" / "card.json").compared == "crops of noise and of waves alone"
+    with pytest.raises(RunError, match="onnxruntime and torch differ"):
+        export.write_model(WrongOnBlack(model), card, tmp_path / "refused", black)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_the_command_compares_on_what_is_there_of_the_sets_it_learned_from(directory: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "to_onnx", lambda model, size: (directory / "model.onnx").read_bytes())
+    assert cli.run(["export", str(directory), "--data", str(drawn), "--out", str(tmp_path)]) == 0
+    validation = min(FEW, len(datasets.utkface.records(datasets.find_root(drawn, "utkface"), "validation").records))
+    assert validation and cards.read_card(tmp_path / "card.json").compared == f"crops of noise and of waves, and {validation} of validation pictures of utkface"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write("utkface", folder / "utkface", 30, 1, seed=1)
+    return folder
+
+
+def test_crops_of_a_split_are_those_that_can_be_read_and_of_sets_that_are_there(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.copytree(drawn, tmp_path / "data")
+    root = datasets.find_root(tmp_path / "data", "utkface")
+    keys = [record.key for record in datasets.utkface.records(root, "train").records]
+    found = real_crops(["pins", "utkface"], Crop().scaled(32), tmp_path / "data", "train", 100)
+    assert found.crops.shape == (len(keys), 32, 32, 3) and found.crops.std() > 10 and found.sets == ("utkface",)
+    (tmp_path / "data" / "utkface" / keys[0]).write_bytes(b"<html>")
+    assert len(real_crops(["utkface"], Crop().scaled(32), tmp_path / "data", "train", 100).crops) == len(keys) - 1
+    assert f"utkface: {root.label}/{keys[0]}" in capsys.readouterr().err
+    assert len(real_crops(["utkface"], Crop().scaled(32), drawn, "train", 2).crops) == 2
+    assert real_crops(["pins"], Crop().scaled(32), drawn, "train", 2).crops.shape == (0, 32, 32, 3)
 
 
 def test_nobody_the_network_learned_to_know_is_in_the_directory(directory: Path) -> None:

@@ -169,9 +169,9 @@ def write_sets(data: Path) -> None:
         lines += [name, "1", f"{box[0]:.0f} {box[1]:.0f} 80 90 0 0 0 0 0 0"]
     (data / "wider/wider_face_split").mkdir()
     (data / "wider/wider_face_split/wider_face_train_bbx_gt.txt").write_text("\n".join(lines))
-    for kind in "abcdefghij":
+    for grey, kind in enumerate("abcdefghij", start=100):
         (data / "negatives/caltech101" / kind).mkdir(parents=True)
-        cv2.imwrite(str(data / f"negatives/caltech101/{kind}/0.png"), np.full((90, 120, 3), 100, np.uint8))
+        cv2.imwrite(str(data / f"negatives/caltech101/{kind}/0.png"), np.full((90, 120, 3), grey, np.uint8))
 
 
 def test_the_recipe_that_ships_loads_and_names_sets_that_there_are() -> None:
@@ -198,7 +198,7 @@ def test_a_run_ends_in_a_file_that_finds_faces_and_says_what_it_learned_from(tmp
     about = detector_card.read(folder / "model" / "detector.json")
     trained = [at for at in range(12) if split_of_train(f"0--A/{at}.png") == "train"]
     assert about.data[0].scenes == about.data[0].faces == len(trained) and about.data[0].found_by is None
-    assert [each.unchecked for each in about.data] == [each.scenes for each in about.data]  # nobody aligned their faces, so they were compared with no test picture
+    assert [each.unchecked for each in about.data] == [each.scenes for each in about.data]  # nobody aligned their faces, so their bytes alone were compared
     assert about.data[1].scenes == sum(split_of(kind) == "train" for kind in "abcdefghij")
     assert about.threshold == load_detector(file, 1).threshold == 0.6  # type: ignore[attr-defined]
     validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
@@ -217,10 +217,32 @@ def test_a_set_whose_other_faces_nobody_looked_for_is_refused(tmp_path: Path, mo
     write_sets(tmp_path)
     some = Scene.of("a", file_source(tmp_path / "a.png"), np.array([[1.0, 2, 30, 40]]), complete=False)
     monkeypatch.setattr(scenes, "list_scenes", lambda name, data, split: scenes.Scenes((some,)))
-    with pytest.raises(RequestError, match="polyface datasets scan helen --detector FILE"):
-        detector._pool(detector.SceneSet(set="helen"), tmp_path, np.empty((0, 400)))
+    without = detector._reserved(detector.from_table(tomllib.loads(RECIPE.replace('"wider"', '"helen"')), "tiny"), tmp_path)
+    with pytest.raises(RequestError, match=r"polyface datasets scan helen$"):
+        detector._pool(detector.SceneSet(set="helen"), tmp_path, without)
     found = scenes.Finds({"a": [Face((1, 2, 30, 40), POINTS * 30, 0.9)]}, ("yunet", "f" * 64))
     monkeypatch.setattr(scenes, "read_finds", lambda data, name: found)
-    pool, learned = detector._pool(detector.SceneSet(set="helen"), tmp_path, np.empty((0, 400)))
+    pool, learned = detector._pool(detector.SceneSet(set="helen"), tmp_path, without)
     assert (learned.scenes, learned.faces, learned.clicked, learned.found_by) == (1, 1, 0, ("yunet", "f" * 64))
     assert len(pool.scenes) == 1
+
+
+def test_a_copy_of_a_test_photograph_leaves_training_and_validation_and_one_of_validation_training(tmp_path: Path) -> None:
+    write_sets(tmp_path)
+    pictures = tmp_path / "wider" / "WIDER_train" / "images"
+    names = {split: [f"0--A/{at}.png" for at in range(12) if split_of_train(f"0--A/{at}.png") == split] for split in ("train", "validation")}
+    (tmp_path / "wider/WIDER_val/images").mkdir(parents=True)
+    (tmp_path / "wider/WIDER_val/images/t.png").write_bytes((pictures / names["train"][0]).read_bytes())
+    (tmp_path / "wider/wider_face_split/wider_face_val_bbx_gt.txt").write_text("t.png\n1\n40 30 80 90 0 0 0 0 0 0\n")
+    (pictures / names["train"][1]).write_bytes((pictures / names["validation"][0]).read_bytes())
+    recipe = detector.from_table(tomllib.loads(RECIPE), "tiny")
+    plan = detector.DetectorPlan(recipe, tmp_path)
+    assert [scene.key for scene in plan.pools[0].scenes] == names["train"][2:]
+    assert plan.learned[0].left_out == {"same bytes as a test picture": 1, "same bytes as a validation picture": 1}
+    assert [[scene.key for scene in pool.scenes] for pool in plan.validation if pool.name == "wider"] == [names["validation"]]
+    (tmp_path / "wider/WIDER_val/images/t.png").write_bytes((pictures / names["validation"][0]).read_bytes())
+    assert all(pool.name != "wider" for pool in detector.DetectorPlan(recipe, tmp_path).validation)
+    for name in names["train"]:
+        (pictures / name).write_bytes((pictures / names["train"][1]).read_bytes())
+    with pytest.raises(RequestError, match="wider: nothing is left to train on: 11 same bytes as a test picture"):
+        detector.DetectorPlan(recipe, tmp_path)

@@ -65,5 +65,6 @@ def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path, c
     said = capsys.readouterr().err
     assert said.count(name) == 1 and "mine: 6 of 6 pictures are compared with those of tests by their bytes only" in said
     assert {path.name for path in folder.iterdir()} >= {"config.toml", "log.jsonl", "checkpoints", "model"} and loop.LOG_EVERY > 0
+    assert found.card.compared == "crops of noise and of waves, and 2 of validation pictures of mine"
     validations = [json.loads(line)["validation"] for line in (folder / "log.jsonl").read_text().splitlines() if "validation" in line]
     assert len(validations) == 2 and all({"age", "gender", "loss"} == set(each) for each in validations)
