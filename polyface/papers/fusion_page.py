@@ -53,7 +53,9 @@ def _opening(config: FusionConfig, worlds: Sequence[World], strangers: Strangers
             figures.gains(found, file)
             drawn.append((world.bench.pictures.title, _uri(file)))
     rows = [
-        {"world": world.name, "split": split, "read at": _moment(shown), **claims.judge(shown).verdicts} for world in worlds for (split, _), shown in world.tables.items()
+        {"world": world.name, "split": shown.split, "read at": _moment(shown), **world.judged[moment].verdicts}
+        for world in worlds
+        for moment, shown in world.tables.items()
     ]
     return page.render(OPENING, drawn=drawn, verdicts=page.table(rows), hypotheses=claims.HYPOTHESES, sgd=config.networks.algorithm == "sgd", splits=SPLITS)
 
@@ -106,7 +108,7 @@ def _split(world: World, shown: Tables, folder: Path) -> Markup:
             ("filters of the three convolutions (figure 4)", _uri(folder / f"filters-{stem}.png")),
             ("one face at every layer (figure 5)", _uri(folder / f"maps-{stem}.png")),
         ]
-    judged = claims.judge(shown)
+    judged = world.judged[shown.split, shown.moment]
     numbers = [tables.table_1(shown), tables.table_2(shown, "Table 2, accuracy in %"), tables.people(world, shown.split), tables.merges(shown), tables.shapley(shown)]
     ceiling = shown.own_identity is not None and shown.split == "paper" and shown.own_identity > statistics.CEILING
     return page.render(

@@ -78,7 +78,7 @@ def controls(world: World) -> Markup:
         rows.append({"control": each.name, **{target: _against(answers, above_all(answers, target, tables)) for target, answers in each.answers.items()}})
     columns = ["control", *tables.targets, *world.bench.pictures.beside]
     shown = page.table(rows, columns, caption=f"Controls in split {tables.split}: accuracy in %, and points against all features with 95 % over test people")
-    return shown + judged(claims.judge_controls(tables, world.controls), f"What the controls answer, split {tables.split}: differences on the same test rows")
+    return shown + judged(world.of_controls, f"What the controls answer, split {tables.split}: differences on the same test rows")
 
 
 def random(world: World) -> Markup:
@@ -86,7 +86,7 @@ def random(world: World) -> Markup:
     rows: list[dict[str, object]] = []
     for (split, task), each in world.random.items():
         tables = world.tables[split, "end"]
-        gain, as_much = claims.judge_random(tables, each)
+        gain, as_much = world.of_random[split, task]
         rows.append({
             "split": split, "groups": task, "own network": _accuracy(each.network), "own": _accuracy(each.own), "identity's": _accuracy(each.identity),
             "constant answer": _accuracy(tables.constants[task]), "gain at random": percent(gain.estimate, sign=True),
