@@ -27,8 +27,8 @@ def render(template: str, **values: object) -> Markup:
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None, caption: str = "") -> Markup:
-    """Rows {column: value} under their columns, by default those of the first row; numbers to the right, None an empty cell. Wide ones scroll by themselves, shaded where there
-    is more, under a caption that stays."""
+    """Rows {column: value} under their columns, by default those of the first row; numbers to the right, None an empty cell. Wide ones scroll by themselves, shaded where
+    there is more, under a caption that stays."""
     rows = list(rows)
     columns = list(columns or (rows[0] if rows else ()))
     right = {column: any(row.get(column) is not None for row in rows) and all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns}
