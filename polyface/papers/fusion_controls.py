@@ -193,9 +193,9 @@ def beside(bench: Bench, split: Split) -> list[Control]:
     said = ", ".join(more)
     wanted = [
         (f"all, and {said}", {target: Cell((*sources, *more), target) for target in split.targets}),
-        ("own feature", {target: Cell((target,), target) for target in more}),
-        ("all without the own", {target: Cell(sources, target) for target in more}),
-        ("all and the own", {target: Cell((*sources, *more), target) for target in more}),
+        (f"{said}: own feature", {target: Cell((target,), target) for target in more}),
+        (f"{said}: all without the own", {target: Cell(sources, target) for target in more}),
+        (f"{said}: all and the own", {target: Cell((*sources, *more), target) for target in more}),
     ]
     return _several(bench, split, "beside", wanted, features)
 

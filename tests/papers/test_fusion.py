@@ -107,7 +107,7 @@ def test_the_page_says_what_differs_from_the_paper_and_what_a_user_brought(done:
     for words in (
         "identity has 24 people here, 77 in the paper", "your own features (mine) are left out here", "all and mine (your own)", "all and mine above all, points",
         "identity&#39;s own accuracy never passed 60 %", "10 in split paper, 10 in split image, 6 in split person", "Who is in each class",
-        "as much as for real groups", "from iteration 0 (figures 8 to 11)",
+        "as much as for real groups", "from iteration 0 (figures 8 to 11)", "Drawn people only", "of 12 hold", "32 numbers for who it is and 12 for each",
     ):  # fmt: skip
         assert words in content, words
     assert "all and mine (your own)" in found["image end"]["table 2"] and "all and mine (your own)" not in found["paper end"]["table 2"]
