@@ -153,6 +153,7 @@ figcaption { color: var(--quiet); font-size: .875rem; max-width: min(46rem, calc
 .shown figcaption { max-width: 32rem; }
 .note { border-left: 3px solid var(--accent); padding-left: .8rem; }
 th { max-width: 7rem; }
+th, td { padding-right: .5rem; }
 td { white-space: nowrap; }
 """
 

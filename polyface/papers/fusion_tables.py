@@ -87,8 +87,8 @@ def random(world: World) -> Markup:
         tables = world.tables[split, "end"]
         gain, as_much = world.of_random[split, task]
         rows.append({
-            "split": split, "groups": task, "own network": _accuracy(each.network), "own": _accuracy(each.own), "identity's": _accuracy(each.identity),
-            "constant answer": f"{100 * tables.constants[task].accuracy:.1f}", "gain at random": percent(gain.estimate, sign=True),
+            "split": split, "groups": task, "own network": _alone(each.network), "own": _accuracy(each.own), "identity's": _accuracy(each.identity),
+            "constant answer": _alone(tables.constants[task]), "gain at random": percent(gain.estimate, sign=True),
             "real gain": percent(claims.gain_of_identity(tables, task), sign=True), "random minus real": percent(as_much.estimate, sign=True),
             "as much as for real groups": as_much.verdict,
         })  # fmt: skip
@@ -141,9 +141,12 @@ def _accuracy(answers: Answers) -> str:
     return percent(statistics.accuracy(answers))
 
 
+def _alone(answers: Answers) -> str:
+    return f"{100 * answers.accuracy:.1f}"
+
+
 def _against(answers: Answers, gap: Estimate | None) -> str:
-    value = f"{100 * answers.accuracy:.1f}"
-    return value if gap is None else f"{value} | {percent(gap, sign=True)}"
+    return _alone(answers) if gap is None else f"{_alone(answers)} | {percent(gap, sign=True)}"
 
 
 def _beside(papers: float | None) -> str:

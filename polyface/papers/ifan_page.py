@@ -211,8 +211,8 @@ def _figure(drawn: Picture, words: str, caption: str, width: int = 64) -> Markup
 STYLE = """
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 figure { margin: 1rem 0; }
-th { max-width: 7rem; }
-td { max-width: 13.5rem; }
+th { max-width: 7.5rem; font-size: .8125rem; }
+td { max-width: 12.75rem; }
 figure img { display: block; height: auto; max-width: max(100%, 40rem); }
 .sheets { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .sheets figure { flex: 1 1 30rem; max-width: 36rem; margin: 0; }
