@@ -27,7 +27,8 @@ def render(template: str, **values: object) -> Markup:
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None, caption: str = "") -> Markup:
-    """Rows {column: value} under their columns, by default those of the first row; numbers to the right, None an empty cell. Wide ones scroll by themselves."""
+    """Rows {column: value} under their columns, by default those of the first row; numbers to the right, None an empty cell. Wide ones scroll by themselves, shaded where
+    there is more, under a caption that stays."""
     rows = list(rows)
     columns = list(columns or (rows[0] if rows else ()))
     right = {column: any(row.get(column) is not None for row in rows) and all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns}
@@ -91,7 +92,7 @@ PAGE = """\
 
 TABLE = """\
 <div class="wide"><table>
-{% if caption %}<caption>{{ caption }}</caption>{% endif %}
+{% if caption %}<caption><span>{{ caption }}</span></caption>{% endif %}
 <thead><tr>{% for head, right in heads %}<th scope="col"{% if right %} class="number"{% endif %}>{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in rows %}
@@ -116,9 +117,14 @@ ul { padding-left: 1.2rem; }
 a { color: var(--accent); }
 summary { cursor: pointer; color: var(--accent); margin: .5rem 0; }
 .quiet { color: var(--quiet); font-size: .875rem; }
-.wide { overflow-x: auto; margin: 1rem 0; }
+.wide { overflow-x: auto; margin: 1rem 0; background:
+  linear-gradient(to right, var(--paper) 50%, transparent) left / 2rem 100% no-repeat local,
+  linear-gradient(to left, var(--paper) 50%, transparent) right / 2rem 100% no-repeat local,
+  linear-gradient(to right, var(--line), transparent) left / .8rem 100% no-repeat,
+  linear-gradient(to left, var(--line), transparent) right / .8rem 100% no-repeat; }
 table { width: max-content; border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; color: var(--quiet); padding-bottom: .3rem; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 2rem)); }
 th, td { text-align: left; vertical-align: top; max-width: 26rem; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
 th { color: var(--quiet); font-weight: 600; }
 .number { text-align: right; }

@@ -10,10 +10,9 @@ cmc_<probes>_megaface_<algorithm>_<n>_1.json      {"cmc": [ranks from 0, rates],
 """
 
 import json
-import os
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ import numpy as np
 
 from polyface import runtime
 from polyface.datasets.tables import as_text
-from polyface.errors import InputError, RequestError, RunError
-from polyface.evaluation.search_gallery import open_gallery
+from polyface.errors import InputError, RequestError
+from polyface.evaluation.search_gallery import kept_gallery
 from polyface.evaluation.search_scores import LARGEST
-from polyface.files import sha256_of_file, sha256_of_lines, write_atomically
+from polyface.files import sha256_of_lines, write_atomically
 from polyface.terminal import Report
 
 TYPES: dict[int, np.dtype] = {5: np.dtype("<f4"), 6: np.dtype("<f8")}
@@ -156,44 +155,33 @@ def gather_features(files: Sequence[Path], out: Path, report: Report | None = No
     twice = [name for name, times in Counter(names).most_common(1) if times > 1]
     if twice:
         raise InputError(f"{twice[0]}: listed twice")
-    record, listed = out.with_suffix(".json"), sha256_of_lines(map(_stamp, files))
-    if out.exists() and record.exists():
-        try:
-            kept = json.loads(record.read_text()) == {"files": listed, "sha256": sha256_of_file(out)}
-        except ValueError:
-            kept = False
-        if not kept:
-            raise RequestError(f"{out}: of other features, or changed since it was made; remove it to have it made again")
-        return open_gallery(out)
+    listed = {"files": sha256_of_lines(map(_stamp, files))}
+    return kept_gallery(out, listed, len(files), _features(files, report), "of other features, or changed since it was made; remove it to have it made again")
+
+
+def _features(files: Sequence[Path], report: Report | None) -> Iterator[np.ndarray]:
+    """In blocks float32 [n, d], read by several threads."""
     d = len(read_feature(files[0]))
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        rows = np.lib.format.open_memmap(unfinished, "w+", np.dtype(np.float32), (len(files), d))
 
-        def read(start: int) -> int:
-            for number, file in enumerate(files[start : start + TOGETHER], start):
-                vector = read_feature(file)
-                if len(vector) != d:
-                    raise InputError(f"{file}: {len(vector)} numbers, {files[0]} has {d}")
-                rows[number] = vector
-            return min(start + TOGETHER, len(files))
+    def read(start: int) -> np.ndarray:
+        rows = np.empty((len(files[start : start + TOGETHER]), d), np.float32)
+        for row, file in enumerate(files[start : start + TOGETHER]):
+            vector = read_feature(file)
+            if len(vector) != d:
+                raise InputError(f"{file}: {len(vector)} numbers, {files[0]} has {d}")
+            rows[row] = vector
+        return rows
 
-        with ThreadPoolExecutor(2 * runtime.processors()) as pool:
-            try:
-                for done in pool.map(read, range(0, len(files), TOGETHER)):
-                    if report is not None:
-                        report(done, len(files), "features read")
-            finally:
-                pool.shutdown(cancel_futures=True)
-        rows.flush()
-        unfinished.replace(out)
-        write_atomically(record, json.dumps({"files": listed, "sha256": sha256_of_file(out)}, indent=1))
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return open_gallery(out)
+    done = 0
+    with ThreadPoolExecutor(2 * runtime.processors()) as pool:
+        try:
+            for rows in pool.map(read, range(0, len(files), TOGETHER)):
+                yield rows
+                done += len(rows)
+                if report is not None:
+                    report(done, len(files), "features read")
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _stamp(file: Path) -> str:

@@ -1,7 +1,5 @@
 """Files of anybody's model -> the scores of MegaFace: what `polyface score megaface` does (see `score`)."""
 
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from polyface.errors import InputError, RequestError, RunError, nearest
+from polyface.errors import InputError, RequestError, nearest
 from polyface.evaluation.arrays import read_arrays
 from polyface.evaluation.megaface_devkit import SIZES, Lists, feature_files, gather_features, is_noise, read_lists, read_noises, write_results
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
 from polyface.evaluation.protocols.result import Result
 from polyface.evaluation.score import Scored, refusing
-from polyface.evaluation.search_gallery import BLOCK, build_codes, open_gallery
-from polyface.files import sha256_of_file, sha256_of_lines, write_atomically
+from polyface.evaluation.search_gallery import BLOCK, build_codes, kept_gallery, open_gallery
+from polyface.files import sha256_of_file, sha256_of_lines
 from polyface.terminal import Report
 
 
@@ -85,7 +83,10 @@ def megaface(
         if cache is None:
             trials = identify(asked, people[kept], _units(others, lengths), subsets, len(others.rows), report)
         else:
-            codes = build_codes(_kept_units(others, lengths, folder / "unit.npy"), folder / "codes", report)
+            of = {"of": sha256_of_lines([others.sha256, *(others.names or ())])}
+            words = f"of other distractors than {others.path}, or changed since it was made; remove the folder {folder} to have it made again"
+            units = kept_gallery(folder / "unit.npy", of, len(lengths), _units(others, lengths), words)
+            codes = build_codes(units, folder / "codes", report)
             part("coding")
             trials = identify(asked, people[kept], codes, subsets, len(others.rows), report, folder / "search.npz")
         part("search")
@@ -233,34 +234,6 @@ def _lengths(faces: Faces, noisy: np.ndarray) -> np.ndarray:
 def _units(faces: Faces, lengths: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(lengths), BLOCK):
         yield _unit(faces.rows[start : start + BLOCK], lengths[start : start + BLOCK])
-
-
-def _kept_units(faces: Faces, lengths: np.ndarray, kept: Path) -> np.ndarray:
-    """All of `_units` as one mapped file, with what it is of and its checksum beside it: made now, or made before. Raises RequestError where it is of other faces, or has
-    changed since."""
-    record, of = kept.with_suffix(".json"), sha256_of_lines([faces.sha256, *(faces.names or ())])
-    if kept.exists() and record.exists():
-        try:
-            same = json.loads(record.read_text()) == {"of": of, "sha256": sha256_of_file(kept)}
-        except ValueError:
-            same = False
-        if not same:
-            raise RequestError(f"{kept}: of other distractors than {faces.path}, or changed since it was made; remove the folder {kept.parent} to have it made again")
-        return open_gallery(kept)
-    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        rows = np.lib.format.open_memmap(unfinished, "w+", np.dtype(np.float32), faces.rows.shape)
-        for start, units in zip(range(0, len(rows), BLOCK), _units(faces, lengths), strict=True):
-            rows[start : start + BLOCK] = units
-        rows.flush()
-        unfinished.replace(kept)
-        write_atomically(record, json.dumps({"of": of, "sha256": sha256_of_file(kept)}, indent=1))
-    except OSError as error:
-        raise RunError(f"{kept}: cannot be written ({error.strerror or error})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return open_gallery(kept)
 
 
 def _unit(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:

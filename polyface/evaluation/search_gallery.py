@@ -6,7 +6,8 @@ Nothing that is not a finite float32 or float16 number gets through, and each re
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,39 @@ def open_gallery(path: Path, sizes: tuple[int, ...] = SIZES) -> np.ndarray:
     if there < start + shape[0] * row:
         raise InputError(f"{path}: cut short: its header promises {shape[0]} rows of {shape[1]} {kind.name}, the file ends in row {(there - start) // max(row, 1)}")
     return np.memmap(path, kind, "r", start, shape) if 0 not in shape else np.empty(shape, kind)
+
+
+def kept_gallery(path: Path, of: Mapping[str, str], count: int, blocks: Iterable[np.ndarray], refusal: str) -> np.ndarray:
+    """Rows float32 [count, d], which come in blocks, as one mapped `.npy` file; what it is of and its checksum stand beside it (.json). Made now, or made before: then no
+    block is asked for.
+
+    Raises RequestError with the words of `refusal` where the file is of something else, or has changed since. Nothing is kept where a block is refused.
+    """
+    record = path.with_suffix(".json")
+    if path.exists() and record.exists():
+        try:
+            same = json.loads(record.read_text()) == {**of, "sha256": sha256_of_file(path)}
+        except ValueError:
+            same = False
+        if not same:
+            raise RequestError(f"{path}: {refusal}")
+        return open_gallery(path)
+    unfinished, done = path.with_name(f".{path.name}.{os.getpid()}"), 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for block in blocks:
+            if not done:
+                rows = np.lib.format.open_memmap(unfinished, "w+", np.dtype(np.float32), (count, block.shape[1]))
+            rows[done : done + len(block)] = block
+            done += len(block)
+        rows.flush()
+        unfinished.replace(path)
+        write_atomically(record, json.dumps({**of, "sha256": sha256_of_file(path)}, indent=1))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return open_gallery(path)
 
 
 def check_rows(rows: np.ndarray, name: str, dimension: int | None = None, first: int = 0) -> np.ndarray:

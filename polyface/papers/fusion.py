@@ -34,7 +34,7 @@ from polyface.papers.fusion_networks import Progress, Say
 from polyface.papers.fusion_page import write_page
 from polyface.papers.fusion_pictures import IDENTITY, Pictures, check
 from polyface.papers.fusion_runs import Bench, Tables, early_moment, strength_of, tables
-from polyface.papers.fusion_strangers import TASKS, Strangers, train_one
+from polyface.papers.fusion_strangers import TASKS, Sets, train_one
 from polyface.papers.fusion_strangers import prepare as prepare_strangers
 from polyface.papers.fusion_strangers import run as run_strangers
 from polyface.runtime import processors
@@ -86,16 +86,22 @@ def reproduce(
     _check(request)
     torch.set_num_threads(config.compute_threads or processors())
     asked = [name for name in request.worlds if request.only != PAGE_ALONE and request.wants(name)]
-    _prepare(request, asked)
-    for name in asked:
-        _run_world(request, name)
+    pictures, sets = _prepare(request, asked)
     if len(request.only) > 1:
+        _run_part(request, pictures)
         return out
-    worlds = [_world(request, name) for name in request.worlds if name != STRANGERS and (out / name / DONE).exists()]
-    strangers = _strangers(request) if (out / STRANGERS / DONE).exists() else None
+    worlds: dict[str, World] = {}
+    strangers = None
+    for name in (*asked, *(each for each in request.worlds if each not in asked and (out / each / DONE).exists())):
+        if name == STRANGERS:
+            strangers = run_strangers(sets or _sets_of_strangers(request), config, request.folder(), out / STRANGERS, say)
+        else:
+            worlds[name] = _world(_bench(request, name, pictures.get(name) or _pictures(request, name)))
+        if name in asked:
+            write_atomically(out / name / DONE, "")
     if not worlds and strangers is None:
         raise RequestError(f"{out}: no world is done yet, so there is nothing to put on a page")
-    return write_page(out, config, worlds, strangers)
+    return write_page(out, config, [worlds[name] for name in request.worlds if name in worlds], strangers)
 
 
 def _check(request: Request) -> None:
@@ -113,59 +119,46 @@ def _check(request: Request) -> None:
         raise RequestError("--features are of pictures of a world, not of strangers")
 
 
-def _prepare(request: Request, asked: Sequence[str]) -> None:
-    """The pictures of all worlds that are asked for, made and checked before anything is trained. Those of Pins last: a network has to vote on them."""
+def _prepare(request: Request, asked: Sequence[str]) -> tuple[dict[str, Pictures], Sets]:
+    """The pictures of all worlds that are asked for, and the sets of strangers, made and checked before anything is trained. Those of Pins last: a network has to vote on
+    them."""
     if request.only[:1] == (STRANGERS,) and len(request.only) > 1:
-        return  # one network looks for its own set itself
+        return {}, {}  # one network looks for its own set itself
     for each in {each: None for name in asked for each in SETS.get(name, ()) if request.manifest is None}:
         datasets.find_root(request.folder(), each)
-    made = []
-    for name in sorted(asked, key=lambda name: name == "pins"):
-        if name == STRANGERS:
-            prepare_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
-        else:
-            made.append(_pictures(request, name))
-    for pictures in made if len(request.only) > 2 else ():
-        known = (*pictures.tasks, *pictures.beside)
+    sets = _sets_of_strangers(request) if STRANGERS in asked else {}
+    pictures = {name: _pictures(request, name) for name in sorted(asked, key=lambda name: name == "pins") if name != STRANGERS}
+    for made in pictures.values() if len(request.only) > 2 else ():
+        known = (*made.tasks, *made.beside)
         if request.only[2] not in known:
             raise RequestError(f"--only {'/'.join(request.only)}: no network of this world{nearest(request.only[2], known)}")
-    fusion_features.check_fit(request.features, made)
+    fusion_features.check_fit(request.features, list(pictures.values()))
+    return pictures, sets
 
 
-def _run_world(request: Request, name: str) -> None:
-    if name == STRANGERS and len(request.only) > 1:
-        train_one(request.only[1], request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
-        return
+def _run_part(request: Request, pictures: Mapping[str, Pictures]) -> None:
+    """A split of a world, its controls or its model; one network of a split, in all of its folds; one network of strangers."""
+    name, part, *networks = request.only
     if name == STRANGERS:
-        _strangers(request)
-    elif len(request.only) > 2:
-        _train_only(_bench(request, name), *request.only[1:3])
+        train_one(part, request.config, request.folder(), request.out / STRANGERS, request.say, request.progress)
         return
-    elif len(request.only) > 1:
-        bench = _bench(request, name)
-        part = request.only[1]
-        if part == "controls" and request.config.controls:
-            controls(bench, request.config.controls)
-        elif part == "model":
-            _model(request, bench)
-        else:
-            tables(bench, part)  # type: ignore[arg-type]
+    bench = _bench(request, name, pictures[name])
+    if networks:
+        for split in bench.splits(part):  # type: ignore[arg-type]
+            bench.own(split, networks[0])
         return
+    if part == "controls" and request.config.controls:
+        controls(bench, request.config.controls)
+    elif part == "model":
+        _model(bench)
     else:
-        _world(request, name)
+        tables(bench, part)  # type: ignore[arg-type]
     write_atomically(request.out / name / DONE, "")
 
 
-def _train_only(bench: Bench, split: str, task: str) -> None:
-    """One of the base networks, in all folds of a split."""
-    for each in bench.splits(split):  # type: ignore[arg-type]
-        bench.own(each, task)
-
-
-def _bench(request: Request, name: str) -> Bench:
-    """The world's pictures, checked, and the strength of their variation."""
+def _bench(request: Request, name: str, pictures: Pictures) -> Bench:
+    """A world's pictures, what a user has of them beside, and the strength of their variation."""
     config, folder = request.config, request.out / name
-    pictures = _pictures(request, name)
     for note in pictures.notes if request.only != PAGE_ALONE else ():
         request.say(f"{name}: {note}")
     extra = fusion_features.fitting(request.features, pictures, config.variants)
@@ -194,22 +187,26 @@ def _pictures(request: Request, name: str) -> Pictures:
     return pictures
 
 
-def _world(request: Request, name: str) -> World:
+def _sets_of_strangers(request: Request) -> Sets:
+    return prepare_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress, make=request.only != PAGE_ALONE)
+
+
+def _world(bench: Bench) -> World:
     """Everything about a world, made or found; for the page alone only found, and what is not there is named on it."""
-    bench = _bench(request, name)
+    config = bench.config
     found: dict[tuple[SplitName, str], Tables] = {}
     random: list[Random] = []
     missing: list[str] = []
-    for split in request.config.splits:
+    for split in config.splits:
         for moment in ("end", "early") if split == "paper" else ("end",):
             made = tables(bench, split, early=moment == "early")
             if made is not None:
                 found[split, moment] = made
         dealt, lacking = random_controls(bench, split)
         random, missing = random + dealt, missing + lacking
-    controlled, lacking = controls(bench, request.config.controls) if request.config.controls else ([], [])
-    published = bench.splits("paper")[0] if "paper" in request.config.splits else None
-    model = _model(request, bench) if bench.make else bench.out / "model"
+    controlled, lacking = controls(bench, config.controls) if config.controls else ([], [])
+    published = bench.splits("paper")[0] if "paper" in config.splits else None
+    model = _model(bench) if bench.make else bench.out / "model"
     lacking += [] if (model / "card.json").exists() else [f"{model}: not written"]
     return World(
         bench=bench,
@@ -224,9 +221,5 @@ def _world(request: Request, name: str) -> World:
     )
 
 
-def _model(request: Request, bench: Bench) -> Path:
-    return fusion_model.write(bench, request.config.controls or request.config.splits[0], bench.out / "model")
-
-
-def _strangers(request: Request) -> Strangers:
-    return run_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress, make=request.only != PAGE_ALONE)
+def _model(bench: Bench) -> Path:
+    return fusion_model.write(bench, bench.config.controls or bench.config.splits[0], bench.out / "model")

@@ -50,6 +50,13 @@ class Judged:
     claims: tuple[Claim, ...]
     verdicts: Mapping[str, Verdict]
 
+    def counted(self, name: str) -> str:
+        """undecidable (9 of 12 hold, 1 fails)."""
+        own = [each.verdict for each in self.claims if each.claim == name]
+        failed = own.count("fails")
+        fails = f", {failed} fail{'s' if failed == 1 else ''}" if failed else ""
+        return f"{self.verdicts[name]} ({own.count('holds')} of {len(own)} hold{fails})"
+
 
 def judge(tables: Tables) -> Judged:
     """Everything the paper claims, in one split at one moment."""

@@ -5,7 +5,6 @@ Every control is a few more networks at most, then heads on cached features. The
 
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,17 +15,15 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from polyface.files import write_arrays
 from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_config import SplitName
 from polyface.papers.fusion_heads import Bank, Cell, NotMade, Table, train_heads
-from polyface.papers.fusion_networks import NetworkPlan, Spec, Trained, finish, in_pieces, on_device, result_of
+from polyface.papers.fusion_networks import Spec, Trained, in_pieces, on_device
 from polyface.papers.fusion_pictures import IDENTITY, Split, joint_groups, random_groups
 from polyface.papers.fusion_runs import Bench
 from polyface.papers.fusion_statistics import Answers
 from polyface.tasks.kinds import Category
-from polyface.training import loop
 
 RANDOM = "random groups"
 GROUPS = "groups"
@@ -196,35 +193,20 @@ def beside(bench: Bench, split: Split) -> list[Control]:
     said = ", ".join(more)
     wanted = [
         (f"all, and {said}", {target: Cell((*sources, *more), target) for target in split.targets}),
-        ("own feature", {target: Cell((target,), target) for target in more}),
-        ("all without the own", {target: Cell(sources, target) for target in more}),
-        ("all and the own", {target: Cell((*sources, *more), target) for target in more}),
+        (f"{said}: own feature", {target: Cell((target,), target) for target in more}),
+        (f"{said}: all without the own", {target: Cell(sources, target) for target in more}),
+        (f"{said}: all and the own", {target: Cell((*sources, *more), target) for target in more}),
     ]
     return _several(bench, split, "beside", wanted, features)
 
 
 def fine_tuning(bench: Bench, split: Split) -> list[Control]:
     """The whole, features and heads, trained on end to end from where the two stages ended: half the steps, a tenth of the rate."""
-    spec = Spec("fine-tuned", {target: (0, bench.classes(target)) for target in split.targets}, bench.config.network, seed=1)
-    folder = bench.out / split.label / spec.name
+    spec = Spec(TUNED, {target: (0, bench.classes(target)) for target in split.targets}, bench.config.network, seed=1)
     training = bench.training(split)
     training = msgspec.structs.replace(training, steps=max(1, training.steps // 2), rate=training.rate / 10)
-    plan = NetworkPlan(spec, bench.images, split, training, bench.config, folder, lambda: fused(bench, split))
-    if result_of(plan) is None or not (folder / "answers.npz").exists():
-        if not bench.make:
-            raise NotMade(f"{folder}: not trained")
-        started = time.monotonic()
-        network = loop.run(plan, folder, bench.progress)
-        finish(plan, network, split, time.monotonic() - started, bench.say)
-        logits = in_pieces(network.eval(), bench.images, split.test)
-        write_arrays(folder / "answers.npz", {task: logits[task].argmax(1) for task in split.targets})
-    found = {}
-    with np.load(folder / "answers.npz") as kept:
-        for task in split.targets:
-            known = split.labels[task][split.test] >= 0
-            rows = split.test[known]
-            found[task] = Answers((kept[task][known] == split.labels[task][rows]).astype(np.float32), bench.people[rows], rows)
-    return [Control("all, fine-tuned end to end", found, feature=TUNED)]
+    trained = bench.network(split, spec, training, lambda: fused(bench, split))
+    return [Control("all, fine-tuned end to end", {task: bench.answers(trained, split, task) for task in split.targets}, feature=TUNED)]
 
 
 def fused(bench: Bench, split: Split) -> FusedNetwork:

@@ -63,7 +63,7 @@ def maps(networks: Mapping[str, FeatureNetwork], face: np.ndarray, file: Path) -
 def curves(tables: Tables, target: str, file: Path) -> int:
     """Figures 8 to 11: test accuracy of a target during the training of its heads, a line for each set of features. Returns the iteration they start at."""
     plt = pyplot()
-    figure, axis = plt.subplots(figsize=(6.5, 4.2))
+    figure, axis = plt.subplots(figsize=(5.5, 3.8))
     names = {("+".join(tables.tasks)): "all", "+".join(task for task in tables.tasks if task != target): "all but the own"}
     rows: list[dict[str, Any]] = []
     at = 0
@@ -113,6 +113,7 @@ def gains(found: Sequence[tuple[str, str, Estimate, Estimate | None]], file: Pat
     unique = dict(zip(labels, handles, strict=True))
     axis.axhline(0, color="grey", lw=0.8)
     axis.set_xticks(range(len(found)), [f"{split}\n{what}" for split, what, _, _ in found], fontsize=8)
+    axis.set_xlim(-0.5, len(found) - 0.5)
     axis.set_ylabel("accuracy of identity's feature\nabove the own feature, points")
     if unique:
         axis.legend(unique.values(), unique.keys(), fontsize=8)

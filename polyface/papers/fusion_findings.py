@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from polyface.papers import fusion_claims as claims
 from polyface.papers import fusion_statistics as statistics
-from polyface.papers.fusion_claims import Claim
+from polyface.papers.fusion_claims import Claim, Judged
 from polyface.papers.fusion_config import SplitName
 from polyface.papers.fusion_controls import RANDOM, Control, Random
 from polyface.papers.fusion_heads import CELL
@@ -45,6 +46,21 @@ class World:
         """The tables of the split in which the controls were made."""
         split = self.bench.config.controls
         return None if split is None else self.tables.get((split, "end"))
+
+    @cached_property
+    def judged(self) -> dict[tuple[SplitName, str], Judged]:
+        """The claims of all tables."""
+        return {moment: claims.judge(tables) for moment, tables in self.tables.items()}
+
+    @cached_property
+    def of_random(self) -> dict[tuple[SplitName, str], list[Claim]]:
+        """What random groups say."""
+        return {(split, task): claims.judge_random(self.tables[split, "end"], each) for (split, task), each in self.random.items()}
+
+    @cached_property
+    def of_controls(self) -> list[Claim]:
+        """What the controls answer."""
+        return [] if self.controlled is None else claims.judge_controls(self.controlled, self.controls)
 
 
 def findings(scale: str, worlds: Sequence[World], strangers: Strangers | None) -> dict[str, object]:
@@ -155,17 +171,17 @@ def _world(world: World) -> dict[str, object]:
         made["random"].setdefault(split, {})[task] = {  # type: ignore[attr-defined]
             **{name: statistics.accuracy(answers).told() for name, answers in accuracies.items()},
             "constant": statistics.accuracy(world.tables[split, "end"].constants[task]).told(),
-            "claims": told(claims.judge_random(world.tables[split, "end"], each)),
+            "claims": told(world.of_random[split, task]),
         }
     made["controls"] = {each.name: {target: _against(answers, target, controlled) for target, answers in each.answers.items()} for each in world.controls}
-    made["control claims"] = told(claims.judge_controls(controlled, world.controls)) if controlled is not None else []
+    made["control claims"] = told(world.of_controls)
     made["seconds"] = {"networks": sum(float(row["seconds"]) for row in world.speeds), "heads": world.heads_seconds}
     made["speeds"] = list(world.speeds)
     return made
 
 
 def _split(world: World, tables: Tables) -> dict[str, object]:
-    judged = claims.judge(tables)
+    judged = world.judged[tables.split, tables.moment]
     return {
         "networks": _accuracies(tables.networks), "cells": _accuracies(tables.cells), "constants": _accuracies(tables.constants), "cka": tables.alike,
         **_table_2(tables),

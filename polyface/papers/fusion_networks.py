@@ -124,11 +124,12 @@ class Trained:
     seconds: float
     images_per_second: float
     made_with: str
+    untrained: Callable[[], nn.Module] = field(repr=False)
 
-    def load(self, step: int | None = None) -> FeatureNetwork:
+    def load(self, step: int | None = None) -> Any:
         """The network, as it was in the end or at a point of its curve."""
         file = self.folder / ("weights.safetensors" if step is None else f"snapshots/{step:06d}.safetensors")
-        network = FeatureNetwork(self.spec.network, self.spec.outputs)
+        network = self.untrained()
         network.load_state_dict(read_tensors(file))
         return network.eval()
 
@@ -171,29 +172,26 @@ class Trained:
         return self.folder / (f"{what}.npz" if step is None else f"{what}-{step:06d}.npz")
 
 
-def train(spec: Spec, images: np.ndarray, split: Split, training: Training, config: FusionConfig, folder: Path, say: Say, progress: Progress | None = None) -> Trained:
-    """Train a network, or go on with it, or find it done. Raises RunError where the folder holds one that was made with other settings."""
-    plan = NetworkPlan(spec, images, split, training, config, folder)
-    kept = result_of(plan)
-    if kept is not None:
-        return Trained(folder, spec, kept["accuracy"], kept["curve"], kept["seconds"], kept["images_per_second"], kept["made_with"])
-    started = time.monotonic()
-    network = loop.run(plan, folder, progress)
-    return finish(plan, network, split, time.monotonic() - started, say)
+def train(
+    spec: Spec, images: np.ndarray, split: Split, training: Training, config: FusionConfig, folder: Path, say: Say, progress: Progress | None = None,
+    make: Callable[[], nn.Module] | None = None,
+) -> Trained:  # fmt: skip
+    """Train a network, or go on with it, or find it done. make: what it starts from, where that is not a new one of `spec`.
 
-
-def result_of(plan: NetworkPlan) -> dict[str, Any] | None:
-    """What a network that is done left; None where it is not. Raises RunError where it was made with other settings or from other pictures."""
-    done = plan.folder / "result.json"
+    Raises RunError where the folder holds one that was made with other settings or from other pictures.
+    """
+    plan, done = NetworkPlan(spec, images, split, training, config, folder, make), folder / "result.json"
     if not done.exists():
-        return None
+        started = time.monotonic()
+        network = loop.run(plan, folder, progress)
+        return _finish(plan, network, split, time.monotonic() - started, say)
     kept = json.loads(done.read_text())
     if kept["made_with"] != plan.people["settings"]:
-        raise RunError(f"{plan.folder}: trained with other settings or other pictures; choose another --out, or remove it")
-    return kept
+        raise RunError(f"{folder}: trained with other settings or other pictures; choose another --out, or remove it")
+    return Trained(folder, spec, kept["accuracy"], kept["curve"], kept["seconds"], kept["images_per_second"], kept["made_with"], plan.model)
 
 
-def finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float, say: Say) -> Trained:
+def _finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float, say: Say) -> Trained:
     """Keep the weights and the small result of a training that ended; its checkpoints are no longer needed."""
     spec, folder = plan.spec, plan.folder
     entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -219,7 +217,7 @@ def finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float, 
     said = ", ".join(f"{task} {value:.1%}" for task, value in accuracy.items())
     unlearned = f"; at chance: {', '.join(at_chance)}" if at_chance else ""
     say(f"{folder.parent.parent.name}/{split.label}/{spec.name}: {said}{unlearned}; {speed:,.0f} images/s, {seconds:.0f} s")
-    return Trained(folder, spec, accuracy, curve, round(seconds, 1), speed, plan.people["settings"])
+    return Trained(folder, spec, accuracy, curve, round(seconds, 1), speed, plan.people["settings"], plan.model)
 
 
 def optimiser_of(training: Training) -> Optimiser:

@@ -8,6 +8,7 @@ import cv2
 from markupsafe import Markup
 
 from polyface import page
+from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.images import read
 from polyface.papers import fusion_claims as claims
@@ -37,7 +38,7 @@ def write_page(out: Path, config: FusionConfig, worlds: Sequence[World], strange
     if strangers is not None:
         sections.append(_strangers(strangers))
     write_atomically(out / FINDINGS, json.dumps(findings(config.name, worlds, strangers), indent=1) + "\n")
-    body = page.render("{% for each in sections %}{{ each }}{% endfor %}", sections=sections)
+    body = page.render(BODY, sections=sections, scale=config.name, commit=commit() or "outside a checkout")
     write_atomically(out / PAGE, page.page(f"Learning and fusing features across tasks, rebuilt ({config.name})", body, STYLE))
     return out / PAGE
 
@@ -53,9 +54,12 @@ def _opening(config: FusionConfig, worlds: Sequence[World], strangers: Strangers
             figures.gains(found, file)
             drawn.append((world.bench.pictures.title, _uri(file)))
     rows = [
-        {"world": world.name, "split": split, "read at": _moment(shown), **claims.judge(shown).verdicts} for world in worlds for (split, _), shown in world.tables.items()
+        {"world": world.bench.pictures.title, "split": shown.split, "networks": _moment(shown)} | {name: world.judged[moment].counted(name) for name in claims.HYPOTHESES}
+        for world in worlds
+        for moment, shown in world.tables.items()
     ]
-    return page.render(OPENING, drawn=drawn, verdicts=page.table(rows), hypotheses=claims.HYPOTHESES, sgd=config.networks.algorithm == "sgd", splits=SPLITS)
+    drawings = strangers is None and all(world.bench.pictures.drawings for world in worlds)
+    return page.render(OPENING, drawn=drawn, verdicts=page.table(rows) if rows else "", hypotheses=claims.HYPOTHESES, config=config, splits=SPLITS, drawings=drawings)
 
 
 def _gains(world: World, strangers: Strangers | None) -> list[tuple[str, str, Estimate, Estimate | None]]:
@@ -79,10 +83,12 @@ def _world(world: World, folder: Path) -> Markup:
     counts = f"{len(pictures.keys):,} pictures of {len(pictures.names)} people, {bench.config.variants} variants of each, {bench.config.network.size} pixels"
     parts = [_split(world, shown, folder) for shown in world.tables.values()]
     certain = sure(world)
-    few = None if certain is None else tables.table_2(certain.tables, f"Table 2 in split image, test people whose groups have a share of 0.8 or more: {certain.people}")
+    few = None if certain is None else tables.table_2(certain.tables, f"Table 2 in split image, {certain.people} test people whose groups have a share of 0.8 or more")
     return page.render(
-        WORLD, title=pictures.title, counts=counts, notes=pictures.notes, strength=f"{bench.strength:g}", parts=parts, controls=tables.controls(world),
-        random=tables.random(world), sure=few, certain=certain, speeds=page.table(_speeds(world)),
+        WORLD, title=pictures.title, counts=counts, notes=pictures.notes, strength=f"{bench.strength:g}", parts=parts, random=tables.random(world),
+        controls=tables.controls(world),
+        answers=tables.judged(world.of_controls, f"What the controls answer, split {bench.config.controls}: points on the same test rows"),
+        sure=few, certain=certain, speeds=page.table(_speeds(world), caption=NAMES),
         total=sum(float(row["seconds"]) for row in world.speeds), heads=world.heads_seconds, model=world.model.name, steps=unequal_steps(world),
         unlearned=unlearned(world), missing=world.missing,
     )  # fmt: skip
@@ -96,7 +102,7 @@ def _split(world: World, shown: Tables, folder: Path) -> Markup:
         first = figures.curves(shown, target, file)
         pictures.append((f"test accuracy of {target} while the new layers learn, from iteration {first:,} (figures 8 to 11)", _uri(file)))
     figures.overlap(shown, folder / f"overlap-{stem}.png")
-    pictures.append(("overlap of features on test pictures, linear CKA (figure 2)", _uri(folder / f"overlap-{stem}.png")))
+    pictures.append(("overlap of features on test pictures, 1 the same but for rotation and scale, linear CKA (figure 2)", _uri(folder / f"overlap-{stem}.png")))
     if shown.moment == "end":
         split = world.bench.splits(shown.split)[0]
         networks = {task: world.bench.own(split, task).load() for task in shown.tasks}
@@ -106,11 +112,11 @@ def _split(world: World, shown: Tables, folder: Path) -> Markup:
             ("filters of the three convolutions (figure 4)", _uri(folder / f"filters-{stem}.png")),
             ("one face at every layer (figure 5)", _uri(folder / f"maps-{stem}.png")),
         ]
-    judged = claims.judge(shown)
-    numbers = [tables.table_1(shown), tables.table_2(shown, "Table 2, accuracy in %"), tables.people(world, shown.split), tables.merges(shown), tables.shapley(shown)]
+    judged = world.judged[shown.split, shown.moment]
+    numbers = [tables.table_1(shown), tables.table_2(shown, "Table 2"), tables.people(world, shown.split), tables.merges(shown), tables.shapley(shown)]
     ceiling = shown.own_identity is not None and shown.split == "paper" and shown.own_identity > statistics.CEILING
     return page.render(
-        SPLIT, name=f"Split {shown.split}, {_moment(shown)}", what=SPLITS[shown.split], tables=numbers, claims=tables.judged(judged.claims), shown=pictures,
+        SPLIT, name=f"Split {shown.split}, networks {_moment(shown)}", what=SPLITS[shown.split], tables=numbers, claims=tables.judged(judged.claims), shown=pictures,
         verdicts=judged.verdicts, ceiling=ceiling, remarks=remarks(world, shown), moment=world.moment if (shown.split, shown.moment) == ("paper", "end") else "",
     )  # fmt: skip
 
@@ -123,12 +129,13 @@ def _speeds(world: World) -> list[dict[str, object]]:
 def _strangers(found: Strangers) -> Markup:
     unpaired = bool(found.pairs) and not any(each.get("gain") for each in found.pairs)
     return page.render(
-        STRANGERS, sets=found.sets, table=tables.strangers(found), gains=tables.judged(claims.judge_strangers(found)), pairs=tables.pairs(found), unpaired=unpaired
-    )
+        STRANGERS, sets=found.sets, table=tables.strangers(found), gains=tables.judged(claims.judge_strangers(found)), pairs=tables.pairs(found),
+        every_pair=tables.every_pair(found), unpaired=unpaired,
+    )  # fmt: skip
 
 
 def _moment(shown: Tables) -> str:
-    return "at the end" if shown.moment == "end" else f"where identity's own accuracy passed 60 % (iteration {shown.step:,})"
+    return "at the end of training" if shown.moment == "end" else f"where identity's own accuracy passed 60 % (iteration {shown.step:,})"
 
 
 def _uri(file: Path) -> str:
@@ -137,16 +144,38 @@ def _uri(file: Path) -> str:
 
 
 STYLE = """
-figure { margin: 1rem 0; }
-figure img { max-width: 100%; background: #fff; }
-figcaption { color: var(--quiet); font-size: .875rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
+h2::first-letter, p::first-letter, figcaption::first-letter { text-transform: uppercase; }
+figure { margin: 1rem 0; max-width: 100%; overflow-x: auto; }
+figure img { display: block; max-width: max(100%, 32rem); background: #fff; }
+figcaption { color: var(--quiet); font-size: .875rem; max-width: min(46rem, calc(100vw - 2rem)); position: sticky; left: 0; }
+.shown { display: flex; flex-wrap: wrap; gap: 0 1rem; }
+.shown figcaption { max-width: 32rem; }
+.note { border-left: 3px solid var(--accent); padding-left: .8rem; }
+th { max-width: 7rem; }
+th, td { padding-right: .5rem; }
 td { white-space: nowrap; }
 """
 
+NAMES = (
+    "@50: with a feature of so many numbers; #1: from another seed; half: on half of the training pictures; shared: one network for all tasks; groups: of joint groups; "
+    "person-0: a fold of split person"
+)
+"""Of networks, as their folders are named."""
+
+BODY = """\
+{% for each in sections %}{{ each }}{% endfor %}
+<p class="quiet">polyface reproduce fusion --scale {{ scale }}; commit {{ commit }}. Every number of this page: findings.json; those of the figures: figures/*.csv.</p>
+"""
+
 OPENING = """\
+{% if drawings %}<p class="note">Drawn people only: nothing on this page is about photographs.</p>{% endif %}
 <p>Li and Zhu (2016, arXiv 1610.04322) train four small networks on the same faces, for who it is, age, race and gender, freeze their features, and find that features
 learned for identity answer the other questions better than those learned for them, and that all together do best. Is that true, and is it about faces, or about
 remembering people?</p>
+<p class="quiet">A network's feature is its last layer before the answers, {{ config.identity_length }} numbers for who it is and {{ config.other_length }} for each
+other task; the own feature of a task is that of the network which was trained for it. A head, two new layers, learns a task from frozen features, of one network or of
+several joined. The constant answer is the most frequent one in training, given to every face. Variants of a picture are turned, shifted, lit and blurred a little.</p>
 {% for title, uri in drawn %}
 <figure><img src="{{ uri }}" alt="gain of identity's feature over the own feature in each split">
 <figcaption>{{ title }}: what identity's feature gains over the own feature, both
@@ -156,13 +185,15 @@ Strangers are other sets, with classes of their own, at the end of this page.</f
 {% endfor %}
 <h2>Verdicts</h2>
 <ul>{% for name, words in hypotheses.items() %}<li><strong>{{ name }}</strong> {{ words }}</li>{% endfor %}</ul>
+<ul>{% for name, words in splits.items() %}<li>Split <strong>{{ name }}</strong>: {{ words }}</li>{% endfor %}</ul>
 {{ verdicts }}
 <p class="quiet">holds: the 95 % interval, people drawn together, lies above 0 (H1 and H3: for every cell; H2: for one at least); fails: below 0
 (H1 and H3: for some cell; H2: for all); ceiling: identity's own accuracy is above 97 %, so that nothing is left to gain.</p>
-<ul>{% for name, words in splits.items() %}<li><strong>{{ name }}</strong>: {{ words }}</li>{% endfor %}</ul>
 <p>The paper prints its gain for gender as 21.8 in its abstract, its section 5 and its conclusion. Its own Table 2 gives 96.1 - 84.3 = 11.8;
 21.8 is a slip that was copied twice.</p>
-{% if not sgd %}<p class="quiet">The paper trains with SGD; these networks were trained with Muon and AdamW, at a tenth of the rate.</p>{% endif %}
+<p class="quiet">Each network took {{ "{:,}".format(config.networks.steps) }} steps of {{ config.networks.batch }} pictures, each head
+{{ "{:,}".format(config.heads.steps) }} of {{ config.heads.batch }}; the paper says 20,000 of 200.
+{% if config.networks.algorithm != "sgd" %}The paper trains with SGD; these networks were trained with Muon and AdamW, at a tenth of the rate.{% endif %}</p>
 """
 
 WORLD = """\
@@ -177,8 +208,12 @@ WORLD = """\
 <p>These are {% for group, count in certain.groups.items() %}{{ count }} {{ group }}{{ ", " if not loop.last else "." }}{% endfor %}
 {% for each in certain.said %}{{ each }}{{ "; " if not loop.last else "." }}{% endfor %}</p>{% endif %}
 <h3>What a sceptic asks</h3>
+<p>Is a gain memory of people (groups dealt at random)? An ensemble (one task from four seeds)? Length (all features equally long)? Sharing (one network for all tasks)?
+Depth (heads on earlier convolutions, conv1 to conv3)? Heads that learn on the very pictures which their networks have seen (out-of-fold: they do not)? Finer groups
+(gender, age and race joint)? And what does training the whole on, end to end, give?</p>
 {{ random }}
-{{ controls }}
+{{ answers }}
+{% if controls %}<details><summary>Accuracy of every control</summary>{{ controls }}</details>{% endif %}
 {% if unlearned %}<p>Networks that ended about where the constant answer is, so that what is made of their features says nothing:
 {{ unlearned|join("; ") }}.</p>{% endif %}
 <details><summary>Speed: {{ "%.0f"|format(total) }} s for all networks of this world, {{ "%.0f"|format(heads) }} s for all heads</summary>{{ speeds }}</details>
@@ -192,9 +227,9 @@ SPLIT = """\
 {% if remarks %}<ul>{% for each in remarks %}<li>{{ each }}</li>{% endfor %}</ul>{% endif %}
 {% for table in tables %}{{ table }}{% endfor %}
 <details><summary>Every claim with its interval</summary>{{ claims }}</details>
-<details><summary>Figures</summary>
+<details><summary>Figures, numbered as the paper's</summary><div class="shown">
 {% for caption, uri in shown %}<figure><img src="{{ uri }}" alt="{{ caption }}"><figcaption>{{ caption }}</figcaption></figure>{% endfor %}
-</details>
+</div></details>
 """
 
 STRANGERS = """\
@@ -205,5 +240,6 @@ Each network saw its own set alone; heads learn and are tested on the target's.<
 {{ gains }}
 <p class="quiet">H3 is of all features above the best single one, whichever it is; above the own is less to ask, and is named apart.</p>
 {{ pairs }}
+<details><summary>The same without the mirrored picture too</summary>{{ every_pair }}</details>
 {% if unpaired %}<p>The paired interval of fusion is not there: an older program wrote strangers/pairs.json. Remove it and run the strangers again.</p>{% endif %}
 """

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from torch import nn
 
 from polyface.files import write_atomically
 from polyface.models.fusion import NetworkConfig
@@ -64,11 +65,12 @@ class Bench:
         steps = self.config.person_steps if split.name == "person" else None
         return self.config.networks if steps is None else msgspec.structs.replace(self.config.networks, steps=steps)
 
-    def network(self, split: Split, spec: Spec) -> Trained:
+    def network(self, split: Split, spec: Spec, training: Training | None = None, make: Callable[[], nn.Module] | None = None) -> Trained:
+        """training: where it is not the split's; make: what it starts from, where that is not a new network."""
         folder = self.out / split.label / spec.name.replace("/", "-")
         if not self.make and not (folder / "result.json").exists():
             raise NotMade(f"{folder}: not trained")
-        return train(spec, self.images, split, self.training(split), self.config, folder, self.say, self.progress)
+        return train(spec, self.images, split, training or self.training(split), self.config, folder, self.say, self.progress, make)
 
     def own(self, split: Split, task: str) -> Trained:
         """The paper's network of a task; in split `paper` with the weights of every point of its curve."""

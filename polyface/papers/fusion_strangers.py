@@ -92,10 +92,12 @@ def sources() -> tuple[Source, ...]:
     )
 
 
-def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None, make: bool = True) -> Strangers:
-    """Networks on five sets, heads across them, pairs of strangers. Raises RequestError where one of the sets is not there; NotMade, where make is False, for what is not
-    trained yet."""
-    benches = {task: (replace(bench, make=make), split) for task, (bench, split) in prepare(config, data, out, say, progress).items()}
+Sets = Mapping[str, tuple[Bench, Split]]
+"""{task: its pictures and how they are parted}, in TASKS' order."""
+
+
+def run(benches: Sets, config: FusionConfig, data: Path, out: Path, say: Say) -> Strangers:
+    """Networks on five sets, heads across them, pairs of strangers. Raises NotMade for what is not trained yet, where benches make nothing."""
     trained = {task: bench.network(split, bench.spec(task)) for task, (bench, split) in benches.items()}
     names = tuple(benches)
     targets = names[1:]
@@ -107,7 +109,9 @@ def run(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progres
         table = Table(features, {target: split.labels[target]}, split.train, split.test, {target: bench.classes(target)})
         others = tuple(name for name in names if name != target)
         wanted = [*(Cell((name,), target) for name in names), Cell(names, target), Cell(others, target)]
-        bank = run_bank("strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, make=make, progress=progress)
+        bank = run_bank(
+            "strangers", wanted, table, config.heads, bench.out, config.seed, config.test_rows, seeds=config.heads.seeds, make=bench.make, progress=bench.progress
+        )
         cells |= {cell.name: bench.of_bank(bank, cell) for cell in wanted}
         networks[target] = bench.answers(trained[target], split, target)
         constants[target] = statistics.constant(split.labels[target], split.train, split.test, bench.people).accuracy
@@ -123,9 +127,10 @@ TASKS = (IDENTITY, "age", "race", "gender", "expression")
 """Identity's, then those of `sources`."""
 
 
-def prepare(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> dict[str, tuple[Bench, Split]]:
-    """{task: its pictures and how they are parted}, in TASKS' order; nothing is trained. Raises RequestError where a set is not there, or has no picture of use."""
-    return {task: pictures() for task, pictures in _benches(config, data, out, say, progress).items()}
+def prepare(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None, make: bool = True) -> Sets:
+    """Nothing is trained. make: whether `run` may. Raises RequestError where a set is not there, or has no picture of use."""
+    made = {task: pictures() for task, pictures in _benches(config, data, out, say, progress).items()}
+    return {task: (replace(bench, make=make), split) for task, (bench, split) in made.items()}
 
 
 def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None = None) -> Trained:

@@ -27,7 +27,7 @@ from polyface.papers.ifan_compute import compute_of, matched_growth, peak_memory
 from polyface.papers.ifan_config import DRAWN, IfanRecipe, Stage, Test
 from polyface.papers.ifan_faces import Faces, faces_of
 from polyface.papers.ifan_plan import IfanPlan, Lesson, streams_of, told_by
-from polyface.papers.ifan_rows import BEST, Row, rows_of
+from polyface.papers.ifan_rows import BEST, Row, network_of, rows_of
 from polyface.papers.ifan_runs import PICTURES, Curve, RowResult, read_row, write_row
 from polyface.papers.ifan_scores import Kept, scores
 from polyface.papers.ifan_starts import fresh, load_start
@@ -166,10 +166,7 @@ class Bench:
         return model.eval()
 
     def config(self, row: Row) -> IfanConfig:
-        """The network of a row; without feedback it has no integrators."""
-        config = msgspec.structs.replace(self.recipe.network, **row.network)  # type: ignore[arg-type]
-        if config.passes == 1:
-            config = msgspec.structs.replace(config, feedback=())
+        config = network_of(self.recipe, row)
         return matched_growth(config, self.tasks(row), self.config(self.row(row.matched))) if row.matched else config
 
     def tasks(self, row: Row) -> tuple[Task, ...]:

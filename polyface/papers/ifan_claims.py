@@ -26,11 +26,15 @@ CONTROLS = {
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the verdicts; not claimed: what is only asked besides, which has no verdict of its own."""
+    """One line of the verdicts."""
 
     words: str
     comparisons: tuple[Comparison, ...]
-    claimed: bool = True
+
+    @property
+    def claimed(self) -> bool:
+        """Else it is only asked besides, and has no verdict of its own."""
+        return not self.comparisons[0].besides
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def claims_of(plan: Sequence[Row]) -> list[Claim]:
             comparisons += [each.claimed(asked.pop(pair)) for pair in own]
         claims.append(Claim(words, tuple(comparisons)))
     besides = tuple(replace(each, words=f"{given} against {without}: {each.words}", besides=True) for (given, without), each in asked.items())
-    return [each for each in (*claims, Claim("Asked besides, and claimed by nobody: is the first better than the second?", besides, claimed=False)) if each.comparisons]
+    return [each for each in (*claims, Claim("Asked besides, and claimed by nobody: is the first better than the second?", besides)) if each.comparisons]
 
 
 def planned(plan: Sequence[Row]) -> list[Comparison]:

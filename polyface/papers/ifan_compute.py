@@ -14,7 +14,7 @@ from polyface import datasets
 from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.models.ifan import Ifan, IfanConfig
 from polyface.papers.ifan_config import DRAWN, IfanRecipe, Pool
-from polyface.papers.ifan_rows import Row
+from polyface.papers.ifan_rows import Row, network_of
 from polyface.papers.ifan_runs import Compute, RowResult
 from polyface.tasks.kinds import Task
 
@@ -68,7 +68,8 @@ def training_multiplications(recipe: IfanRecipe, row: Row, result: RowResult) ->
     A picture runs once for each label that it has (with shared normalisation once for all): the label's own stream in every pass, the other tasks' in every pass but the
     last, since what they say is fed back.
     """
-    config = config_of(recipe, row, result)
+    config = network_of(recipe, row)
+    config = widened(config, int(result.settings.get("growth", config.growth)))
     plugged = {recipe.plug.name: recipe.plug.task} if recipe.plug else {}
     tasks = tuple(each.task for each in coarse_tasks({**recipe.tasks, **plugged}) if each.task.name in result.tasks)
     runs, shares = _runs(config, tasks), labels_of(recipe, row)
@@ -77,15 +78,6 @@ def training_multiplications(recipe: IfanRecipe, row: Row, result: RowResult) ->
 
 
 ALL = ""
-
-
-def config_of(recipe: IfanRecipe, row: Row, result: RowResult) -> IfanConfig:
-    """The network of a row that is done, as `ifan_bench.Bench.config` has it; a widened one as wide as the row says."""
-    config = msgspec.structs.replace(recipe.network, **row.network)  # type: ignore[arg-type]
-    if config.passes == 1:
-        config = msgspec.structs.replace(config, feedback=())
-    growth = int(result.settings.get("growth", config.growth))
-    return msgspec.structs.replace(config, growth=growth, stem=round(config.stem * growth / config.growth))
 
 
 @lru_cache
@@ -132,17 +124,22 @@ def seconds_per_face(model: Ifan, times: int = 3) -> float:
 
 
 def matched_growth(config: IfanConfig, tasks: tuple[Task, ...], other: IfanConfig) -> IfanConfig:
-    """The network widened, growth and stem alike, until it multiplies as often as another: the nearest width."""
+    """The network widened until it multiplies as often as another: the nearest width."""
     streams = {task.name: task.name for task in tasks}
     wanted = multiplications(Ifan(other, tasks, streams), other.size)
     best, least = config, abs(multiplications(Ifan(config, tasks, streams), config.size) - wanted)
     for growth in range(config.growth + 1, 8 * config.growth):
-        wider = msgspec.structs.replace(config, growth=growth, stem=round(config.stem * growth / config.growth))
+        wider = widened(config, growth)
         distance = abs(multiplications(Ifan(wider, tasks, streams), config.size) - wanted)
         if distance > least:
             break
         best, least = wider, distance
     return best
+
+
+def widened(config: IfanConfig, growth: int) -> IfanConfig:
+    """Growth and stem alike."""
+    return msgspec.structs.replace(config, growth=growth, stem=round(config.stem * growth / config.growth))
 
 
 PEAK = "VmHWM:"

@@ -1,6 +1,7 @@
 """The figures of paper B, each as PNG with its numbers as CSV beside it, in a light and a dark look: forest plot, cumulative errors, losses; and faces pass by pass."""
 
 import base64
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ LOOKS = {"light": ("#ffffff", "#1d1e22", "#dcd9d0"), "dark": ("#1d1f25", "#eae9e
 """Paper, ink and lines, as the page has them."""
 CUT = 20.0
 """NME at which cumulative curves end."""
-TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
+TICKS = (-10, -1, 0, 1, 10)
 
 
 @dataclass(frozen=True)
@@ -40,29 +41,31 @@ def forest(claims: Sequence[Judged], tasks: Mapping[str, str], file: Path) -> Pi
     """Points that each comparison gives, a column for each task ({task: the measure in words}): a dot, the interval over faces (thick), and over faces and seeds (thin).
     A dotted tick is what was claimed where that is not 0."""
     lines = _lines(claims)
+    heights = np.array([0.45 + 0.55 * len(words.splitlines()) for words, _, _ in lines])
+    places = heights.sum() - heights.cumsum() + heights / 2
     rows = [_numbers(judged, found) for judged in claims for found in judged.found]
 
     def drawn(plt: Any) -> Any:
-        figure, axes = plt.subplots(1, len(tasks), figsize=(3.8 + 2.2 * len(tasks), 0.9 + 0.24 * len(lines)), sharey=True, squeeze=False)
+        figure, axes = plt.subplots(1, len(tasks), figsize=(3.2 + 2.4 * len(tasks), 1.1 + 0.24 * heights.sum()), sharey=True, squeeze=False)
         for axis, (task, words) in zip(axes[0], tasks.items(), strict=True):
             axis.axvline(0, color=plt.rcParams["text.color"], lw=0.8)
-            for at, (_, _, found) in enumerate(lines):
+            for place, (_, _, found) in zip(places, lines, strict=True):
                 if task in found:
-                    _interval(axis, found[task], len(lines) - at)
+                    _interval(axis, found[task], place)
             axis.set_xscale("symlog", linthresh=1, linscale=1)
             low, high = axis.get_xlim()
             axis.set_xlim(min(low, -1.2), max(high, 1.2))
             axis.set_xticks([tick for tick in TICKS if min(low, -1.2) <= tick <= max(high, 1.2)])
-            axis.set_title(f"{task}\n{words}", fontsize=9)
+            axis.set_title(f"{task}\n{_folded(words, 28)}", fontsize=9)
             axis.set_xlabel("points better\n(logarithmic beyond 1)", fontsize=8)
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
             axis.grid(axis="x", lw=0.5)
             axis.tick_params(axis="x", labelsize=8)
             axis.tick_params(axis="y", length=0)
-        axes[0, 0].set_yticks([len(lines) - at for at in range(len(lines))], [words for words, _, _ in lines], fontsize=8)
+        axes[0, 0].set_yticks(places, [words for words, _, _ in lines], fontsize=8)
         for label, (_, is_claim, _) in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
             label.set_fontweight("bold" if is_claim else "normal")
-        axes[0, 0].set_ylim(0.3, len(lines) + 0.7)
+        axes[0, 0].set_ylim(0, heights.sum())
         handles = [plt.Line2D([], [], color=colour, marker="o", ls="", ms=5, label=words) for words, colour in BY_VERDICT.items()]
         figure.legend(handles=handles, loc="lower left", ncols=3, fontsize=8, frameon=False)
         figure.tight_layout(rect=(0, 0.02, 1, 1))
@@ -79,23 +82,20 @@ def _lines(claims: Sequence[Judged]) -> list[tuple[str, bool, dict[str, Found]]]
         own: dict[str, dict[str, Found]] = {}
         for found in judged.found:
             words = found.comparison.words.replace(f"against {found.task}", "against each")
-            own.setdefault(words + (f", {found.measure.split('/')[0]}" if found.comparison.every and found.measure else ""), {})[found.task] = found
+            own.setdefault(_folded(words + (f", {found.measure.split('/')[0]}" if found.comparison.every and found.measure else "")), {})[found.task] = found
         lines += [(words, False, found) for words, found in own.items()]
     return lines
 
 
-def _folded(words: str, width: int = 62) -> str:
-    """In two lines where it is long: what is beside the plot must leave room for it."""
-    if len(words) <= width:
-        return words
-    at = words.rfind(" ", 0, len(words) // 2 + 12)
-    return f"{words[:at]}\n{words[at + 1 :]}"
+def _folded(words: str, width: int = 46) -> str:
+    """In lines of so many letters: what is beside the plot must leave room for it."""
+    return textwrap.fill(words, width)
 
 
-def _interval(axis: Any, found: Found, y: int) -> None:
+def _interval(axis: Any, found: Found, y: float) -> None:
     effect = found.effect
     if effect is None:
-        axis.text(0, y, "not run", fontsize=7, va="center", ha="center", alpha=0.7, backgroundcolor=axis.get_facecolor())
+        axis.text(0, y, "not run", fontsize=7, va="center", ha="center", alpha=0.7, bbox={"facecolor": axis.get_facecolor(), "edgecolor": "none", "pad": 0.5})
         return
     colour = BY_VERDICT[found.verdict]
     if effect.low == effect.low:
@@ -144,12 +144,13 @@ def cumulative_by_pose(curves: Mapping[str, Sequence[Errors]], file: Path) -> Pi
     every = [each for own in curves.values() for each in own]
 
     def drawn(plt: Any) -> Any:
-        figure, axes = plt.subplots(1, len(curves), figsize=(2.6 * len(curves) + 0.6, 3.9), sharey=True, squeeze=False)
+        figure, axes = plt.subplots(1, len(curves), figsize=(2 * len(curves) + 0.6, 3.9), sharey=True, squeeze=False)
         for axis, (word, own) in zip(axes[0], curves.items(), strict=True):
             _cumulative(plt, axis, own, every)
             most = max(len(each.values) + each.missed for each in own)
             axis.set_title(f"{word}\n{most} faces", fontsize=9)
             axis.set_xlabel("error, %", fontsize=8)
+            axis.tick_params(labelsize=8)
         axes[0, 0].set_ylabel("faces, %")
         figure.legend(*_all_handles(axes[0]), loc="lower center", ncols=2, fontsize=8, frameon=False)
         lines = len({(each.row, each.boxes) for each in every})

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from markupsafe import Markup
 
-from polyface import page
+from polyface import datasets, page
 from polyface.datasets.facesynthetics import facesynthetics
 from polyface.datasets.retold import coarse_tasks
 from polyface.errors import RequestError
@@ -98,6 +98,8 @@ def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
         done=len(board.plan) - len(board.missing),
         planned=len(board.plan),
         missing=board.missing,
+        names=page.table([{"row": name, "what it is": board.planned(name).title} for name in board.names]),
+        sets=_sets(board.config),
         forest=_figure(drawn, "Points that each comparison gives, with intervals", FOREST),
         verdicts=page.table(_said_once(tables.claim_rows(verdicts))),
         seeds=_seeds(board),
@@ -106,12 +108,20 @@ def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
     )
 
 
+def _sets(config: IfanRecipe) -> dict[str, str]:
+    """{name: title} of listed sets, where the one does not say the other."""
+    plug = config.plug
+    pools, tests = (*config.data, *config.two_labels, *config.hundred, *(plug.data if plug else ())), (*config.tests, *(plug.tests if plug else ()))
+    asked = {pool.set for pool in pools} | {test.set for test in tests}
+    return {each.name: each.title for each in datasets.DATASETS if each.name in asked and each.title.lower() != each.name}
+
+
 def _seeds(board: Board) -> list[str]:
     """What is done of every seed, in words."""
     said = []
     for seed in board.config.seeds:
         own = [row for row in board.plan if row.seed == seed]
-        said.append(f"seed {seed} {sum(row.name in board.results for row in own)} of {len(own)}")
+        said.append(f"{sum(row.name in board.results for row in own)} of {len(own)} of seed {seed}")
     return said
 
 
@@ -201,11 +211,11 @@ def _figure(drawn: Picture, words: str, caption: str, width: int = 64) -> Markup
 STYLE = """
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 figure { margin: 1rem 0; }
-th { max-width: 9rem; }
-td { max-width: 17rem; }
+th { max-width: 7.5rem; font-size: .8125rem; }
+td { max-width: 12.75rem; }
 figure img { display: block; height: auto; max-width: max(100%, 40rem); }
 .sheets { display: flex; flex-wrap: wrap; gap: 1.5rem; }
-.sheets figure { flex: 1 1 20rem; max-width: 36rem; margin: 0; }
+.sheets figure { flex: 1 1 30rem; max-width: 36rem; margin: 0; }
 .sheets img { width: 100%; max-width: 100%; margin-top: .5rem; }
 figcaption { color: var(--quiet); font-size: .875rem; max-width: 46rem; margin-top: .3rem; }
 .note { border-left: 3px solid var(--accent); padding-left: .8rem; }
@@ -238,6 +248,9 @@ OPENING = """\
 <p>Li et al. (2017, arXiv 1711.06055) answer three questions about a face by one network: which region is each pixel, where are five points, which emotion is it. They
 train it on sets that have one of those labels each, draw all its predictions as maps, and feed these back into it, pass after pass. Do tasks that see each other's
 predictions help each other, and is it that, or only that the network became deeper? {{ counted }}</p>
+<p class="quiet">A row is one network, trained and scored. Numbers are points by which the first row is better, with 95 % over faces and seeds. Overall F is of the pixels
+of brows, eyes, nose and mouth; NME is the mean error of points in % of the distance of the eyes; the constant answer is the same for every face.
+{% for name, title in sets.items() %}{{ "; " if not loop.first else "Sets by their short names: " }}{{ name }} is {{ title }}{{ "." if loop.last }}{% endfor %}</p>
 <ul class="claims">
 {% for verdict, words, lines in said %}
 <li><span class="verdict {{ verdict.split()[0] }}">{{ verdict }}</span> <strong>{{ words }}.</strong>
@@ -252,13 +265,14 @@ Here {{ mtfl }}</p>{% endif %}
 <details><summary>{{ missing | length }} rows were not run</summary>
 <p>{% for row in missing %}{{ row.name }} ({{ row.title }}){{ ", " if not loop.last else "" }}{% endfor %}</p></details>
 {% endif %}
+<details><summary>What the rows are called</summary>{{ names }}</details>
 
-<h2>Verdicts</h2>
+<h2>Every comparison behind the verdicts</h2>
 {{ forest }}
 <p class="quiet">A claim holds where every one of its comparisons does, and fails where one does. A comparison holds, or fails, where the interval over faces and seeds
 leaves out what was claimed (0 where nothing else is said), all seeds agree, one of the two rows beats the constant answer, and p by Holm is below 5 %; else it is
 undecidable. Holm is over four tables: what is claimed and what is only asked, each of sets as they are and of drawn people.
-Of the planned rows are done: {{ seeds | join("; ") }}. All have the first seed, those that are compared most the others too. How
+Planned rows that are done: {{ seeds | join("; ") }}. All have the first seed, those that are compared most the others too. How
 far a row is off by its seed alone is estimated, by measure, from the rows that were repeated, and is in every interval; for a measure of which none was, the largest of
 that metric on other sets stands in; two readings of the same weights have none. Where nothing was repeated nothing is decided. Which comparisons decide was written down
 before any row was done.</p>
@@ -304,13 +318,13 @@ read them.</p>
 <p>One trained network, read after each of its passes. The interval is over faces: it is the same network before and after.</p>
 {{ passes }}
 <details><summary>Controls and all other rows pass by pass</summary>{{ other_passes }}</details>
-{% if pictures %}<div class="sheets">
+{% if pictures %}<p class="quiet">Under each crop is how much better the last pass is than the first.</p>
+<div class="sheets">
 {% for title, words, uri in pictures %}
 <figure class="faces"><figcaption><strong>{{ title }}.</strong> {{ words }}</figcaption>
 {% if uri %}<img src="{{ uri }}" alt="faces, answers pass by pass, labels: {{ title }}">{% endif %}</figure>
 {% endfor %}
-</div>
-<p class="quiet">Under each crop is how much better the last pass is than the first.</p>{% endif %}
+</div>{% endif %}
 
 <h2>Five points on MTFL</h2>
 {{ mtfl }}

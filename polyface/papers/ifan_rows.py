@@ -10,7 +10,10 @@ tasks when it is shown, so that of as many pictures the network learns from twic
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from polyface.errors import RequestError, nearest
+from polyface.models.ifan import IfanConfig
 from polyface.papers.ifan_config import IfanRecipe
 
 JOINT, FEEDBACK = "joint", "feedback-3"
@@ -54,6 +57,12 @@ def rows_of(recipe: IfanRecipe) -> list[Row]:
         if name not in known:
             raise RequestError(f"recipe ifan/{recipe.name}: no row {name!r}{nearest(name, known)}")
     return _with_starts(rows, list(recipe.rows or known))
+
+
+def network_of(recipe: IfanRecipe, row: Row) -> IfanConfig:
+    """The network of a row, one that is `matched` before it is widened; without feedback it has no integrators."""
+    config = msgspec.structs.replace(recipe.network, **row.network)  # type: ignore[arg-type]
+    return config if config.passes > 1 else msgspec.structs.replace(config, feedback=())
 
 
 def chosen(rows: Sequence[Row], only: str | None) -> list[Row]:

@@ -34,13 +34,12 @@ Verdict = Literal["holds", "fails", "undecidable", "not run"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The claim that rows named `given` (of every seed) score more than `least` points above those named `without`. task: for this one only; on: the set that is asked
-    where it has the task, else the first of the recipe's tests; every: on every set, each by itself; besides: asked, but not claimed."""
+    """The claim that rows named `given` (of every seed) score more than `least` points above those named `without`. on: the set that is asked where it has the task,
+    else the first of the recipe's tests; every: on every set, each by itself; besides: asked, but not claimed."""
 
     words: str
     given: str
     without: str
-    task: str = ""
     on: str = ""
     every: bool = False
     least: float = 0.0
@@ -241,10 +240,9 @@ def _measured(board: Board, comparison: Comparison) -> list[Found]:
 
 
 def _tasks(board: Board, comparison: Comparison) -> list[str]:
-    """Those of the recipe that both rows have, or the one that is asked."""
-    asked = (comparison.task,) if comparison.task else tuple(board.config.tasks)
+    """Those of the recipe that both rows have."""
     rows = [board.planned(name) for name in (comparison.given, comparison.without)]
-    return [task for task in asked if all(row.tasks is None or task in row.tasks for row in rows)]
+    return [task for task in board.config.tasks if all(row.tasks is None or task in row.tasks for row in rows)]
 
 
 def _has(board: Board, name: str, measure: str) -> bool:

@@ -40,11 +40,12 @@ def score_rows(board: Board, part: str) -> list[dict[str, object]]:
 def _score_row(board: Board, name: str) -> dict[str, object]:
     planned, done = board.planned(name), board.done(name)
     row: dict[str, object] = {"row": planned.title, "seeds": f"{len(done)} of {len(board.names[name])}"}
+    on = _on(planned.world)
     for task in board.config.tasks:
-        measure = next((each for each in board.measures(task, _on(planned.world)) if any(each in result.scores for result in done)), None)
-        row[_headed(board, task)] = None if measure is None else _score(board, name, measure) + _elsewhere(board, task, measure)
+        measure = next((each for each in board.measures(task, on) if any(each in result.scores for result in done)), None)
+        row[_headed(board, task, on)] = None if measure is None else _score(board, name, measure) + _elsewhere(board, task, measure, on)
     if not done:
-        return row | {_headed(board, task): "not run" for task in planned.tasks or board.config.tasks}
+        return row | {_headed(board, task, on): "not run" for task in planned.tasks or board.config.tasks}
     compute = done[0].compute
     return row | {
         "million multiplications a face": round(compute.multiplications / 1e6, 1),
@@ -68,9 +69,10 @@ def _constant_row(board: Board, part: str) -> dict[str, object]:
     """What answers the same for every face, on the faces that the rows of a part are scored on."""
     row: dict[str, object] = {"row": CONSTANT}
     names = [each.name for each in board.plan if each.part == part and each.name in board.results] or list(board.results)
+    on = _on(part)
     for task in board.config.tasks:
-        measure = next((each for each in board.measures(task, DRAWN if part == DRAWN else "") if board.constant(names, each)), None)
-        row[_headed(board, task)] = with_interval_of(board.constant(names, measure)) + _elsewhere(board, task, measure) if measure else "not known"
+        measure = next((each for each in board.measures(task, on) if board.constant(names, each)), None)
+        row[_headed(board, task, on)] = with_interval_of(board.constant(names, measure)) + _elsewhere(board, task, measure, on) if measure else "not known"
     return row
 
 
@@ -109,13 +111,13 @@ def _on(world: str) -> str:
     return DRAWN if world.startswith(DRAWN) else ""
 
 
-def _headed(board: Board, task: str) -> str:
-    first = next(iter(board.measures(task)), None)
+def _headed(board: Board, task: str, on: str = "") -> str:
+    first = next(iter(board.measures(task, on)), None)
     return f"{task}: {told(board, first)}" if first else task
 
 
-def _elsewhere(board: Board, task: str, measure: str) -> str:
-    return "" if measure == board.measures(task)[0] else f", {measure.split('/')[0]}"
+def _elsewhere(board: Board, task: str, measure: str, on: str) -> str:
+    return "" if measure == board.measures(task, on)[0] else f", {measure.split('/')[0]}"
 
 
 def told(board: Board, measure: str) -> str:

@@ -204,7 +204,7 @@ def _write(out: Path, scale: str, base: Config, seeds: Sequence[int], results: M
     if not results:
         raise RequestError(f"{out}: no run is done yet, so there is nothing to put on a page")
     found = judge(measure(contrasts_of(seeds, results), results, "test"), len(seeds))
-    missing = [run.name for run in runs_of(base, seeds) if run.name not in results]
+    missing = [name for seed in seeds for arm in ARMS if (name := f"{arm}-seed{seed}") not in results]
     scored, asked, cost = score_rows(results, seeds), verdict_rows(found), cost_rows(costs, results)
     how = {"scale": scale, "commit": commit(), "steps": base.steps, "batch": base.batch, "seeds": seeds, "missing": missing}
     write_atomically(out / FINDINGS, json.dumps({**how, "scores": scored, "verdicts": asked, "costs": cost}, indent=1) + "\n")

@@ -107,7 +107,7 @@ def test_the_page_says_what_differs_from_the_paper_and_what_a_user_brought(done:
     for words in (
         "identity has 24 people here, 77 in the paper", "your own features (mine) are left out here", "all and mine (your own)", "all and mine above all, points",
         "identity&#39;s own accuracy never passed 60 %", "10 in split paper, 10 in split image, 6 in split person", "Who is in each class",
-        "as much as for real groups", "from iteration 0 (figures 8 to 11)",
+        "as much as for real groups", "from iteration 0 (figures 8 to 11)", "Drawn people only", "of 12 hold", "32 numbers for who it is and 12 for each",
     ):  # fmt: skip
         assert words in content, words
     assert "all and mine (your own)" in found["image end"]["table 2"] and "all and mine (your own)" not in found["paper end"]["table 2"]
@@ -133,7 +133,7 @@ def test_the_tables_of_figures_hold_what_is_drawn(done: Path) -> None:
 @pytest.mark.timeout(1200)
 def test_the_page_alone_trains_nothing_and_names_what_is_not_there(done: Path, tmp_path: Path) -> None:
     request = fusion.Request(load("smoke", TINY), done, None, ("page",), {}, None, print, None)
-    bench = replace(fusion._bench(request, "drawn"), out=tmp_path)
+    bench = replace(fusion._bench(request, "drawn", fusion._pictures(request, "drawn")), out=tmp_path)
     dealt, missing = random_controls(bench, "image")
     assert not dealt and len(missing) == 3 and all("random groups of" in each for each in missing)
     made, missing = controls(bench, "image")
@@ -244,5 +244,5 @@ def test_features_of_one_world_are_left_out_of_the_others_by_name(tmp_path: Path
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patched:
         patched.setattr(fusion, "strength_of", lambda *_: 1.0)
-        bench = fusion._bench(request, "drawn")
+        bench = fusion._bench(request, "drawn", fusion._pictures(request, "drawn"))
     assert bench.extra == {} and said == [f"drawn: --features mine is left out here: {bench.pictures.keys[0]} is not in it"]

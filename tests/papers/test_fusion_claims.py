@@ -60,6 +60,7 @@ def test_one_failing_cell_fails_a_claim_about_all_and_not_one_about_some() -> No
     worse = {**made.cells, everything: answers(0.7), Cell(("identity",), "race").name: answers(0.6)}
     judged = claims.judge(Tables(**{**vars(made), "cells": worse}))
     assert judged.verdicts["H2"] == "holds" and judged.verdicts["H1"] == "holds"
+    assert judged.counted("H2") == "holds (2 of 3 hold, 1 fails)" and judged.counted("H1") == "holds (12 of 12 hold)"
     lower = {**worse, everything: answers(0.4)}
     assert claims.judge(Tables(**{**vars(made), "cells": lower})).verdicts["H3"] == "fails"
 

@@ -42,7 +42,8 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
     assert fusion.reproduce("smoke", out, data, "strangers/age", settings=TINY) == out
     assert [path.parent.name for path in out.rglob("result.json")] == ["age"], "one network of one set"
     page = fusion.reproduce("smoke", out, data, settings=TINY)
-    found = fusion_strangers.run(config(), data, out / "strangers", lambda words: None)
+    benches = fusion_strangers.prepare(config(), data, out / "strangers", lambda words: None)
+    found = fusion_strangers.run(benches, config(), data, out / "strangers", lambda words: None)
     assert found.tasks == ("identity", "age", "race", "gender", "expression") and found.targets == found.tasks[1:]
     assert all(0 <= found.one(source, target).accuracy <= 1 for source in found.tasks for target in found.targets)
     (gain,) = (each for each in found.pairs if each.get("gain"))
@@ -56,7 +57,6 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
     told = json.loads((out / "findings.json").read_text())["strangers"]["claims"]
     assert {each["claim"] for each in told} == {"H2", "H3", "gain"} and all("best single" in each["what"] for each in told if each["claim"] == "H3")
     assert set(json.loads((out / "findings.json").read_text())["strangers"]["networks"]) == set(found.targets)
-    benches = fusion_strangers.prepare(config(), data, out / "strangers", lambda words: None)
     gender, known = benches["gender"][0].pictures, benches["identity"][0].pictures
     assert gender.tested is not None and not set(gender.keys) & set(known.keys) and set(gender.tested.tolist()) == {True, False}
     trained, tested = (set(gender.people[gender.tested == side].tolist()) for side in (False, True))

@@ -9,7 +9,7 @@ import pytest
 
 from polyface.metrics.intervals import Interval, bootstrap
 from polyface.models.ifan import IfanConfig
-from polyface.papers.ifan_config import IfanRecipe, Pool, Stage, Test
+from polyface.papers.ifan_config import EMOTION, IfanRecipe, Pool, Stage, Test
 from polyface.papers.ifan_runs import Compute, ConstantResult, MeasureResult, RowResult
 from polyface.papers.ifan_samples import sampled
 from polyface.papers.ifan_statistics import NEITHER, Board, Comparison, Effect, decide, effect_of, judged
@@ -18,10 +18,10 @@ from polyface.papers.transfer_effects import Scatter
 PEOPLE, EACH = 60, 3
 RECIPE = IfanRecipe(
     name="made-up", network=IfanConfig(), data=(Pool(set="mtfl"),), tests=(Test(set="rafdb"), Test(set="fer2013")),
-    pretrain=dict.fromkeys(("regions", "points", "emotion"), Stage(steps=1, batch=1)),
+    tasks={"emotion": EMOTION}, pretrain={"emotion": Stage(steps=1, batch=1)},
     joint=Stage(steps=1, batch=1),
 )  # fmt: skip
-FEEDBACK = Comparison("three passes against one", "feedback-3", "joint", task="emotion")
+FEEDBACK = Comparison("three passes against one", "feedback-3", "joint")
 
 
 def measure(
@@ -114,7 +114,7 @@ def test_seeds_that_disagree_decide_nothing_and_neither_do_fewer_than_were_plann
 def test_one_seed_is_as_uncertain_as_repeated_rows_say_and_undecidable_where_none_was() -> None:
     made = board([3.0] * 3, scatter=0.5)
     once = {**made.results, "feedback-4": result("feedback-4", made.results["feedback-3"].scores["rafdb/accuracy"])}
-    four = Comparison("four passes against one", "feedback-4", "joint", task="emotion")
+    four = Comparison("four passes against one", "feedback-4", "joint")
     three, one = judged(Board(RECIPE, once, 1000), [FEEDBACK, four])
     assert three.effect is not None and one.effect is not None and one.effect.scatter == three.effect.scatter > 0
     assert one.effect.high - one.effect.low > 1.4 * (three.effect.high - three.effect.low)
@@ -135,7 +135,7 @@ def test_a_measure_that_no_row_was_repeated_for_takes_the_largest_scatter_of_its
 def test_two_readings_of_the_same_weights_have_no_scatter_of_seeds() -> None:
     made = board([3.0] * 3, scatter=0.5)
     read = {**made.results, "another-at-test": result("another-at-test", made.results["feedback-3"].scores["rafdb/accuracy"])}
-    told = Comparison("what the trained network reads", "another-at-test", "feedback-3", task="emotion", least=-0.5)
+    told = Comparison("what the trained network reads", "another-at-test", "feedback-3", least=-0.5)
     (found,) = judged(Board(RECIPE, read, 1000), [told])
     assert found.effect is not None and (found.effect.low, found.effect.high, found.effect.scatter) == (0.0, 0.0, 0.0) and found.verdict == "holds"
 
@@ -159,7 +159,7 @@ def test_without_an_effect_few_tables_of_three_seeds_find_one() -> None:
 def test_holm_counts_every_comparison_of_the_table() -> None:
     made = board([1.0] * 3, scatter=0.05)
     (alone,) = judged(made, [FEEDBACK])
-    others = [Comparison(f"nothing {number}", "joint", "joint", task="emotion") for number in range(30)]
+    others = [Comparison(f"nothing {number}", "joint", "joint") for number in range(30)]
     among = judged(made, [FEEDBACK, *others])[0]
     assert alone.effect is not None and alone.adjusted == alone.effect.p and among.adjusted == pytest.approx(31 * alone.adjusted)
     assert alone.verdict == "holds" and among.verdict == "undecidable" and "Holm" in among.why
@@ -167,8 +167,8 @@ def test_holm_counts_every_comparison_of_the_table() -> None:
 
 def test_drawn_people_and_what_is_only_asked_have_a_holm_of_their_own() -> None:
     made = board([1.0] * 3, scatter=0.05)
-    apart = [Comparison(f"nothing {number}", "joint", "joint", task="emotion", on="drawn") for number in range(30)]
-    besides = [Comparison(f"nothing {number}", "joint", "joint", task="emotion", besides=True) for number in range(30)]
+    apart = [Comparison(f"nothing {number}", "joint", "joint", on="drawn") for number in range(30)]
+    besides = [Comparison(f"nothing {number}", "joint", "joint", besides=True) for number in range(30)]
     (alone,), among = judged(made, [FEEDBACK]), judged(made, [FEEDBACK, *apart, *besides])[0]
     assert among.adjusted == alone.adjusted and among.verdict == "holds"
 
@@ -190,7 +190,7 @@ def test_where_neither_row_beats_the_constant_answer_nothing_is_decided(above: f
 
 def test_a_claim_of_a_small_loss_is_tested_against_that_loss() -> None:
     made = board([-0.1] * 3, scatter=0.01, noise=1.0)
-    strict, lenient = judged(made, [FEEDBACK, Comparison("loses less than 0.5", "feedback-3", "joint", task="emotion", least=-0.5)])
+    strict, lenient = judged(made, [FEEDBACK, Comparison("loses less than 0.5", "feedback-3", "joint", least=-0.5)])
     assert strict.verdict != "holds" and lenient.verdict == "holds" and lenient.effect is not None and lenient.effect.p < 0.05
 
 
@@ -204,7 +204,7 @@ def test_a_comparison_is_by_the_first_set_of_the_recipe_that_both_rows_have() ->
     both, one = (measure(values, dataset=name) for name in ("fer2013", "rafdb"))
     made = Board(RECIPE, {"joint": result("joint", both, one), "feedback-2": result("feedback-2", both)}, 10)
     assert made.measures("emotion") == ["rafdb/accuracy", "fer2013/accuracy"] and made.measures("emotion", "fer2013")[0] == "fer2013/accuracy"
-    (found,) = judged(made, [Comparison("two passes against one", "feedback-2", "joint", task="emotion")])
+    (found,) = judged(made, [Comparison("two passes against one", "feedback-2", "joint")])
     assert found.measure == "fer2013/accuracy" and found.effect is not None
 
 
