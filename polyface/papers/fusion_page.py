@@ -54,7 +54,8 @@ def _opening(config: FusionConfig, worlds: Sequence[World], strangers: Strangers
             figures.gains(found, file)
             drawn.append((world.bench.pictures.title, _uri(file)))
     rows = [
-        {"world": world.bench.pictures.title, "split": shown.split, "networks": _moment(shown)} | {name: world.judged[moment].counted(name) for name in claims.HYPOTHESES}
+        {"world": world.bench.pictures.title, "split": shown.split, "networks": "at the end" if shown.moment == "end" else f"at {shown.step:,} steps"}
+        | {name: world.judged[moment].counted(name) for name in claims.HYPOTHESES}
         for world in worlds
         for moment, shown in world.tables.items()
     ]
@@ -165,7 +166,7 @@ NAMES = (
 
 BODY = """\
 {% for each in sections %}{{ each }}{% endfor %}
-<p class="quiet">polyface reproduce fusion --scale {{ scale }}; commit {{ commit }}. Every number of this page: findings.json; those of the figures: figures/*.csv.</p>
+<p class="quiet">Made by <code>polyface reproduce fusion --scale {{ scale }}</code>, commit {{ commit }}. Every number of this page: findings.json; those of the figures: figures/*.csv.</p>
 """
 
 OPENING = """\
