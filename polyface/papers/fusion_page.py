@@ -166,7 +166,8 @@ NAMES = (
 
 BODY = """\
 {% for each in sections %}{{ each }}{% endfor %}
-<p class="quiet">Made by <code>polyface reproduce fusion --scale {{ scale }}</code>, commit {{ commit }}. Every number of this page: findings.json; those of the figures: figures/*.csv.</p>
+<p class="quiet">Made by <code>polyface reproduce fusion --scale {{ scale }}</code>, commit {{ commit }}.
+Every number of this page: findings.json; those of the figures: figures/*.csv.</p>
 """
 
 OPENING = """\
