@@ -125,8 +125,12 @@ def arm_of(name: str) -> str:
     return name.rpartition("-seed")[0]
 
 
+def _named(arm: str, seed: int) -> str:
+    return f"{arm}-seed{seed}"
+
+
 def _run(joint: Run, arm: str, network: ModelConfig) -> Run:
-    return Run(f"{arm}-seed{joint.config.seed}", msgspec.structs.replace(joint.config, model=network), joint.questions)
+    return Run(_named(arm, joint.config.seed), msgspec.structs.replace(joint.config, model=network), joint.questions)
 
 
 def _say(report: Report | None, done: int, runs: int, words: str) -> None:
@@ -168,7 +172,7 @@ def contrasts_of(seeds: Sequence[int], done: Container[str]) -> list[Contrast]:
     """Of the seeds that are done of both arms; of all, whose runs are then named as missing, where none is."""
     contrasts = []
     for given, without in ASKED:
-        pairs = [(f"{given}-seed{seed}", f"{without}-seed{seed}") for seed in seeds]
+        pairs = [(_named(given, seed), _named(without, seed)) for seed in seeds]
         whole = [pair for pair in pairs if all(name in done for name in pair)] or pairs
         ours, theirs = (tuple(names) for names in zip(*whole, strict=True))
         contrasts += [Contrast(question.name, f"{given} against {without}", "total", ours, theirs) for question in QUESTIONS]
@@ -181,7 +185,7 @@ def score_rows(results: Mapping[str, Result], seeds: Sequence[int]) -> list[dict
     for question in QUESTIONS:
         row: dict[str, object] = {"question": question.name}
         for arm in ARMS:
-            outcomes = [results[name].test[question.name] for seed in seeds if (name := f"{arm}-seed{seed}") in results]
+            outcomes = [results[name].test[question.name] for seed in seeds if (name := _named(arm, seed)) in results]
             row |= {"measure": f"{outcomes[0].dataset}, {outcomes[0].metric}"} if outcomes else {}
             row[arm] = round(float(np.mean([outcome.mean for outcome in outcomes])), 2) if outcomes else None
         rows.append(row)
@@ -204,7 +208,7 @@ def _write(out: Path, scale: str, base: Config, seeds: Sequence[int], results: M
     if not results:
         raise RequestError(f"{out}: no run is done yet, so there is nothing to put on a page")
     found = judge(measure(contrasts_of(seeds, results), results, "test"), len(seeds))
-    missing = [name for seed in seeds for arm in ARMS if (name := f"{arm}-seed{seed}") not in results]
+    missing = [name for seed in seeds for arm in ARMS if (name := _named(arm, seed)) not in results]
     scored, asked, cost = score_rows(results, seeds), verdict_rows(found), cost_rows(costs, results)
     how = {"scale": scale, "commit": commit(), "steps": base.steps, "batch": base.batch, "seeds": seeds, "missing": missing}
     write_atomically(out / FINDINGS, json.dumps({**how, "scores": scored, "verdicts": asked, "costs": cost}, indent=1) + "\n")
