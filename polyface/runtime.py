@@ -1,9 +1,12 @@
-"""Processors that this process really has, and onnxruntime sessions that use just those."""
+"""Processors that this process really has, threads that work ahead of who takes what they make, and onnxruntime sessions that use just those processors."""
 
 import math
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from polyface.errors import RequestError
 
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
 
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUPS = Path("/proc/self/cgroup")
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def processors() -> int:
@@ -42,6 +48,21 @@ def session(model: bytes | Path, threads: int | None = None) -> "onnxruntime.Inf
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise RequestError(f"{name}: not an ONNX model that can be run, or cut short ({_first_line(error)})") from error
+
+
+def in_order(work: Callable[[Item], Made], items: Iterable[Item], threads: int, ahead: int, name: str = "") -> Iterator[Made]:
+    """work(item) of each item, in their order: made in threads of that name, at most `ahead` more than were taken, so that memory does not grow with the items."""
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def threads_for_opencv(count: int) -> None:

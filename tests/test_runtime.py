@@ -1,4 +1,5 @@
 import os
+import time
 
 import cv2
 import numpy as np
@@ -83,3 +84,34 @@ def test_opencv_threads_change_only_when_asked():
         assert cv2.getNumThreads() == 1
     finally:
         runtime.threads_for_opencv(before)
+
+
+def test_what_threads_make_comes_in_order_and_not_far_ahead_of_who_takes_it():
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    made = runtime.in_order(work, iter(range(50)), threads=4, ahead=6)
+    assert begun == [], "nothing is begun before something is asked for"
+    for at, found in enumerate(made):
+        assert found == at * at and len(begun) <= at + 1 + 6
+    assert sorted(begun) == list(range(50))
+
+
+def test_an_error_in_a_thread_reaches_who_takes_and_ends_the_others():
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 3:
+            raise RequestError("the fourth")
+        return item
+
+    made = runtime.in_order(work, range(1000), threads=2, ahead=4)
+    assert [next(made) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(RequestError, match="the fourth"):
+        next(made)
+    assert len(begun) <= 8

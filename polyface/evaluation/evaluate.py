@@ -12,9 +12,8 @@ One thread opens, decodes and cuts pictures while the network looks at those bef
 
 import dataclasses
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -326,14 +325,7 @@ def _ahead(each: Pass, dataset: Dataset, crop: align.Crop) -> Iterator[list[Face
     def load(start: int) -> list[Face | InputError]:
         return [_face(example, dataset, each, crop) for example in each.examples[start : start + BATCH]]
 
-    with ThreadPoolExecutor(1, thread_name_prefix="evaluate") as thread:
-        waiting: deque = deque()
-        for start in range(0, len(each.examples), BATCH):
-            waiting.append(thread.submit(load, start))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return runtime.in_order(load, range(0, len(each.examples), BATCH), 1, AHEAD, "evaluate")
 
 
 def _face(example: Example, dataset: Dataset, each: Pass, crop: align.Crop) -> Face | InputError:

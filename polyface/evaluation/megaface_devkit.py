@@ -13,7 +13,6 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,16 +171,12 @@ def _features(files: Sequence[Path], report: Report | None) -> Iterator[np.ndarr
             rows[row] = vector
         return rows
 
-    done = 0
-    with ThreadPoolExecutor(2 * runtime.processors()) as pool:
-        try:
-            for rows in pool.map(read, range(0, len(files), TOGETHER)):
-                yield rows
-                done += len(rows)
-                if report is not None:
-                    report(done, len(files), "features read")
-        finally:
-            pool.shutdown(cancel_futures=True)
+    done, threads = 0, 2 * runtime.processors()
+    for rows in runtime.in_order(read, range(0, len(files), TOGETHER), threads, threads):
+        yield rows
+        done += len(rows)
+        if report is not None:
+            report(done, len(files), "features read")
 
 
 def _stamp(file: Path) -> str:

@@ -94,6 +94,7 @@ def kept_gallery(path: Path, of: Mapping[str, str], count: int, blocks: Iterable
                 rows = np.lib.format.open_memmap(unfinished, "w+", np.dtype(np.float32), (count, block.shape[1]))
             rows[done : done + len(block)] = block
             done += len(block)
+        assert done == count, f"{done} of {count} rows"
         rows.flush()
         unfinished.replace(path)
         write_atomically(record, json.dumps({**of, "sha256": sha256_of_file(path)}, indent=1))

@@ -1,14 +1,13 @@
 """A pass over a gallery: chunks scanned on all processors, what they found put together, and kept so that a broken pass can go on."""
 
 import zipfile
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polyface import runtime
 from polyface.errors import RequestError
 from polyface.evaluation.search_gallery import Work
 from polyface.evaluation.search_scan import Bars, Partial, Plan, scan
@@ -91,15 +90,9 @@ class Pass:
 
 def scanned(running: Pass, todo: Iterator[tuple[int, Work]], threads: int) -> Iterator[tuple[int, Partial]]:
     """(rows, what they add) of each chunk in their order, several being scanned at a time, each with the bars as they are by then."""
-    waiting: deque[tuple[int, Future[Partial]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for rows, work in todo:
-                waiting.append((rows, pool.submit(lambda work: scan(running.plan, work(), running.bars), work)))
-                if len(waiting) > threads:
-                    size, future = waiting.popleft()
-                    yield size, future.result()
-            for size, future in waiting:
-                yield size, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    def of(chunk: tuple[int, Work]) -> tuple[int, Partial]:
+        rows, work = chunk
+        return rows, scan(running.plan, work(), running.bars)
+
+    return runtime.in_order(of, todo, threads, threads)

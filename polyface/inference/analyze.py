@@ -6,9 +6,8 @@ answer's form is DESIGN.md's; which kind of question gives which form is said on
 """
 
 import base64
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ import cv2
 import msgspec
 import numpy as np
 
+from polyface import runtime
 from polyface.errors import InputError, RequestError, nearest, reason
 from polyface.images import align, detect, geometry, read, video
 from polyface.inference import engine as engines
@@ -149,14 +149,8 @@ class Analyzer:
 
     def _answered(self, groups: Iterable[Sequence["_Picture"]], tasks: Sequence[Task]) -> Iterator[ImageAnswers]:
         """Groups are looked at side by side and answered in order, since along a video a face keeps its number."""
-        looking: deque[Future[list[_Seen]]] = deque()
-        with ThreadPoolExecutor(LOOKS, thread_name_prefix="polyface-look") as threads:
-            for group in groups:
-                looking.append(threads.submit(self._look, group, tasks))
-                if len(looking) > LOOKS:
-                    yield from (self._told(seen, tasks) for seen in looking.popleft().result())
-            while looking:
-                yield from (self._told(seen, tasks) for seen in looking.popleft().result())
+        for looked in runtime.in_order(lambda group: self._look(group, tasks), groups, LOOKS, LOOKS, "polyface-look"):
+            yield from (self._told(seen, tasks) for seen in looked)
 
     def _look(self, pictures: Sequence["_Picture"], tasks: Sequence[Task]) -> list["_Seen"]:
         """A group at once: detect, align, cut, ask the network, decode. Of a video's frames the network is asked for embeddings too, even if nobody asked."""

@@ -3,15 +3,15 @@
 Any worker, any resume and any number of processes therefore make the same batch; of several processes each draws its own rows of it.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from polyface import runtime
 from polyface.datasets.crops import Example, open_crop, rows_of
 from polyface.errors import InputError
 from polyface.images import align, geometry
@@ -116,14 +116,7 @@ def stacked(rows: Sequence[dict[str, Row]], tasks: Sequence[Task], size: int) ->
 
 def ahead(mixed: Mix, steps: range, size_of_step: Callable[[int], int], threads: int, share: slice = EVERY_ROW) -> Iterator[Batch]:
     """The batches of some steps, or a share of the rows of each, prepared in the background, in order."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
-        waiting: deque = deque()
-        for step in steps:
-            waiting.append(pool.submit(draw_batch, mixed, step, size_of_step(step), share))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return runtime.in_order(lambda step: draw_batch(mixed, step, size_of_step(step), share), steps, threads, AHEAD, "batches")
 
 
 def plain_row(source: Source, example: Example, tasks: Sequence[Task], crop: align.Crop) -> tuple[np.ndarray, dict[str, Row]]:

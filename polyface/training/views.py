@@ -4,14 +4,13 @@ Half of the views choose a face and a size for it, from the smallest that is loo
 take a square of the picture, as YuNet's training does. Some are four views of half the side, since a face in each costs no more than a face in one.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
+from polyface import runtime
 from polyface.datasets.crops import cut_from
 from polyface.datasets.scene import Scene
 from polyface.errors import InputError
@@ -86,14 +85,7 @@ def ahead(
     pools: Sequence[Pool], counts: Sequence[int], steps: range, side: Callable[[int], int], look: Look, seed: int, threads: int, share: slice = EVERY_ROW
 ) -> Iterator[Views]:
     """The batches of some steps, or a share of the rows of each, prepared in the background, in order; side(step) is that of its views."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="views") as workers:
-        waiting: deque = deque()
-        for step in steps:
-            waiting.append(workers.submit(draw_batch, pools, counts, step, side(step), look, seed, share))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return runtime.in_order(lambda step: draw_batch(pools, counts, step, side(step), look, seed, share), steps, threads, AHEAD, "views")
 
 
 def draw_batch(pools: Sequence[Pool], counts: Sequence[int], step: int, side: int, look: Look, seed: int, share: slice = EVERY_ROW) -> Views:
