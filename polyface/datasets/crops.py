@@ -117,7 +117,7 @@ def open_crop(record: Record, matrix: np.ndarray, size: int) -> tuple[np.ndarray
     """
     data, name = record.source.read(), str(record.source)
     header = read.read_header(data, name)
-    return cut_from(data, name, matrix, size), (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
+    return cut_from(data, name, matrix, size, header), header.shape
 
 
 def open_small_crop(record: Record, matrix: np.ndarray, size: int, scale: float) -> tuple[np.ndarray, tuple[int, int]]:
@@ -128,11 +128,11 @@ def open_small_crop(record: Record, matrix: np.ndarray, size: int, scale: float)
     return cut(small, geometry.compose(matrix, back), size), image.shape[:2]
 
 
-def cut_from(data: bytes, name: str, matrix: np.ndarray, size: int) -> np.ndarray:
+def cut_from(data: bytes, name: str, matrix: np.ndarray, size: int, header: read.Header) -> np.ndarray:
     """The crop uint8 [size, size, 3] of a picture's bytes. Of a shrink by more than two the decoder does its part, which costs least there. Raises InputError."""
     scale = geometry.scale_of(matrix)
     reduce = max(by for by in (1, 2, 4, 8) if by == 1 or by * scale <= 1)
-    return cut(read.decode(data, name, reduce), geometry.compose(matrix, geometry.about((0.0, 0.0), float(reduce))), size)
+    return cut(read.decode(data, name, reduce, header), geometry.compose(matrix, geometry.about((0.0, 0.0), float(reduce))), size)
 
 
 def cut(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

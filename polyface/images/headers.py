@@ -28,6 +28,11 @@ class Header:
     alpha: bool = False
     orientation: int = 1
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the picture when it stands upright."""
+        return (self.height, self.width) if self.orientation < 5 else (self.width, self.height)
+
 
 def read_header(data: bytes, name: str) -> Header:
     """What the first bytes say, nothing decoded. Raises InputError for what is no picture, is cut short, or would be too large to decode."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from polyface.errors import InputError, RequestError
 from polyface.images import heif
-from polyface.images.headers import PNG, png_chunks, read_header
+from polyface.images.headers import PNG, Header, png_chunks, read_header
 
 MAX_BYTES = 1_000_000_000  # one file or member
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
@@ -56,7 +56,7 @@ class Source:
         return self.root.open(self.name)
 
     def __str__(self) -> str:
-        return str(Path(self.root.label, self.name))
+        return os.path.join(self.root.label, self.name)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Sent:
 
 
 def file_source(path: str | os.PathLike[str]) -> Source:
-    path = Path(path)
-    return Source(Directory(str(path.parent)), path.name)
+    folder, name = os.path.split(Path(path))
+    return Source(Directory(folder), name)
 
 
 def open_root(path: str | os.PathLike[str]) -> Root:
@@ -120,13 +120,14 @@ class Directory:
         return os.path.isfile(os.path.join(self.label, name))
 
     def open(self, name: str) -> bytes:
-        path = Path(self.label, name)
+        path = os.path.join(self.label, name)
         try:
-            if not path.is_file():
-                raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
-            if path.stat().st_size > MAX_BYTES:
+            if not os.path.isfile(path):
+                raise InputError(f"{path}: {'is not a file' if os.path.exists(path) else 'no such file'}")
+            if os.path.getsize(path) > MAX_BYTES:
                 raise InputError(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
-            return path.read_bytes()
+            with open(path, "rb") as file:
+                return file.read()
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
@@ -257,19 +258,19 @@ def _ends_in(path: Path, endings: frozenset[str]) -> bool:
 # From bytes to pixels
 
 
-def decode(data: bytes, name: str, reduce: int = 1) -> np.ndarray:
+def decode(data: bytes, name: str, reduce: int = 1, header: Header | None = None) -> np.ndarray:
     """JPEG, PNG, WebP, GIF, BMP or TIFF -> uint8 RGB [H, W, 3], upright by EXIF; HEIC where pillow-heif is installed.
 
     16 bits are scaled to 8, grey and palettes and CMYK become RGB, of an animation or a stack of pages the first is taken. Transparent
     parts of PNG and WebP are laid over mid-grey, since the colours beneath are arbitrary; in TIFF and GIF alpha is dropped. `reduce` 2, 4
     or 8 gives the picture at that fraction (rounded up), for JPEG at that fraction of the cost; continuous coordinates are then those of
-    the whole picture divided by `reduce` (where EXIF turns a picture whose sides `reduce` does not divide, to within one of its pixels).
-    Raises InputError, one line that begins with `name`.
+    the whole picture divided by `reduce` (where EXIF turns a picture whose sides `reduce` does not divide, to within one of its pixels). `header`, where it was
+    read before. Raises InputError, one line that begins with `name`.
     """
     if heif.is_heic(data):
         image = heif.decode(data, name)
         return image if reduce == 1 else _shrink(image, reduce)
-    header = read_header(data, name)
+    header = header or read_header(data, name)
     reduced = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
     by_codec = reduce > 1 and header.format == "JPEG"
     if by_codec:  # cv2 refuses these flags together with IMREAD_COLOR_RGB

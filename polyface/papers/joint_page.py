@@ -44,7 +44,7 @@ def write_page(out: Path, recipe: JointRecipe, rows: Mapping[str, RowResult]) ->
         unscreened=unscreened(recipe) if board.beside else "",
         best=board.best,
         missing=[name for name in planned if name not in rows],
-        comparisons=page.table(_comparisons(judged)),
+        comparisons=[(each, page.table(_comparisons(each))) for each in judged],
         curves=_curves(board, folder),
         levels=_levels(board, folder),
         check=page.table(_check(board)),
@@ -58,21 +58,19 @@ def write_page(out: Path, recipe: JointRecipe, rows: Mapping[str, RowResult]) ->
     return judged
 
 
-def _comparisons(judged: list[Judged]) -> list[dict[str, object]]:
+def _comparisons(judged: Judged) -> list[dict[str, object]]:
+    """The verdict stands before what a narrow screen may leave out."""
     return [
         {
-            "claim": each.claim,
             "compared": f"{GROUPS.get(found.given, found.given)} against {GROUPS.get(found.without, f'{found.without} alone')}",
             "on": found.measure.words,
             "points (95 % over people and seeds)": percent(found.gap.estimate, sign=True),
+            "p (Holm)": None if found.adjusted is None else float(f"{found.adjusted:.2g}"),
+            "verdict": ": ".join(each for each in (found.verdict or "decides nothing", found.why) if each),
             "each seed": ", ".join(f"{100 * seed:+.1f}" for seed in found.gap.seeds),
             "n": found.gap.estimate.n,
-            "p (Holm)": None if found.adjusted is None else float(f"{found.adjusted:.2g}"),
-            "verdict": found.verdict or "decides nothing",
-            "why": found.why,
         }
-        for each in judged
-        for found in each.found
+        for found in judged.found
     ]
 
 
@@ -206,7 +204,7 @@ BODY = """\
 report {{ paper.RANK1 }} % rank 1 and {{ paper.TAR }} % TAR at FAR 1e-6 on MegaFace with a million distractors; its pictures are not at hand, so those numbers cannot be
 tested. Tested is the claim: that both together are better than each alone, on people whom no network here was trained on.</p>
 {% if recipe.drawings %}<p class="note">Trained and scored on drawings: this page says that everything runs, and nothing about faces.</p>{% endif %}
-<ul>{% for each in judged %}<li><strong>{{ each.verdict }}</strong>: {{ each.words }}</li>{% endfor %}</ul>
+<ol>{% for each in judged %}<li><strong>{{ each.verdict }}</strong>: {{ each.words }}</li>{% endfor %}</ol>
 <p class="quiet">Recognition counts as shown only where the joint network beats both identity alone and the control, in which whole people's attributes are shuffled
 between people: labels that are the same on all photographs of a person may help whatever they say. Chosen before any row was trained: the first claim is decided by
 rank 1 among {{ "{:,}".format(paper.DISTRACTORS) }} real distractors (or the number nearest to it that was scored) and by TAR at FAR {{ far }} among the same, because
@@ -214,7 +212,7 @@ a small network finds hardly anybody among a million, where two of them cannot b
 either kind, and decides nothing else. Pairs decide nothing. A comparison holds where its interval leaves 0 out, all seeds say the same, and p by Holm over the
 comparisons that decide its claim is below 5 %. Intervals come from drawing people, of a pair both, each draw being off by how far seeds scatter besides. Best level
 by validation people: {{ best or "not known yet" }}.</p>
-{{ comparisons }}
+{% for each, table in comparisons %}<h3>Claim {{ loop.index }}: {{ each.verdict }}</h3>{{ table }}{% endfor %}
 {% if unscreened %}<p class="note">{{ unscreened }}.</p>{% endif %}
 {% if missing %}<p class="note">Not done yet: {{ missing | join(", ") }}.</p>{% endif %}
 <h2>Held-out people among distractors</h2>

@@ -251,9 +251,9 @@ class Regions(Task):
         mask = np.asarray(label() if callable(label) else label)
         if mask.ndim != 2 or mask.dtype != np.uint8:
             raise InputError(f"a mask is uint8 [H, W], found {mask.dtype} {mask.shape}")
-        strangers = np.setdiff1d(np.unique(mask), [*range(len(words.names)), 255])
+        strangers = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[len(words.names) : 255])
         if len(strangers):
-            raise InputError(f"the mask holds {int(strangers[0])}, beyond the {len(words.names)} words of its set")
+            raise InputError(f"the mask holds {len(words.names) + int(strangers[0])}, beyond the {len(words.names)} words of its set")
         return {"words": mask, "table": words.table}
 
     def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:

@@ -155,7 +155,7 @@ def _row(mixed: Mix, index: int, example: Example, crop: align.Crop, place: tupl
         grey = np.full((crop.size, crop.size, 3), geometry.GREY[0], np.uint8)
         return grey, {}
     if random.random() < augment.flip:
-        image = np.ascontiguousarray(image[:, ::-1])
+        image = cv2.flip(image, 1)
         rows = {task.name: task.mirror(rows[task.name], crop.size) for task in mixed.tasks if task.name in rows}
     return vary(image, random, augment), rows
 

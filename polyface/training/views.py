@@ -133,9 +133,9 @@ def draw_view(scene: Scene, side: int, look: Look, random: np.random.Generator) 
     try:
         data, name = scene.source.read(), str(scene.source)
         header = read_header(data, name)
-        width, height = (header.width, header.height) if header.orientation < 5 else (header.height, header.width)
+        height, width = header.shape
         matrix = _window(scene, width, height, side, look, random)
-        image = cut_from(data, name, matrix, side)
+        image = cut_from(data, name, matrix, side, header)
     except InputError:
         empty = np.zeros(0, bool)
         return View(np.full((side, side, 3), geometry.GREY[0], np.uint8), np.empty((0, 4)), np.empty((0, 5, 2)), empty, empty)
