@@ -33,6 +33,7 @@ LARGE_LEVELS = (640, 192)  # a photograph; the second finds the face that fills 
 FINEST = 1920  # small faces: a photograph is searched in tiles, at its own size up to this long side, where a face of 10 pixels shows
 FOREMOST = 0.2  # of the long side; where such a face is found a photograph is of this person, and is not searched in tiles
 AROUND, UNSURE = 1.6, 0.3  # what is shown of that face, in its own sizes, and the score from which a find of it counts
+UPRIGHT_SIZE = 110.0  # of that face on the canvas
 UPRIGHT_BY = 0.03  # a photograph is turned where its foremost face scores more by so much when it is
 BEST_SIZE = 260.0  # of a face on the canvas, where a file says none: YuNet's five points are off by 7.7 % of the eye distance, at 180 by 8.8, at 128 by 10.4
 BORDER = 60  # around a face in its second look
@@ -133,7 +134,7 @@ class YuNet:
         return [_merge(found, self.best_size) for found in self._second_look(images, faces, threshold)]
 
     def _turns(self, images: Sequence[np.ndarray], found: Sequence["Finds"]) -> list[int]:
-        """How many quarter turns, as `np.rot90` counts, put each picture's foremost face upright: it is shown in all four at its best size."""
+        """How many quarter turns, as `np.rot90` counts, put each picture's foremost face upright: it is shown in all four, small, since only its score is asked."""
         shown: list[np.ndarray] = []
         owners: list[tuple[int, int]] = []
         scores = np.zeros((len(images), 4))
@@ -142,7 +143,7 @@ class YuNet:
                 window = _window(finds.boxes[_order(finds)[0]], images[index])
                 shown += [np.rot90(window, turn) for turn in range(4)]
                 owners += [(index, turn) for turn in range(4)]
-        side = min(self.best_size * AROUND, *self.canvas)
+        side = min(UPRIGHT_SIZE * AROUND, *self.canvas)
         patches = [_patch(at, (0, 0, *window.shape[1::-1]), side / max(window.shape[:2]), window) for at, window in enumerate(shown)]
         for (index, turn), finds in zip(owners, self._find(shown, patches, UNSURE), strict=True):
             scores[index, turn] = finds.scores.max(initial=0)

@@ -138,6 +138,14 @@ def test_many_pictures_at_once_answer_as_each_alone(tmp_path, shape):
     assert detector.detect_many([]) == []
 
 
+def test_which_way_up_small_pictures_are_is_asked_in_half_a_run_each_whatever_size_of_face_suits_the_file(tmp_path, monkeypatch):
+    detector = load_detector(red_finder(tmp_path / "r.onnx", [1, 3, 640, 640]), 1)
+    images = [picture(200, 200, (100, 100)) for _ in range(18)]
+    found, runs, run = detector._found(images, 0.6), [], detector._run
+    monkeypatch.setattr(detector, "_run", lambda *arguments: runs.append(1) or run(*arguments))
+    assert not any(detector._turns(images, found)) and 0 < len(runs) <= 9
+
+
 def test_a_small_face_on_a_large_photograph_is_found_in_tiles(tmp_path):
     detector = load_detector(red_finder(tmp_path / "r.onnx", [1, 3, 640, 640], face=(128, 128)), 1)
     spots = [(360, 360), (2160, 1680), (1200, 960)]
