@@ -94,6 +94,8 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
         if report and parallel.rank() == 0:
             report(step, plan.steps, f"loss {losses['total']:.3f}")
         if step % plan.validate_every == 0 or step == plan.steps:
+            if not plan.optimiser.ema:  # no mean: the weights as they are
+                averaged.update_parameters(model)
             numbers = plan.validate(averaged.module, device)
             log.write(step=step, validation=numbers)
             better = "loss" not in numbers or best is None or numbers["loss"] <= best
@@ -152,7 +154,8 @@ def _step(plan: Plan, parts: _Parts, weights: Mapping[str, float], batch: Any, s
     means = {name: total / max(count, 1) for name, total, count in zip(losses, totals, counts, strict=True)}
     parts.balance.observe({name: mean for (name, mean), count in zip(means.items(), counts, strict=True) if count})
     parts.optimiser.step()
-    parts.averaged.update_parameters(parts.model)
+    if plan.optimiser.ema:
+        parts.averaged.update_parameters(parts.model)
     total = sum(weights.get(name, 1.0) * mean for name, mean in means.items())
     return {"total": round(total, 5)} | {name: round(mean, 5) for name, mean in means.items()}
 

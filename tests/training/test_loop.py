@@ -121,6 +121,13 @@ def test_without_any_validation_the_last_is_the_best(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "checkpoints/best/state.json").read_text())["step"] == 12
 
 
+def test_without_a_mean_the_weights_of_the_best_step_themselves_are_kept(tmp_path: Path) -> None:
+    loop.run(Line(optimiser=Optimiser(rate=0.05, ema=0.0), validations=[3.0, 1.0, 2.0]), tmp_path)
+    for name in ("best", "last"):
+        model, averaged = (load_file(tmp_path / f"checkpoints/{name}/{part}.safetensors") for part in ("model", "averaged"))
+        assert all(torch.equal(averaged[f"module.{key}"], tensor) for key, tensor in model.items())
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_picture(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"step 6: the loss of fit is not finite, first at set/2\.jpg; see .*nan\.json"):
         loop.run(Line(nan_at=6), tmp_path)
