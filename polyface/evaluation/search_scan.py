@@ -328,6 +328,8 @@ def _hidden(hidden: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """(columns, probes) of the hidden pairs among these rows."""
     lowest = int(ids.min())
     first, stop = np.searchsorted(hidden[0], [lowest, int(ids.max()) + 1])
+    if first == stop:
+        return hidden[0, :0], hidden[1, :0]
     column = np.full(int(ids.max()) + 1 - lowest, -1)
     column[ids - lowest] = np.arange(len(ids))
     columns = column[hidden[0, first:stop] - lowest]

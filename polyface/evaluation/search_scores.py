@@ -24,8 +24,8 @@ PAIRS = 256
 """Pairs that are scored at a time: their vectors fit in a cache."""
 
 
-SPARSE = 64
-"""More than 1 cell in so many: a product of the whole tile in float32 costs less than pairs."""
+SPARSE, FETCHED = 64, 20
+"""More than 1 cell in SPARSE: a product of the whole tile in float32 costs less than pairs. Fetching the tile costs as much as the products of so many probes."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ class Grid:
 
 def crowded(hit: np.ndarray) -> np.ndarray:
     """bool [m]: rows of a grid with too many cells to be picked out one by one."""
-    total = np.count_nonzero(hit)
-    if total * SPARSE <= hit.shape[1]:
+    total, most = np.count_nonzero(hit), hit.shape[1] * (1 + FETCHED / max(len(hit), 1)) / SPARSE
+    if total <= most:
         return np.zeros(len(hit), bool)
-    return np.count_nonzero(hit, axis=1) * SPARSE > hit.shape[1]
+    few = total * SPARSE <= hit.size  # then it costs less to look where they are than to add up whole rows
+    counts = np.bincount(np.flatnonzero(hit) // hit.shape[1], minlength=len(hit)) if few else np.count_nonzero(hit, axis=1)
+    return counts > most
