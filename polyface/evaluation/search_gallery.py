@@ -23,7 +23,7 @@ from polyface.evaluation.search_scores import LARGEST, LONGEST, Side
 from polyface.files import sha256_of_file, write_atomically
 from polyface.terminal import Report
 
-BLOCK = 16384
+BLOCK = 65536
 """Rows of which codes are stored together, coordinate by coordinate, and most rows of a chunk."""
 
 FIRST = 2048
@@ -32,7 +32,7 @@ FIRST = 2048
 SIZES = (2, 4)
 """Bytes of the numbers that are searched: float16 and float32."""
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def build_codes(rows: np.ndarray, folder: Path | None = None, report: Report | N
     return Codes(rows, codes, about)
 
 
-SAVED = 64
+SAVED = 16
 """Blocks after which codes that are being made are written down as done: a million rows."""
 
 
