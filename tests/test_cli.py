@@ -133,7 +133,7 @@ def test_out_takes_answers_and_masks_and_stdout_the_table(model: Path, photograp
     assert mask.shape == (512, 512) and mask.dtype == np.uint8
     assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "astronaut.0.parsing.png"]
     table = capsys.readouterr().out
-    assert "astronaut.jpg" in table and "no face" in table and "{" not in table
+    assert "astronaut.jpg" in table and "none" in table and "{" not in table
 
 
 def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(model: Path, photographs: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from polyface.terminal import percent
+
 Colour = tuple[int, int, int]
 
 ACCENTS: tuple[Colour, ...] = ((255, 209, 82), (96, 205, 255), (255, 132, 148), (140, 230, 150), (206, 160, 255), (255, 170, 90))
@@ -232,7 +234,7 @@ def _at_length(name: str, answer: Any) -> list[str]:
         return []
     if "probabilities" in answer:
         possible = answer.get("set") or [answer["answer"]]
-        return [f"{name}: {' or '.join(map(_spaced, possible))}  {answer['probabilities'][answer['answer']]:.0%}"]
+        return [f"{name}: {' or '.join(map(_spaced, possible))}  {percent(answer['probabilities'][answer['answer']])}"]
     unit = _unit_of(answer)
     if unit:
         between = f" ({answer['low']:.0f} to {answer['high']:.0f})" if {"low", "high"} <= answer.keys() else ""
@@ -241,7 +243,7 @@ def _at_length(name: str, answer: Any) -> list[str]:
         return [f"{name}: " + ", ".join(f"{axis} {round(answer[axis]):+d}" for axis in ("yaw", "pitch", "roll"))]
     if all(isinstance(share, int | float) for share in answer.values()):
         strong = sorted((trait for trait, share in answer.items() if share >= STRONG), key=lambda trait: -answer[trait])[:STRONGEST]
-        return [f"{_spaced(trait)}  {answer[trait]:.0%}" for trait in strong]
+        return [f"{_spaced(trait)}  {percent(answer[trait])}" for trait in strong]
     return []
 
 

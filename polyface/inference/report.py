@@ -18,6 +18,7 @@ from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, P
 from polyface.inference.card_page import NOT_FOR
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Angles, Category, Points, Scale, Task, Traits
+from polyface.terminal import percent
 
 REPORT = "report.html"
 SIDE, ROOM = 168, 1.5
@@ -168,7 +169,7 @@ def _in_words(task: Task, answer: Any) -> _Said | None:
     match task:
         case Category():
             possible = answer.get("set") or ()
-            beside = f"{answer['probabilities'][answer['answer']]:.0%}"
+            beside = percent(answer["probabilities"][answer["answer"]])
             return _Said(task.name, _spaced(answer["answer"]), beside, " or ".join(map(_spaced, possible)) if len(possible) > 1 else "")
         case Scale():
             among = f"{answer['low']:.0f} to {answer['high']:.0f}" if {"low", "high"} <= answer.keys() else ""

@@ -216,7 +216,7 @@ def _short(image: str, common: str) -> str:
 def _rows(answers: ImageAnswers, image: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     where = {"image": image} if answers.time is None else {"image": image, "time": f"{answers.time:.2f} s"}
     if answers.error is not None or not answers.faces:
-        return [{**where, "face": "refused" if answers.error is not None else "no face"}]
+        return [{**where, "face": "refused" if answers.error is not None else "none"}]
     return [{**where, "face": face.index if face.track is None else face.track, **_answers_in_words(face, tasks)} for face in answers.faces]
 
 
