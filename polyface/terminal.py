@@ -17,9 +17,14 @@ LONG = 24
 """Columns from which a word on a terminal is a path or the like, which may be broken where a line ends."""
 
 
+def count(number: int, thing: str, things: str = "") -> str:
+    """1 face, 2,000 faces; things: where they are no thing with an s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
 def percent(share: float) -> str:
     """A probability for a person. No network is certain, so what rounds to 100 % says less."""
-    return ">99%" if share > 0.995 else f"{share:.0%}"
+    return ">99%" if share >= 0.995 else f"{share:.0%}"
 
 
 def say(words: str) -> None:

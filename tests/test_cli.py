@@ -97,6 +97,11 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture) -> 
     assert f"polyface {command}" in capsys.readouterr().out
 
 
+def test_a_wrong_option_names_the_help_of_its_command(capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["analyze", "a.jpg", "--oot", "x"]) == RequestError.exit_status
+    assert "did you mean --out?" in (said := capsys.readouterr().err).lower() and "(polyface analyze --help)" in said
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__

@@ -2,7 +2,7 @@
 const model = JSON.parse(document.getElementById('about-model').textContent);
 const byId = id => document.getElementById(id);
 const spaced = word => word.replaceAll('_', ' ');
-const percent = share => share > 0.995 ? '> 99 %' : `${Math.round(100 * share)} %`;
+const percent = share => share >= 0.995 ? '> 99 %' : `${Math.round(100 * share)} %`;
 const number = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, '').replace('-', '−');
 const AT_ONCE = 2;
 
