@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from polyface.images import geometry
 from polyface.terminal import percent
 
 Colour = tuple[int, int, int]
@@ -171,7 +172,7 @@ def _draw_shapes(canvas: np.ndarray, face: Mapping[str, Any], box: np.ndarray, c
     for answer in answers:
         if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.dtype == np.uint8:
             size = canvas.shape[1::-1]
-            draw_regions(canvas, answer if answer.shape == canvas.shape[:2] else cv2.resize(answer, size, interpolation=cv2.INTER_NEAREST))
+            draw_regions(canvas, answer if answer.shape == canvas.shape[:2] else geometry.warp_smoothly(answer, geometry.about((0.0, 0.0), scale), size))
     draw_box(canvas, box, colour, max(1, round(min(unit, side / 80))))
     for answer in answers if side >= DOTTED else ():
         if _is_points(answer):

@@ -52,9 +52,11 @@ class ClassMap:
     shape: tuple[int, int]
     vocabulary: tuple[str, ...] = field(repr=False)
 
-    def in_picture(self) -> np.ndarray:
-        """Class indices uint8 [H, W]; outside the crop all is class 0, background."""
+    def in_picture(self, smooth: bool = False) -> np.ndarray:
+        """Class indices uint8 [H, W]; outside the crop all is class 0, background. smooth: for the eye, without the steps of the crop's pixels."""
         height, width = self.shape
+        if smooth:
+            return geometry.warp_smoothly(self.crop, geometry.invert(self.matrix), (width, height))
         return geometry.warp(self.crop, geometry.invert(self.matrix), (width, height), border=0, nearest=True)
 
 

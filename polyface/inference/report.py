@@ -150,7 +150,7 @@ def _to_thumbnail(box: Sequence[float]) -> np.ndarray:
 def _coloured(regions: ClassMap, to_thumbnail: np.ndarray) -> np.ndarray:
     """uint8 RGBA [SIDE / 2, SIDE / 2, 4], background clear."""
     half = geometry.compose(geometry.about((0.0, 0.0), 0.5), geometry.compose(to_thumbnail, geometry.invert(regions.matrix)))
-    classes = geometry.warp(regions.crop, half, (SIDE // 2, SIDE // 2), border=0, nearest=True)
+    classes = geometry.warp_smoothly(regions.crop, half, (SIDE // 2, SIDE // 2))
     return np.dstack([draw.region_palette(len(regions.vocabulary))[classes], np.where(classes > 0, 130, 0).astype(np.uint8)])
 
 

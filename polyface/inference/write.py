@@ -160,7 +160,7 @@ def _annotated(answers: ImageAnswers, pixels: np.ndarray) -> np.ndarray:
     for face in answers.faces:
         for task, answer in face.answers.items():
             if isinstance(answer, ClassMap):
-                faces[0][task] = np.maximum(faces[0].get(task, np.uint8(0)), answer.in_picture())
+                faces[0][task] = np.maximum(faces[0].get(task, np.uint8(0)), answer.in_picture(smooth=True))
     return draw.annotate(pixels, faces, margin=answers.frame is None)
 
 
