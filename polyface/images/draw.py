@@ -275,6 +275,7 @@ def _placed(forms: Sequence[Sequence[Panel]], boxes: Sequence[np.ndarray], size:
         for panel in panels:
             others = np.stack(taken)
             areas = np.maximum((others[:, 2:] - others[:, :2]).prod(1), 1)
+            areas[len(boxes) :] = np.minimum(areas[len(boxes) :], max(panel.size[0] * panel.size[1], 1))  # of two panels the smaller hides a line of the larger
             around = _around(panel, boxes[at], size, _gap(unit))
             hidden = [float((_shared(_plate(panel, place), others) / areas).max()) for place in around]
             best = int(np.argmin(hidden))

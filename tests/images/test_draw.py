@@ -98,6 +98,17 @@ def test_of_several_faces_the_one_in_front_has_all_its_answers():
     assert np.array_equal(among[:550], alone[:550])
 
 
+def test_no_line_of_a_panel_is_hidden_by_another_panel():
+    rows = [np.array([x, y, x + 10, y + 12.0]) for y in (208, 228, 248) for x in range(690, 880, 14)]  # between which no line has room
+    boxes = [np.array([600, 60, 700, 200.0]), *rows]
+    unit = 900 / draw.LEGIBLE
+    forms = draw._forms([face(box, number) for number, box in enumerate(boxes)], boxes, unit, True)
+    plates = [draw._plate(panel, place) for _, panel, place in draw._placed(forms, boxes, (900, 700), unit)]
+    areas = [(plate[2:] - plate[:2]).prod() for plate in plates]
+    assert len(plates) > 3 and max(areas) > 10 * min(areas)
+    assert all(draw._shared(one, other) <= draw.HIDES * area for one, area in zip(plates, areas, strict=True) for other in plates if one is not other)
+
+
 def test_an_angle_that_rounds_to_nothing_has_no_minus():
     said = draw._at_length("pose", {"yaw": -0.2, "pitch": 12.4, "roll": -3.0})
     assert said == ["pose: yaw +0, pitch +12, roll -3"]
