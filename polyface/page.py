@@ -126,6 +126,6 @@ table { width: max-content; border-collapse: collapse; font-size: .875rem; font-
 caption { text-align: left; color: var(--quiet); padding-bottom: .3rem; }
 caption span { display: inline-block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 2rem)); }
 th, td { text-align: left; vertical-align: top; max-width: 26rem; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
-th { color: var(--quiet); font-weight: 600; }
+th { color: var(--quiet); font-weight: 600; max-width: 7rem; vertical-align: bottom; }
 .number { text-align: right; }
 """

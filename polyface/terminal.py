@@ -4,10 +4,27 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Report = Callable[..., None]
 """report(done, total=None, more=""): so many things are done by now, of so many in all; more words say which, or how it goes."""
+
+
+LONG = 24
+"""Columns from which a word on a terminal is a path or the like, which may be broken where a line ends."""
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """1 face, 2,000 faces; things: where they are no thing with an s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def percent(share: float) -> str:
+    """A probability for a person. No network is certain, so what rounds to 100 % says less."""
+    return ">99%" if share >= 0.995 else f"{share:.0%}"
 
 
 def say(words: str) -> None:
@@ -31,31 +48,73 @@ def progress(words: str, total: int | None = None) -> Iterator[Report]:
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None, title: str = "", file: TextIO | None = None) -> None:
-    """Rows {column: value} under their columns, by default those of the first row: with rules on a terminal, else aligned by spaces, never cut."""
+    """Rows {column: value} under their columns, by default those of the first row: aligned by spaces, never cut; on a terminal with rules, and in its width. On one too
+    narrow for that each row is told in lines of "column value".
+    """
     rows, file = list(rows), file or sys.stdout
     if not rows:
         return
     columns = list(columns or rows[0])
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     right = [all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns]
-    if file.isatty():
-        _ruled(columns, cells, right, title, file)
-    else:
+    if not file.isatty():
         _plain(columns, cells, right, title, file)
-
-
-def _ruled(columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str, file: TextIO) -> None:
-    from rich import box
+        return
     from rich.console import Console
+
+    console = Console(file=file)
+    widths = _widths([columns, *cells], console.width)
+    if widths:
+        _ruled(columns, cells, right, title, console, widths)
+    else:
+        _told(columns, cells, title, console)
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
+    """How wide each column of a table is in `room` columns of a terminal, with two between them; none where words or numbers would have to be broken."""
+    by_column = list(zip(*lines, strict=True))
+    least = [max(min(_width(word), LONG) for cell in column for word in cell.split() or [""]) for column in by_column]
+    widths = [max(map(_width, column)) for column in by_column]
+    room -= 2 * (len(widths) - 1)
+    if sum(least) > room:
+        return []
+    while sum(widths) > room:  # the widest gives way
+        widest = max((at for at, width in enumerate(widths) if width > least[at]), key=lambda at: widths[at])
+        widths[widest] -= 1
+    return widths
+
+
+def _ruled(columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str, console: "Console", widths: list[int]) -> None:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column, to_the_right in zip(columns, right, strict=True):
-        drawn.add_column(Text(column), justify="right" if to_the_right else "left", overflow="fold")
+    drawn = Table(
+        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+    )
+    for column, to_the_right, width in zip(columns, right, widths, strict=True):
+        drawn.add_column(Text(column), justify="right" if to_the_right else "left", overflow="fold", width=width)
     for line in cells:
         drawn.add_row(*map(Text, line))
-    Console(file=file).print(drawn)
+    console.print(drawn)
+
+
+def _told(columns: Sequence[str], cells: list[list[str]], title: str, console: "Console") -> None:
+    """Each row as "column value, column value", which goes on indented; a row without its first value goes on with the one before it."""
+    from rich.text import Text
+
+    lines = [Text(title)] if title else []
+    for row in cells:
+        line = Text("  " if not row[0] else "")
+        for column, cell in zip(columns, row, strict=True):
+            said = Text.assemble((column, "dim"), " ", cell)
+            if line.plain.strip() and line.cell_len + 3 + said.cell_len > console.width:
+                lines.append(line)
+                line = Text("  ")
+            if cell:
+                line.append("   " if line.plain.strip() else "").append(said)
+        lines.append(line)
+    console.print(*lines, sep="\n", overflow="fold")
 
 
 def _plain(columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str, file: TextIO) -> None:

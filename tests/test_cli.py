@@ -97,6 +97,11 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture) -> 
     assert f"polyface {command}" in capsys.readouterr().out
 
 
+def test_a_wrong_option_names_the_help_of_its_command(capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["analyze", "a.jpg", "--oot", "x"]) == RequestError.exit_status
+    assert "did you mean --out?" in (said := capsys.readouterr().err).lower() and "(polyface analyze --help)" in said
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__
@@ -133,7 +138,7 @@ def test_out_takes_answers_and_masks_and_stdout_the_table(model: Path, photograp
     assert mask.shape == (512, 512) and mask.dtype == np.uint8
     assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "astronaut.0.parsing.png"]
     table = capsys.readouterr().out
-    assert "astronaut.jpg" in table and "no face" in table and "{" not in table
+    assert "astronaut.jpg" in table and "none" in table and "{" not in table
 
 
 def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(model: Path, photographs: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 
@@ -8,6 +9,9 @@ from polyface import terminal
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+    def seen(self) -> list[str]:
+        return [line.rstrip() for line in re.sub("\x1b\\[[0-9;]*m", "", self.getvalue()).splitlines()]
 
 
 ROWS = [{"name": "a", "value": 1.23456, "note": None}, {"name": "a longer one", "value": 12, "note": "two\nlines"}]
@@ -35,6 +39,28 @@ def test_a_table_on_a_terminal_holds_words_as_they_are() -> None:
     file = Terminal()
     terminal.table([{"name": "[bold]not markup[/bold]"}], title="[1]", file=file)
     assert "[bold]not markup[/bold]" in file.getvalue() and "[1]" in file.getvalue()
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
+def test_a_terminal_of_any_width_breaks_no_word_and_no_number(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    file, words = Terminal(), "Southeast Asian, or Latino Hispanic, Mouth Slightly Open"
+    terminal.table([{"task": "expression", "metric": "balanced accuracy", "value": 0.6392, "n": 2303, "answer": words, "nothing": None} for _ in range(3)], file=file)
+    said = "\n".join(file.seen())
+    assert all(said.count(word) == 3 for word in ("expression", "accuracy", "0.6392", "2303", "Southeast", "Slightly"))
+    assert max(map(len, file.seen())) <= columns
+
+
+def test_a_row_told_in_lines_goes_on_with_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "36")
+    file = Terminal()
+    terminal.table([{"picture": "photograph.jpg", "nearest": "another-photograph.jpg"}, {"picture": None, "nearest": "third-photograph.jpg"}], title="found", file=file)
+    assert file.seen() == ["found", "picture photograph.jpg", "  nearest another-photograph.jpg", "  nearest third-photograph.jpg"]
+
+
+def test_nothing_is_said_to_be_certain_and_one_thing_is_one() -> None:
+    assert [terminal.percent(share) for share in (1.0, 0.996, 0.995, 0.004)] == [">99%", ">99%", ">99%", "0%"]
+    assert [terminal.count(1, "face"), terminal.count(2000, "face"), terminal.count(0, "person", "people")] == ["1 face", "2,000 faces", "0 people"]
 
 
 def test_no_rows_print_nothing() -> None:

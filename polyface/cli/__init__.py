@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return status or 0
     except CycloptsError as error:
-        return _failed(str(error) + " (polyface --help)", RequestError.exit_status)
+        return _failed(f"{error} ({' '.join(('polyface', *(error.command_chain or ())))} --help)", RequestError.exit_status)
     except PolyfaceError as error:
         return _failed(str(error), error.exit_status)
     except KeyboardInterrupt:

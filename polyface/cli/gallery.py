@@ -48,10 +48,10 @@ def embed(
         terminal.say(reason)
     refusals = len(refused) + len(done.refused)
     terminal.say(
-        f"{done.faces:,} faces on {done.pictures:,} new pictures"
+        f"{terminal.count(done.faces, 'face')} on {terminal.count(done.pictures, 'new picture')}"
         + (f", {done.rate:.1f} pictures/s" if done.pictures else "")
         + (f"; {refusals:,} refused" if refusals else "")
-        + f"; {done.gallery.faces:,} faces of {sum(entry.pictures for entry in done.gallery.manifest.shards):,} pictures in {out}"
+        + f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(sum(entry.pictures for entry in done.gallery.manifest.shards), 'picture')} in {out}"
     )
     return InputError.exit_status if refusals else 0
 
@@ -76,7 +76,8 @@ def find(
     pictures, refused = find_sources(photographs)
     if not pictures:
         raise RequestError(str(refused[0]))
-    found = find(analyzer, opened, pictures, k, fpir)
+    with terminal.progress("pictures") as report:
+        found = find(analyzer, opened, pictures, k, fpir, report)
     for words in (*map(str, refused), *found.refused, *(f"{picture}: no face on it" for picture in found.without), *found.notes):
         terminal.say(words)
     if json:

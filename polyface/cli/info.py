@@ -44,7 +44,8 @@ def info(
 
 
 def _print_card(card: "Card", label: str) -> None:
-    about = {"model": label, "created": card.created, "commit": card.commit, "terms": card.terms, "detector": card.detector.name if card.detector else ""}
+    about = {"model": label, "created": card.created, "commit": card.commit, "terms": card.terms}
+    about["measured"] = f"on faces that {card.detector.name} found" if card.detector else ""
     about["compared"] = card.compared and f"onnx with torch on {card.compared}"
     if card.trained_on_drawings:
         about["note"] = "trained on drawings, not on photographs"

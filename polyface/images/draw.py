@@ -4,12 +4,15 @@
 The `draw_` functions draw into the uint8 RGB picture that they are given, and return it; all coordinates are continuous pixels. Text is ASCII.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+
+from polyface.images import geometry
+from polyface.terminal import percent
 
 Colour = tuple[int, int, int]
 
@@ -19,16 +22,19 @@ PLATE, WORDS = (22, 24, 30), (240, 240, 240)
 FONT = cv2.FONT_HERSHEY_DUPLEX
 LEGIBLE = 640  # a picture whose long side is shorter is enlarged to it before words are written on it
 STRONG, STRONGEST = 0.6, 4  # of many yes-or-no answers those at least so probable, and so many of them
-CROWD = 6  # from so many faces on, each has one line
+CROWD = 6  # from so many faces on that are at least a third as large as the largest, each has one line
+DOTTED = 64  # pixels of a face, below which points and axes would hide it
+HIDES = 0.05  # of a face or of another panel: what a panel may hide
 NOT_ANSWERS = frozenset({"image", "frame", "time", "track", "face", "faces", "detector", "notes", "box", "score", "model", "error"})
 
 
 def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]], margin: bool = True) -> np.ndarray:
     """A new picture: for each face a thin box, its points, axes and class map, and a panel with its answers beside the box.
 
-    `faces` are answers as DESIGN.md says; a class map is drawn where it is uint8 [H, W] of the picture instead of a file's name. A picture smaller than LEGIBLE
-    comes back enlarged, and one that a face fills comes back with a margin for the panel. Frames of a video are to be of one size: there (margin False) is one line
-    for each face, which keeps its number and colour.
+    `faces` are answers as DESIGN.md says, the foremost first; a class map is drawn where it is uint8 [H, W] of the picture instead of a file's name. A picture smaller
+    than LEGIBLE comes back enlarged, and one that a face fills comes back with a margin for the panel. A panel that would hide a face or another panel shrinks to one
+    line, and is left out where that has no room either. Frames of a video are to be of one size: there (margin False) is one line for each face, which keeps its number
+    and colour.
     """
     scale = max(1.0, LEGIBLE / max(image.shape[:2]))
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
@@ -38,21 +44,22 @@ def annotate(image: np.ndarray, faces: Sequence[Mapping[str, Any]], margin: bool
     colours = [ACCENTS[face.get("track", at) % len(ACCENTS)] for at, face in enumerate(faces)]
     for face, box, colour in zip(faces, boxes, colours, strict=True):
         _draw_shapes(canvas, face, box, colour, scale, unit)
-    crowd = len(faces) >= CROWD
-    panels = [_panel(face, unit, crowd or not margin, _side(box) / 3 if crowd else np.inf) for face, box in zip(faces, boxes, strict=True)]
-    room = _room(panels, boxes, size, unit) if margin else 0
+    forms = _forms(faces, boxes, unit, margin)
+    room = _room(forms, boxes, size, unit) if margin else 0
     if room:
         canvas = cv2.copyMakeBorder(canvas, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=PLATE)
-    for panel, place, colour in zip(panels, _places(panels, boxes, (size[0] + room, size[1]), unit), colours, strict=True):
-        draw_text_panel(canvas, panel.lines, place, panel.height, colour)
+    for at, panel, place in _placed(forms, boxes, (size[0] + room, size[1]), unit):
+        draw_text_panel(canvas, panel.lines, place, panel.height, colours[at])
     return canvas
 
 
 def draw_box(image: np.ndarray, box: Sequence[float] | np.ndarray, colour: Colour = ACCENTS[0], thickness: int = 1) -> np.ndarray:
-    """A thin box (x0, y0, x1, y1) with stronger corners."""
+    """A thin box (x0, y0, x1, y1) with stronger corners, where it is large enough for them."""
     x0, y0, x1, y1 = (round(float(value)) for value in box)
     cv2.rectangle(image, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
-    arm = max(2, min(x1 - x0, y1 - y0) // 7)
+    arm = min(x1 - x0, y1 - y0) // 7
+    if arm < 4:
+        return image
     for x, along in ((x0, arm), (x1, -arm)):
         for y, down in ((y0, arm), (y1, -arm)):
             cv2.line(image, (x, y), (x + along, y), colour, 3 * thickness, cv2.LINE_AA)
@@ -91,7 +98,7 @@ def draw_axes(image: np.ndarray, yaw: float, pitch: float, roll: float, centre: 
     """A head's axes in degrees (yaw > 0 to the image's right, pitch > 0 up, roll > 0 clockwise) from `centre`, `size` long:
     red to the image's right, green to the crown, blue where the nose points.
     """
-    thickness = max(1, round(size / 40))
+    thickness = max(1, round(size / 20))
     start = round(float(centre[0])), round(float(centre[1]))
     for axis, colour in zip(axes_in_picture(yaw, pitch, roll), ((235, 80, 80), (90, 210, 110), (80, 140, 255)), strict=True):
         end = round(centre[0] + size * axis[0]), round(centre[1] + size * axis[1])
@@ -165,9 +172,9 @@ def _draw_shapes(canvas: np.ndarray, face: Mapping[str, Any], box: np.ndarray, c
     for answer in answers:
         if isinstance(answer, np.ndarray) and answer.ndim == 2 and answer.dtype == np.uint8:
             size = canvas.shape[1::-1]
-            draw_regions(canvas, answer if answer.shape == canvas.shape[:2] else cv2.resize(answer, size, interpolation=cv2.INTER_NEAREST))
+            draw_regions(canvas, answer if answer.shape == canvas.shape[:2] else geometry.warp_smoothly(answer, geometry.about((0.0, 0.0), scale), size))
     draw_box(canvas, box, colour, max(1, round(min(unit, side / 80))))
-    for answer in answers:
+    for answer in answers if side >= DOTTED else ():
         if _is_points(answer):
             draw_points(canvas, np.asarray(answer, np.float64) * scale, (255, 255, 255), max(0.6, min(1.6 * unit, side / 110)))
         elif isinstance(answer, Mapping) and {"yaw", "pitch", "roll"} <= answer.keys():
@@ -179,18 +186,37 @@ def _side(box: np.ndarray) -> float:
     return float(max(box[2] - box[0], box[3] - box[1], 1))
 
 
-def _panel(face: Mapping[str, Any], unit: float, short: bool, highest: float) -> Panel:
-    """highest: a line in pixels; in a crowd words shrink with the face, since they would hide others, but stay legible."""
-    answers = {name: answer for name, answer in face.items() if name not in NOT_ANSWERS}
-    height = max(12, round(min(15 * unit**0.75, highest)))  # a large picture is looked at from further away, not as much further as it is larger
-    if short:
-        words = [text for answer in answers.values() if (text := _briefly(answer))][:2]
-        number = [f"face {face['track']}:"] if "track" in face else []
-        lines = [" ".join([*number, ", ".join(words)])] if words or number else []
-    else:
-        title = f"face {face['face']}" if "face" in face else "face"
-        lines = [title, *(line for name, answer in answers.items() for line in _at_length(name, answer)), *face.get("notes", ())]
+def _forms(faces: Sequence[Mapping[str, Any]], boxes: Sequence[np.ndarray], unit: float, margin: bool) -> list[list[Panel]]:
+    """The panels that each face may have, of which it gets the first that has room: all answers, of a large face and in no crowd; one line."""
+    line = round(15 * unit**0.75)  # a large picture is looked at from further away, not as much further as it is larger
+    sides = [_side(box) for box in boxes]
+    at_length = margin and sum(side >= max(sides) / 3 for side in sides) < CROWD
+    return [
+        [
+            *([_panel(_lines(face), line)] if at_length and side >= 3 * line else []),
+            _panel(_line(face), max(12, min(line, round(side / 3)))),  # words shrink with the face, since they would hide others, but stay legible
+        ]
+        for face, side in zip(faces, sides, strict=True)
+    ]
+
+
+def _panel(lines: list[str], height: int) -> Panel:
     return Panel(lines, height, panel_size(lines, height) if lines else (0, 0))
+
+
+def _lines(face: Mapping[str, Any]) -> list[str]:
+    title = f"face {face['face']}" if "face" in face else "face"
+    return [title, *(line for name, answer in _answers(face).items() for line in _at_length(name, answer)), *face.get("notes", ())]
+
+
+def _line(face: Mapping[str, Any]) -> list[str]:
+    words = [text for answer in _answers(face).values() if (text := _briefly(answer))][:2]
+    number = [f"face {face['track']}:"] if "track" in face else []
+    return [" ".join([*number, ", ".join(words)])] if words or number else []
+
+
+def _answers(face: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: answer for name, answer in face.items() if name not in NOT_ANSWERS}
 
 
 def _briefly(answer: Any) -> str | None:
@@ -209,16 +235,16 @@ def _at_length(name: str, answer: Any) -> list[str]:
         return []
     if "probabilities" in answer:
         possible = answer.get("set") or [answer["answer"]]
-        return [f"{name}: {' or '.join(map(_spaced, possible))}  {answer['probabilities'][answer['answer']]:.0%}"]
+        return [f"{name}: {' or '.join(map(_spaced, possible))}  {percent(answer['probabilities'][answer['answer']])}"]
     unit = _unit_of(answer)
     if unit:
         between = f" ({answer['low']:.0f} to {answer['high']:.0f})" if {"low", "high"} <= answer.keys() else ""
         return [f"{name}: {answer[unit]:.0f} {unit}{between}"]
     if {"yaw", "pitch", "roll"} <= answer.keys():
-        return [f"{name}: " + ", ".join(f"{axis} {answer[axis]:+.0f}" for axis in ("yaw", "pitch", "roll"))]
+        return [f"{name}: " + ", ".join(f"{axis} {round(answer[axis]):+d}" for axis in ("yaw", "pitch", "roll"))]
     if all(isinstance(share, int | float) for share in answer.values()):
         strong = sorted((trait for trait, share in answer.items() if share >= STRONG), key=lambda trait: -answer[trait])[:STRONGEST]
-        return [f"{_spaced(trait)}  {answer[trait]:.0%}" for trait in strong]
+        return [f"{_spaced(trait)}  {percent(answer[trait])}" for trait in strong]
     return []
 
 
@@ -232,26 +258,31 @@ def _is_points(answer: Any) -> bool:
     return isinstance(answer, Sequence | np.ndarray) and not isinstance(answer, str) and np.ndim(answer) == 2 and np.shape(answer)[1] == 2
 
 
-def _room(panels: Sequence[Panel], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> int:
+def _room(forms: Sequence[Sequence[Panel]], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> int:
     """The margin to add at the right, if a panel would else cover its own face."""
     gap = _gap(unit)
     margin = 0
-    for panel, box in zip(panels, boxes, strict=True):
-        if panel.lines and min(_covered((*place, *panel.size), [box]) for place in _around(panel, box, size, gap)) > 0.25:
+    for (panel, *_), box in zip(forms, boxes, strict=True):
+        if panel.lines and min(_shared(_plate(panel, place), box) for place in _around(panel, box, size, gap)) > 0.25 * panel.size[0] * panel.size[1]:
             margin = max(margin, panel.size[0] + 2 * gap)
     return margin
 
 
-def _places(panels: Sequence[Panel], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> list[tuple[int, int]]:
-    """The upper left corner of each panel, beside its box where that hides least."""
-    taken: list[np.ndarray] = []
-    places = []
-    for panel, box in zip(panels, boxes, strict=True):
-        around = _around(panel, box, size, _gap(unit))
-        best = min(around, key=lambda place: _covered((*place, *panel.size), [*boxes, *taken, *taken]))
-        taken.append(np.array([*best, best[0] + panel.size[0], best[1] + panel.size[1]], np.float64))
-        places.append(best)
-    return places
+def _placed(forms: Sequence[Sequence[Panel]], boxes: Sequence[np.ndarray], size: tuple[int, int], unit: float) -> Iterator[tuple[int, Panel, tuple[int, int]]]:
+    """(face, panel, upper left corner) of every panel that has room, beside its box where that hides least of a face or of another panel."""
+    taken = list(boxes)
+    for at, panels in enumerate(forms):
+        for panel in panels:
+            others = np.stack(taken)
+            areas = np.maximum((others[:, 2:] - others[:, :2]).prod(1), 1)
+            areas[len(boxes) :] = np.minimum(areas[len(boxes) :], max(panel.size[0] * panel.size[1], 1))  # of two panels the smaller hides a line of the larger
+            around = _around(panel, boxes[at], size, _gap(unit))
+            hidden = [float((_shared(_plate(panel, place), others) / areas).max()) for place in around]
+            best = int(np.argmin(hidden))
+            if panel.lines and hidden[best] <= HIDES:
+                taken.append(_plate(panel, around[best]))
+                yield at, panel, around[best]
+                break
 
 
 def _gap(unit: float) -> int:
@@ -259,20 +290,21 @@ def _gap(unit: float) -> int:
 
 
 def _around(panel: Panel, box: np.ndarray, size: tuple[int, int], gap: int) -> list[tuple[int, int]]:
-    """Right and left of a box, below and above it from its left or to its right, moved so that the panel lies in the picture."""
+    """Right and left of a box, below and above it, from its one end, from its other or about its middle, moved so that the panel lies in the picture."""
     x0, y0, x1, y1 = (round(float(value)) for value in box)
     wide, tall = panel.size
-    beside = [(x1 + gap, y0), (x0 - gap - wide, y0), *((x, y) for x in (x0, x1 - wide) for y in (y1 + gap, y0 - gap - tall))]
-    return [(max(0, min(x, size[0] - wide)), max(0, min(y, size[1] - tall))) for x, y in beside]
+    along = [(x, y) for y in (y0, y1 - tall, (y0 + y1 - tall) // 2) for x in (x1 + gap, x0 - gap - wide)]
+    beyond = [(x, y) for x in (x0, x1 - wide, (x0 + x1 - wide) // 2) for y in (y1 + gap, y0 - gap - tall)]
+    return [(max(0, min(x, size[0] - wide)), max(0, min(y, size[1] - tall))) for x, y in (*along[:2], *beyond[:4], *along[2:], *beyond[4:])]
 
 
-def _covered(plate: tuple[int, int, int, int], boxes: Sequence[np.ndarray]) -> float:
-    """How much of boxes (x0, y0, x1, y1) a plate (x, y, width, height) hides, as a share of the plate, summed."""
-    x, y, wide, tall = plate
-    hidden = 0.0
-    for x0, y0, x1, y1 in boxes:
-        hidden += max(0.0, min(x + wide, x1) - max(x, x0)) * max(0.0, min(y + tall, y1) - max(y, y0))
-    return hidden / max(wide * tall, 1)
+def _plate(panel: Panel, place: tuple[int, int]) -> np.ndarray:
+    return np.array([*place, place[0] + panel.size[0], place[1] + panel.size[1]], np.float64)
+
+
+def _shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The area that a box [4] (x0, y0, x1, y1) has in common with each of boxes [..., 4]."""
+    return np.clip(np.minimum(boxes[..., 2:], box[2:]) - np.maximum(boxes[..., :2], box[:2]), 0, None).prod(-1)
 
 
 def _spaced(word: str) -> str:

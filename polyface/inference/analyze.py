@@ -25,6 +25,7 @@ from polyface.inference.card import AnswerCalibration, Card, at_size
 from polyface.inference.engine import Engine
 from polyface.inference.track import Tracks, tracks_by
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
+from polyface.terminal import percent
 
 if TYPE_CHECKING:
     from polyface.inference.compare import Comparison
@@ -51,9 +52,11 @@ class ClassMap:
     shape: tuple[int, int]
     vocabulary: tuple[str, ...] = field(repr=False)
 
-    def in_picture(self) -> np.ndarray:
-        """Class indices uint8 [H, W]; outside the crop all is class 0, background."""
+    def in_picture(self, smooth: bool = False) -> np.ndarray:
+        """Class indices uint8 [H, W]; outside the crop all is class 0, background. smooth: for the eye, without the steps of the crop's pixels."""
         height, width = self.shape
+        if smooth:
+            return geometry.warp_smoothly(self.crop, geometry.invert(self.matrix), (width, height))
         return geometry.warp(self.crop, geometry.invert(self.matrix), (width, height), border=0, nearest=True)
 
 
@@ -259,16 +262,21 @@ def in_words(task: Task, answer: Any) -> str | None:
     """An answer short enough for a table; None for those that no table can hold."""
     match task:
         case Category():
-            others = [word for word in answer.get("set", ()) if word != answer["answer"]]
-            return f"{answer['answer']} {answer['probabilities'][answer['answer']]:.0%}" + (f", or {', '.join(others)}" if others else "")
+            words = f"{answer['answer']} {percent(answer['probabilities'][answer['answer']])}"
+            others = ", ".join(word for word in answer.get("set", ()) if word != answer["answer"])
+            return _spaced(f"{words}, or {others}" if others else words)
         case Scale():
             return f"{answer[task.unit]:.0f} {task.unit}" + (f" ({answer['low']} to {answer['high']})" if "low" in answer else "")
         case Traits():
             likely = sorted((name for name, share in answer.items() if share >= 0.5), key=lambda name: -answer[name])
-            return ", ".join(likely[:3]) + (f" +{len(likely) - 3}" if len(likely) > 3 else "")
+            return _spaced(", ".join(likely[:3])) + (f" +{len(likely) - 3}" if len(likely) > 3 else "")
         case Angles():
-            return ", ".join(f"{axis} {angle:.0f}" for axis, angle in answer.items())
+            return ", ".join(f"{axis} {round(angle)}" for axis, angle in answer.items())
     return None
+
+
+def _spaced(words: str) -> str:
+    return words.replace("_", " ")
 
 
 @dataclass(frozen=True)

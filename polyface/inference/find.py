@@ -5,7 +5,7 @@ compared with all N faces of the gallery, and so taken for somebody in it at mos
 common.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from polyface.inference.card import Card, PairCalibration, Threshold
 from polyface.inference.compare import operating_line, vector_of
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, wrong_vector
 from polyface.tasks.kinds import Embedding
+from polyface.terminal import Report
 
 FOUND, NOBODY = "found", "nobody here"
 USUAL_FPIR = 0.01
@@ -99,11 +100,18 @@ class Found:
         between = "" if self.line.low is None else f" ({self.line.low:.3f} to {self.line.high:.3f})"
         return (
             f"found from a cosine of {self.line.cosine:.3f}{between} on, which {self.line.far:g} of pairs of two people reach (FAR): of strangers at most "
-            f"{self.line.fpir:.2g} are taken for one of these {self.faces:,} faces (FPIR); for probabilities each face, and nobody, was equally likely before"
+            f"{self.line.fpir:.2g} are taken for one of these {self.faces:,} faces (FPIR); probabilities are those if each face, and nobody, is equally likely beforehand"
         )
 
 
-def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | Source], k: int = 5, fpir: float | None = None) -> Found:
+def find(
+    analyzer: Analyzer,
+    gallery: Gallery,
+    pictures: Sequence[str | Path | Source],
+    k: int = 5,
+    fpir: float | None = None,
+    report: Report = lambda done, total=None, more="": None,
+) -> Found:
     """The k nearest faces of the gallery for every face on the pictures.
 
     Raises RequestError where the gallery is empty or not whole, and where the card draws no line for such a rate of strangers taken for somebody (fpir);
@@ -118,8 +126,9 @@ def find(analyzer: Analyzer, gallery: Gallery, pictures: Iterable[str | Path | S
     said, line = open_set_line(analyzer.engine.card, task, gallery.faces, fpir)
     faces: list[Face] = []
     without, refused = [], []
-    for answers in analyzer.analyze_many(pictures, [task.name]):
+    for done, answers in enumerate(analyzer.analyze_many(pictures, [task.name]), 1):
         faces += answers.faces
+        report(done, len(pictures))
         if answers.error is not None:
             refused.append(answers.error)
         elif not answers.faces:
@@ -143,6 +152,8 @@ def open_set_line(card: Card, task: Embedding, faces: int, fpir: float | None = 
 
     Raises RequestError for a card without lines, and an FPIR that none of them can promise.
     """
+    if fpir is not None and not 0 < fpir < 1:
+        raise RequestError(f"an FPIR of {fpir:g}: a share of strangers lies between 0 and 1")
     said, _ = operating_line(card, task)
     offered = sorted(card.thresholds, key=lambda line: -line.far)
     kept = [line for line in offered if line.far * faces <= (USUAL_FPIR if fpir is None else fpir)]

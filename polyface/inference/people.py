@@ -17,6 +17,7 @@ from polyface.inference.compare import operating_line
 from polyface.inference.engine import Engine
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, faces_of
 from polyface.tasks.kinds import Embedding
+from polyface.terminal import count
 
 NEAREST = 3
 """Of 2, 3, 5 and all, on 200 faces of LFW: what joins pairs of one person best without great groups, see LOG.md."""
@@ -60,11 +61,8 @@ class People:
         ]
 
     def in_words(self) -> str:
-        grouped = self.faces - len(self.alone)
-        return (
-            f"{len(self.people):,} people of {grouped:,} faces, and {len(self.alone):,} faces that are like no other. "
-            f"Joined from a cosine of {self.cosine:.3f} on, which {self.far:g} of pairs of two people reach."
-        )
+        people, joined, alone = count(len(self.people), "person", "people"), count(self.faces - len(self.alone), "face"), count(len(self.alone), "face")
+        return f"{people} of {joined}, and {alone} like no other. Joined from a cosine of {self.cosine:.3f} on, which {self.far:g} of pairs of two people reach."
 
 
 def people(gallery: Gallery, engine: Engine, far: float | None = None) -> People:

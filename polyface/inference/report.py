@@ -18,6 +18,7 @@ from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, P
 from polyface.inference.card_page import NOT_FOR
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Angles, Category, Points, Scale, Task, Traits
+from polyface.terminal import percent
 
 REPORT = "report.html"
 SIDE, ROOM = 168, 1.5
@@ -149,7 +150,7 @@ def _to_thumbnail(box: Sequence[float]) -> np.ndarray:
 def _coloured(regions: ClassMap, to_thumbnail: np.ndarray) -> np.ndarray:
     """uint8 RGBA [SIDE / 2, SIDE / 2, 4], background clear."""
     half = geometry.compose(geometry.about((0.0, 0.0), 0.5), geometry.compose(to_thumbnail, geometry.invert(regions.matrix)))
-    classes = geometry.warp(regions.crop, half, (SIDE // 2, SIDE // 2), border=0, nearest=True)
+    classes = geometry.warp_smoothly(regions.crop, half, (SIDE // 2, SIDE // 2))
     return np.dstack([draw.region_palette(len(regions.vocabulary))[classes], np.where(classes > 0, 130, 0).astype(np.uint8)])
 
 
@@ -168,7 +169,7 @@ def _in_words(task: Task, answer: Any) -> _Said | None:
     match task:
         case Category():
             possible = answer.get("set") or ()
-            beside = f"{answer['probabilities'][answer['answer']]:.0%}"
+            beside = percent(answer["probabilities"][answer["answer"]])
             return _Said(task.name, _spaced(answer["answer"]), beside, " or ".join(map(_spaced, possible)) if len(possible) > 1 else "")
         case Scale():
             among = f"{answer['low']:.0f} to {answer['high']:.0f}" if {"low", "high"} <= answer.keys() else ""

@@ -53,7 +53,7 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
             lines.write(answers.to_dicts() if place is None else place.written(answers))
             if len(rows) < TABLE_ROWS:
                 rows += _rows(answers, _short(answers.image, common), chosen)
-            report(seen.done, more="" if answers.time is None else f"{_short(answers.image, common)} {answers.time:.1f} s")
+            report(seen.done - (answers.time is not None), more="" if answers.time is None else f"{_short(answers.image, common)} {answers.time:.1f} s")
     _show(rows, chosen, out)
     terminal.say(seen.in_words() + (f"; answers in {out / ANSWERS}" if out is not None else ""))
     return InputError.exit_status if seen.refused else 0
@@ -101,9 +101,9 @@ class _Seen:
         self.frames, self.pictures = self.frames + of_video, self.pictures + (not of_video and answers.error is None)
 
     def in_words(self) -> str:
-        on = [_count(self.pictures, "picture")] if self.pictures or not self.frames else []
-        on += [f"{_count(self.frames, 'frame')} of {_count(self.videos, 'video')}"] if self.frames else []
-        return f"{_count(self.faces, 'face')} on {' and '.join(on)}" + (f"; {self.refused} refused" if self.refused else "")
+        on = [terminal.count(self.pictures, "picture")] if self.pictures or not self.frames else []
+        on += [f"{terminal.count(self.frames, 'frame')} of {terminal.count(self.videos, 'video')}"] if self.frames else []
+        return f"{terminal.count(self.faces, 'face')} on {' and '.join(on)}" + (f"; {self.refused} refused" if self.refused else "")
 
 
 class _Place:
@@ -160,7 +160,7 @@ def _annotated(answers: ImageAnswers, pixels: np.ndarray) -> np.ndarray:
     for face in answers.faces:
         for task, answer in face.answers.items():
             if isinstance(answer, ClassMap):
-                faces[0][task] = np.maximum(faces[0].get(task, np.uint8(0)), answer.in_picture())
+                faces[0][task] = np.maximum(faces[0].get(task, np.uint8(0)), answer.in_picture(smooth=True))
     return draw.annotate(pixels, faces, margin=answers.frame is None)
 
 
@@ -216,7 +216,7 @@ def _short(image: str, common: str) -> str:
 def _rows(answers: ImageAnswers, image: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     where = {"image": image} if answers.time is None else {"image": image, "time": f"{answers.time:.2f} s"}
     if answers.error is not None or not answers.faces:
-        return [{**where, "face": "refused" if answers.error is not None else "no face"}]
+        return [{**where, "face": "refused" if answers.error is not None else "none"}]
     return [{**where, "face": face.index if face.track is None else face.track, **_answers_in_words(face, tasks)} for face in answers.faces]
 
 
@@ -234,7 +234,3 @@ def _show(rows: list[dict[str, Any]], tasks: Sequence[Task], out: Path | None) -
     terminal.table(rows[:TABLE_ROWS], [column for column in columns if any(row.get(column) is not None for row in rows)], file=file)
     if len(rows) >= TABLE_ROWS:
         terminal.say(f"the table shows the first {TABLE_ROWS} lines")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -74,6 +74,46 @@ def test_in_a_crowd_on_a_large_picture_no_panel_hides_a_face():
     assert shown.any() and not any(shown[y0 + 30 : y1 - 20, x0 + 30 : x1 - 20].any() for x0, y0, x1, y1 in boxes)
 
 
+def test_points_and_axes_are_left_out_where_they_would_hide_the_face():
+    small = draw.annotate(GREY, [face((300, 200, 330, 240), landmarks=[[310, 215], [320, 215], [315, 230]])])
+    assert not changed(small)[206:235, 306:325].any()
+
+
+def test_among_many_faces_that_stand_close_no_panel_hides_one_and_those_without_room_are_left_out():
+    boxes = [(x, y, x + 20, y + 24) for y in range(100, 600, 28) for x in range(100, 800, 24)]
+    shown = changed(draw.annotate(GREY, [face(box, number) for number, box in enumerate(boxes)]))
+    inside = np.concatenate([shown[y0 + 3 : y1 - 2, x0 + 3 : x1 - 2].ravel() for x0, y0, x1, y1 in boxes])
+    assert shown[60:99].any() and inside.mean() < 0.01
+
+
+def test_a_few_small_faces_have_one_line_each():
+    boxes = [(100, 100, 125, 130), (400, 120, 425, 150), (160, 400, 185, 430)]
+    shown = changed(draw.annotate(GREY, [face(box, number) for number, box in enumerate(boxes)]))
+    assert 0 < shown.sum() < 3 * 5000
+
+
+def test_of_several_faces_the_one_in_front_has_all_its_answers():
+    crowd = [face((40 + 60 * at, 620, 70 + 60 * at, 660), 1 + at) for at in range(12)]
+    alone, among = (changed(draw.annotate(GREY, faces)) for faces in ([face((300, 150, 560, 500))], [face((300, 150, 560, 500)), *crowd]))
+    assert np.array_equal(among[:550], alone[:550])
+
+
+def test_no_line_of_a_panel_is_hidden_by_another_panel():
+    rows = [np.array([x, y, x + 10, y + 12.0]) for y in (208, 228, 248) for x in range(690, 880, 14)]  # between which no line has room
+    boxes = [np.array([600, 60, 700, 200.0]), *rows]
+    unit = 900 / draw.LEGIBLE
+    forms = draw._forms([face(box, number) for number, box in enumerate(boxes)], boxes, unit, True)
+    plates = [draw._plate(panel, place) for _, panel, place in draw._placed(forms, boxes, (900, 700), unit)]
+    areas = [(plate[2:] - plate[:2]).prod() for plate in plates]
+    assert len(plates) > 3 and max(areas) > 10 * min(areas)
+    assert all(draw._shared(one, other) <= draw.HIDES * area for one, area in zip(plates, areas, strict=True) for other in plates if one is not other)
+
+
+def test_an_angle_that_rounds_to_nothing_has_no_minus():
+    said = draw._at_length("pose", {"yaw": -0.2, "pitch": 12.4, "roll": -3.0})
+    assert said == ["pose: yaw +0, pitch +12, roll -3"]
+
+
 def test_words_outside_ascii_do_no_harm():
     assert changed(draw.draw_text_panel(GREY.copy(), ["José", "naïve ☺"], (850, 690), 16)).any()
 

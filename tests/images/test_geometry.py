@@ -126,3 +126,15 @@ def test_overlap_is_intersection_over_union() -> None:
     assert geometry.overlap(box, np.array([1.0, 0, 3, 2])) == pytest.approx(1 / 3)
     assert geometry.overlap(box, np.array([2.0, 2, 3, 3])) == 0 == geometry.overlap(np.zeros(4), np.zeros(4))
     assert geometry.box_of(np.array([[1, 5], [3, 2]])).tolist() == [1, 2, 3, 5]
+
+
+def test_classes_are_enlarged_without_steps_and_lie_where_they_lay() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    slope = np.where(2 * rows > columns + 20, 7, 0).astype(np.uint8)
+    matrix = geometry.about((0, 0), scale=10, shift=(300, -100))
+    smooth = geometry.warp_smoothly(slope, matrix, (1400, 500))
+    stepped = geometry.warp(slope, matrix, (1400, 500), border=0, nearest=True)
+    assert set(np.unique(smooth)) == {0, 7} and (smooth != stepped).mean() < 0.01
+    edges = [len(np.unique((classes[:, 300:940] > 0).argmax(0))) for classes in (smooth, stepped)]
+    assert edges[0] > 2 * edges[1]  # the edge climbs in more and smaller steps
+    assert not geometry.warp_smoothly(slope, geometry.about((0, 0), shift=(2000, 0)), (300, 200)).any()

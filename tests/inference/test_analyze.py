@@ -260,8 +260,8 @@ def test_every_kind_has_an_answer_and_its_words(engine: engines.Engine, write_ne
     said = {task.name: analysis.in_words(task, analysis.answer_of(task, outputs[task.name][0], matrix, (64, 64))) for task in engine.tasks}
     assert {type(task).__name__ for task in engine.tasks} == set(cards.KINDS)
     assert said["age"] == "30 years"
-    assert said["expression"] == "surprise 100%"
-    assert said["attributes"] == "5_o_Clock_Shadow, Arched_Eyebrows"
+    assert said["expression"] == "surprise >99%"
+    assert said["attributes"] == "5 o Clock Shadow, Arched Eyebrows"
     assert said["pose"] == "yaw 10, pitch -10, roll 4"
     assert said["landmarks"] is said["parsing"] is said["identity"] is None
 

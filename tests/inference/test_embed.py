@@ -339,11 +339,7 @@ def test_the_command_embeds_lists_what_is_bad_and_goes_on(model: Path, tmp_path:
     assert cli.run(command) == 1
     said = capsys.readouterr()
     assert (
-        said.out == ""
-        and "1 faces on 2 new pictures" in said.err
-        and "broken.jpg: a web page" in said.err
-        and "gone.tar: no such" in said.err
-        and "2 refused" in said.err
+        said.out == "" and "1 face on 2 new pictures" in said.err and "broken.jpg: a web page" in said.err and "gone.tar: no such" in said.err and "2 refused" in said.err
     )
     assert cli.run(command) == 1
     assert "0 faces on 0 new pictures" in capsys.readouterr().err

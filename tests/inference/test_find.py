@@ -116,6 +116,12 @@ def test_a_card_without_lines_and_an_empty_gallery_are_refused(card: cards.Card,
         find(Knows(calibrated), gallery_of(tmp_path / "b", Knows(calibrated), [[]]), ["a"])
 
 
+def test_a_share_of_strangers_that_is_none_is_refused(calibrated: cards.Card) -> None:
+    for fpir in (0.0, -0.1, 1.0, 2.0):
+        with pytest.raises(RequestError, match="between 0 and 1"):
+            open_set_line(calibrated, tasks.identity, 4, fpir)
+
+
 def test_a_shard_that_is_cut_gives_no_partial_answer(calibrated: cards.Card, tmp_path: Path) -> None:
     knows = Knows(calibrated, {"a": [at(1.0)]})
     gallery = gallery_of(tmp_path, knows, [[at(1.0)], [at(0.5)]])
@@ -150,7 +156,7 @@ def test_the_commands_embed_find_and_group(model: Path, calibrated: cards.Card, 
     assert "gone.png: no such" in capsys.readouterr().err
     html, report = tmp_path / "people.html", tmp_path / "people.json"
     assert cli.run(["people", *given, "--html", str(html), "--json", str(report)]) == 0
-    assert "1 people of 2 faces" in capsys.readouterr().out
+    assert "1 person of 2 faces" in capsys.readouterr().out
     assert [len(person["faces"]) for person in json.loads(report.read_bytes())["people"]] == [2]
     assert html.read_text().count("data:image/jpeg;base64") == 2 and "://" not in html.read_text()
     assert "<figcaption>b.png</figcaption>" in html.read_text()  # to read without a mouse

@@ -2,7 +2,7 @@
 const model = JSON.parse(document.getElementById('about-model').textContent);
 const byId = id => document.getElementById(id);
 const spaced = word => word.replaceAll('_', ' ');
-const percent = share => share > 0.995 && share < 1 ? '> 99 %' : `${Math.round(100 * share)} %`;
+const percent = share => share >= 0.995 ? '> 99 %' : `${Math.round(100 * share)} %`;
 const number = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, '').replace('-', '−');
 const AT_ONCE = 2;
 
@@ -248,8 +248,8 @@ function line(task, answer) {
 
 function traits(answer) {
   const likely = Object.entries(answer).filter(([, share]) => share >= model.likely).sort((a, b) => b[1] - a[1]);
-  return make('ul', {className: 'traits'}, ...(likely.length ? likely : [['none', 1]]).map(([name, share]) =>
-    make('li', {}, spaced(name), share < 1 ? make('span', {}, ` ${percent(share)}`) : '')));
+  const named = likely.map(([name, share]) => make('li', {}, spaced(name), make('span', {}, ` ${percent(share)}`)));
+  return make('ul', {className: 'traits'}, ...(named.length ? named : [make('li', {}, 'none')]));
 }
 
 // Above the pictures
