@@ -113,7 +113,7 @@ class YuNet:
         return self.detect_many([image], threshold)[0]
 
     def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
-        """uint8 RGB pictures of any sizes -> the faces of each that score `threshold` or more. Several small pictures share one run of the network.
+        """uint8 RGB pictures of any sizes -> the faces of each that score `threshold` or more.
 
         A photograph that lies on its side or its head is looked at upright too: what is found there goes before what overlaps it.
         """
@@ -145,7 +145,7 @@ class YuNet:
                 owners += [(index, turn) for turn in range(4)]
         side = min(UPRIGHT_SIZE * AROUND, *self.canvas)
         patches = [_patch(at, (0, 0, *window.shape[1::-1]), side / max(window.shape[:2]), window) for at, window in enumerate(shown)]
-        for (index, turn), finds in zip(owners, self._find(shown, patches, UNSURE), strict=True):
+        for (index, turn), finds in zip(owners, self._find(shown, patches, UNSURE, [index for index, _ in owners]), strict=True):
             scores[index, turn] = finds.scores.max(initial=0)
         best = scores.argmax(1)
         return [int(turn) if scores[index, turn] > scores[index, 0] + UPRIGHT_BY else 0 for index, turn in enumerate(best)]
@@ -214,10 +214,11 @@ class YuNet:
             by_image[patch.image] = by_image[patch.image] + found
         return by_image
 
-    def _find(self, images: Sequence[np.ndarray], patches: list["Patch"], threshold: float) -> list["Finds"]:
-        """What each patch shows, in coordinates of its picture."""
+    def _find(self, images: Sequence[np.ndarray], patches: list["Patch"], threshold: float, owners: Sequence[int] | None = None) -> list["Finds"]:
+        """What each patch shows, in coordinates of its picture. Only patches of one owner, the picture where nothing is said, share a canvas: a network sees beyond their
+        edges, and what is said of a photograph must not depend on which others are looked at."""
         finds = [NOTHING] * len(patches)
-        for places in _packed(patches, self.canvas):
+        for places in _packed(patches, [patch.image for patch in patches] if owners is None else owners, self.canvas):
             boxes, points, scores = self._run(self._painted(images, patches, places), threshold)
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
             for number, left, top in places:
@@ -370,17 +371,22 @@ def _patch(image: int, region: Sequence[int], scale: float, picture: np.ndarray,
     return Patch(image, x0, y0, x1, y1, width, height, (picture.shape[1], picture.shape[0]), largest)
 
 
-def _packed(patches: list[Patch], canvas: tuple[int, int]) -> list[list[tuple[int, int, int]]]:
-    """Which patches lie on which canvas, and where: rows of patches of like height, as many as fit. Corners lie on the grid of the
-    largest stride.
+def _packed(patches: list[Patch], owners: Sequence[int], canvas: tuple[int, int]) -> list[list[tuple[int, int, int]]]:
+    """Which patches lie on which canvas, and where: rows of patches of like height, as many of one owner as fit. Corners lie on the grid
+    of the largest stride.
     """
     canvases: list[list[tuple[int, int, int]]] = []
     left = top = row = 0
-    for number in sorted(range(len(patches)), key=lambda number: (-patches[number].height, number)):
+    owner = None
+    for number in sorted(range(len(patches)), key=lambda number: (owners[number], -patches[number].height, number)):
+        if owners[number] != owner:
+            owner = owners[number]
+            canvases.append([])
+            left = top = row = 0
         width, height = min(_up(patches[number].width + GUTTER), canvas[0]), min(_up(patches[number].height + GUTTER), canvas[1])
         if left + width > canvas[0]:
             left, top, row = 0, top + row, 0
-        if not canvases or top + height > canvas[1]:
+        if top + height > canvas[1]:
             canvases.append([])
             left = top = row = 0
         canvases[-1].append((number, left, top))

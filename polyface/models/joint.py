@@ -71,7 +71,7 @@ class Joint(nn.Module):
             raise ValueError("a branch at the embedding needs an embedding")
 
     def forward(self, crops: Tensor) -> dict[str, Tensor]:
-        pixels = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
+        pixels = standardised(crops)
         maps = self.trunk(pixels.contiguous(memory_format=torch.channels_last) if self.training else pixels)
         found, vector = {}, None
         if self.embedding is not None:
@@ -99,6 +99,14 @@ class Joint(nn.Module):
                 return VectorBranch(dimension, self.config.hidden, classes)
             return MapBranch(self.config.maps[self._map], self.config.hidden, classes)
         raise TypeError(f"no head for the kind {type(task).__name__}")
+
+
+def standardised(crops: Tensor) -> Tensor:
+    """uint8 [B, S, S, 3] -> float [B, 3, S, S], each crop of mean 0 and deviation 1 (one that is nearly of one colour, of less): a small network otherwise tells people
+    apart by their light (LOG.md)."""
+    pixels = crops.permute(0, 3, 1, 2).float()
+    pixels = pixels - pixels.mean((1, 2, 3), keepdim=True)
+    return pixels / pixels.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(8.0)
 
 
 class MapBranch(nn.Module):

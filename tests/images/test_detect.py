@@ -138,12 +138,12 @@ def test_many_pictures_at_once_answer_as_each_alone(tmp_path, shape):
     assert detector.detect_many([]) == []
 
 
-def test_which_way_up_small_pictures_are_is_asked_in_half_a_run_each_whatever_size_of_face_suits_the_file(tmp_path, monkeypatch):
+def test_which_way_up_a_small_picture_is_is_asked_in_one_run_whatever_size_of_face_suits_the_file(tmp_path, monkeypatch):
     detector = load_detector(red_finder(tmp_path / "r.onnx", [1, 3, 640, 640]), 1)
     images = [picture(200, 200, (100, 100)) for _ in range(18)]
     found, runs, run = detector._found(images, 0.6), [], detector._run
     monkeypatch.setattr(detector, "_run", lambda *arguments: runs.append(1) or run(*arguments))
-    assert not any(detector._turns(images, found)) and 0 < len(runs) <= 9
+    assert not any(detector._turns(images, found)) and len(runs) == len(images)
 
 
 def test_a_small_face_on_a_large_photograph_is_found_in_tiles(tmp_path):
@@ -218,6 +218,15 @@ def test_the_detector_of_the_installed_weights_finds_a_face_of_sixteen_pixels_on
     photograph[300 : 300 + len(small), 400 : 400 + small.shape[1]] = small
     (face,) = load_detector(threads=1).detect(photograph)
     assert np.abs(middle(face) - [400 + 104 * 16 / 90, 300 + 97 * 16 / 90]).max() < 4
+
+
+def test_what_is_found_on_a_photograph_does_not_depend_on_the_others() -> None:
+    portrait = pytest.importorskip("skimage.data").astronaut()
+    images = [portrait[:256], portrait[:200, 100:350], portrait[:, ::-1], cv2.resize(portrait, (90, 90))]
+    detector = load_detector(threads=1)
+    for alone, together in zip(map(detector.detect, images), detector.detect_many(images), strict=True):
+        assert len(alone) == len(together) > 0
+        assert all(np.array_equal(one.box, other.box) and np.array_equal(one.points, other.points) for one, other in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from polyface.models.joint import LEVELS, FaceResNet, Joint, JointConfig, domain_weights, fast, moon
+from polyface.models.joint import LEVELS, FaceResNet, Joint, JointConfig, domain_weights, fast, moon, standardised
 from polyface.tasks.kinds import Embedding, Traits
 
 WHO, LOOKS = Embedding("who", "Who?", 16), Traits("looks", "What?", ("a", "b", "c"))
@@ -36,6 +36,12 @@ def test_one_network_answers_one_question_or_both() -> None:
     assert not list(Joint(SMALL, (LOOKS,), {"set": 5}).people.parameters()), "nobody is learned by name where nobody asks who it is"
     with pytest.raises(ValueError, match="needs an embedding"):
         Joint(with_level(SMALL, "embedding"), (LOOKS,), {})
+
+
+def test_a_darker_or_paler_photograph_is_the_same_to_the_network() -> None:
+    crops = torch.from_numpy(np.random.default_rng(0).integers(0, 100, (2, 32, 32, 3), dtype=np.uint8))
+    torch.testing.assert_close(standardised(2 * crops + 50), standardised(crops))
+    assert standardised(torch.full((1, 32, 32, 3), 77, dtype=torch.uint8)).abs().max() == 0
 
 
 def test_the_fast_variant_has_half_of_every_width_and_its_branch_at_the_embedding() -> None:
