@@ -147,6 +147,9 @@ class NumberColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [self.column]
 
     def meaning(self, task: tasks.Scale) -> Ranges:
+        for word, (low, high) in self.ranges.items():
+            if not (low >= 0 and high <= task.top):
+                raise RequestError(f"the word {word!r} means {low:g} to {high:g}, which is outside 0 to {task.top}")
         return _ranges(self.ranges, self.sigma)
 
     def label(self, cells: Cells, root: Root) -> object:
@@ -248,21 +251,29 @@ def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Ma
     columns = [*manifest.columns(), *(column for reader in readers.values() for column in reader.columns())]
     table = _table(root, manifest.table, columns)
     stated = {cells[manifest.split] for _, cells in table} if manifest.split else set()
+    first = split == manifest.splits[0]  # with which is said what is of no split
     for row, cells in table:
         name = cells[manifest.picture]
         with rows.row(f"{manifest.table}, row {row}"):
-            if not name:
-                raise InputError(f"no picture in column {manifest.picture!r}")
-            if not root.exists(name):
-                if split == manifest.splits[0]:
+            if name and not root.exists(name):
+                if first:
                     rows.missing(name)
                 continue
-            if _split(manifest, root, cells, stated) == split:
+            try:
+                its_split = _split(manifest, root, cells, stated)
+            except InputError:
+                if first:
+                    raise
+                continue
+            if its_split == split:
                 rows.add(_record(manifest, readers, answers, root, cells))
     return rows.listing()
 
 
 def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str]) -> Split:
+    """Raises InputError for a row that names no picture, or no split of the manifest's."""
+    if not cells[manifest.picture]:
+        raise InputError(f"no picture in column {manifest.picture!r}")
     if manifest.split is None and len(manifest.splits) == 1:
         return manifest.splits[0]
     subject = cells[manifest.subject] if manifest.subject else ""
@@ -303,7 +314,7 @@ def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> 
 
 def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
     if not name.endswith(".parquet"):
-        return csv_rows(text(root, name), name, columns)
+        return csv_rows(text(root, name), f"{root.label}: {name}", columns)
     try:
         import pyarrow
         from pyarrow import parquet
@@ -315,10 +326,10 @@ def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[st
         there = parquet.read_schema(io.BytesIO(root.open(name))).names
         for column in columns:
             if column not in there:
-                raise InputError(f"{name}: no column {column!r}{nearest(column, there)}")
+                raise InputError(f"{root.label}: {name}: no column {column!r}{nearest(column, there)}")
         table = parquet.read_table(io.BytesIO(root.open(name)), columns=sorted(set(columns))).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{name}: cannot be read as Parquet ({error})") from None
+        raise InputError(f"{root.label}: {name}: cannot be read as Parquet ({error})") from None
     return [(row, {column: "" if value is None else str(value).strip() for column, value in cells.items()}) for row, cells in enumerate(table, 1)]
 
 

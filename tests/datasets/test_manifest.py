@@ -206,7 +206,8 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
     root = small(tiny, *(f"{i}.jpg,M,1,train" for i in range(30)), "30.jpg,M,1,validation", "31.jpg,M,1,val", count=32)
     assert [record.key for record in dataset.records(root, "validation").records] == ["30.jpg"]
     assert len(dataset.records(root, "train").records) == 30
-    assert "faces.csv, row 33: no split 'val'" in listed(dataset, root)[1][0]
+    (problem,) = listed(dataset, root)[1]
+    assert "faces.csv, row 33: no split 'val'" in problem, "said once, and not with each split"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,7 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
         (TOP + GENDER.replace('"male"', "[]"), "the word 'M' leaves no answer possible"),
         (TOP + '[tasks.gender]\ncolumn = "sex"\nwords = "ours"', "words"),
         (TOP + '[tasks.age]\ncolumn = "age"\nranges = { old = [90, 60] }', "means 90 to 60, which is no range"),
+        (TOP + '[tasks.age]\ncolumn = "age"\nranges = { old = [60, 240] }', "the word 'old' means 60 to 240, which is outside 0 to 116"),
         (TOP + '[tasks.age]\ncolumn = "age"\nsigma = -1', "sigma -1 is negative"),
         (TOP + '[tasks.attributes]\ntraits = { a = "Smilin" }', "no attribute 'Smilin'; did you mean 'Smiling'?"),
         (TOP + '[tasks.landmarks]\ncolumns = ["x"]', "an even number"),
