@@ -158,7 +158,7 @@ def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Pl
     if listed and dataset.name in scenes.LISTS:
         yield f"{dataset.name}: copies are found by their bytes only, since near-copies are told by thumbnails of one face, and these photographs show many or none"
     elif listed and unseen == len(listed):
-        yield f"{dataset.name}: unchecked for near-copies, since `polyface datasets align {dataset.name}` never ran"
+        yield f"{dataset.name}: unchecked for near-copies, since `polyface datasets align {dataset.called}` never ran"
     elif unseen:
         yield f"{dataset.name}: {unseen:,} of {len(listed):,} pictures are unchecked for near-copies, no face was found on them"
 
