@@ -1,6 +1,6 @@
 """What every data set must hold to, public or a user's own: `check(dataset, root)` says in plain lines where one does not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -56,11 +56,16 @@ def check(dataset: Dataset, root: Root) -> list[str]:
 
 def refused(dataset: Dataset, root: Root) -> list[str]:
     """The rows that the reader of a set refuses, a line each. A split that cannot be listed has none: `check` says so."""
-    lines = []
+    listings = []
     for split in dataset.splits:
         with suppress(Exception):
-            lines += [f"{dataset.name}: {problem}" for problem in dataset.records(root, split).problems]
-    return lines
+            listings.append(dataset.records(root, split))
+    return refusals(dataset, listings)
+
+
+def refusals(dataset: Dataset, listings: Iterable[Listing]) -> list[str]:
+    """The rows that were refused, each once, although one that is of no split is in the listings of all."""
+    return list(dict.fromkeys(f"{dataset.name}: {problem}" for listing in listings for problem in listing.problems))
 
 
 def check_answers(dataset: Dataset) -> list[str]:

@@ -251,29 +251,21 @@ def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Ma
     columns = [*manifest.columns(), *(column for reader in readers.values() for column in reader.columns())]
     table = _table(root, manifest.table, columns)
     stated = {cells[manifest.split] for _, cells in table} if manifest.split else set()
-    first = split == manifest.splits[0]  # with which is said what is of no split
     for row, cells in table:
         name = cells[manifest.picture]
         with rows.row(f"{manifest.table}, row {row}"):
-            if name and not root.exists(name):
-                if first:
+            if not name:
+                raise InputError(f"no picture in column {manifest.picture!r}")
+            if not root.exists(name):
+                if split == manifest.splits[0]:
                     rows.missing(name)
                 continue
-            try:
-                its_split = _split(manifest, root, cells, stated)
-            except InputError:
-                if first:
-                    raise
-                continue
-            if its_split == split:
+            if _split(manifest, root, cells, stated) == split:
                 rows.add(_record(manifest, readers, answers, root, cells))
     return rows.listing()
 
 
 def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str]) -> Split:
-    """Raises InputError for a row that names no picture, or no split of the manifest's."""
-    if not cells[manifest.picture]:
-        raise InputError(f"no picture in column {manifest.picture!r}")
     if manifest.split is None and len(manifest.splits) == 1:
         return manifest.splits[0]
     subject = cells[manifest.subject] if manifest.subject else ""
