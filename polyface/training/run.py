@@ -81,7 +81,8 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
 
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
     """What the recipe and the data say of the network; its scores come later."""
-    said = {"task_notes": config.notes, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
+    worthless = dict.fromkeys(plan.untaught, "no data set that it learned from answers this, so its answer is worth nothing")
+    said = {"task_notes": {**config.notes, **worthless}, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
     return new_card(config.name, model, entry_of_crop(plan.crop), [data_entry(source) for source in plan.sources], config.drawings, **said)
 
 
