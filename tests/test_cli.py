@@ -303,4 +303,49 @@ def test_the_data_sets_are_listed_with_what_is_there(tmp_path: Path, capsys: pyt
     (tmp_path / "utkface").mkdir()
     assert cli.run(["datasets", "list", "--data", str(tmp_path)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert " yes " in lines["utkface"] and " yes " not in lines["fairface"]
+    assert " yes " in lines["utkface"] and " yes " not in lines["fairface"] and "detector only" in lines["wider"]
+    assert cli.run(["datasets", "list", "--data", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"polyface: {tmp_path / 'nowhere'}: no such folder\n"
+
+
+CLINIC = """
+name = "clinic"
+title = "Faces of the clinic"
+terms = "private"
+table = "faces.csv"
+picture = "file"
+tasks.age.column = "years"
+"""
+
+
+def test_rows_that_a_set_of_ones_own_refuses_are_said_where_it_is_tested(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for number in range(30):
+        draw(tmp_path / "clinic" / f"{number}.png", number)
+    rows = [",40\n", *(f"{number}.png,{'240' if number == 4 else '40'}\n" for number in range(30))]
+    (tmp_path / "clinic" / "faces.csv").write_text("file,years\n" + "".join(rows))
+    (tmp_path / "clinic.toml").write_text(CLINIC)
+    assert cli.run(["datasets", "test", str(tmp_path / "clinic.toml"), "--data", str(tmp_path)]) == InputError.exit_status
+    said = capsys.readouterr()
+    assert sorted(said.out.splitlines()) == [  # that of no split once
+        "clinic: faces.csv, row 2: no picture in column 'file'",
+        "clinic: faces.csv, row 7: age: 240.0 years is outside 0 to 116",
+    ]
+    assert "keeps the contract; 2 rows are refused" in said.err
+
+
+@pytest.mark.parametrize(("column", "line"), [("years", "run `polyface datasets align {own}`"), ("yaers", "faces.csv: no column 'yaers'; did you mean 'years'?")])
+def test_a_set_of_ones_own_that_cannot_be_trained_on_is_a_wrong_request(column: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for number in range(30):
+        draw(tmp_path / "clinic" / f"{number}.png", number)
+    (tmp_path / "clinic" / "faces.csv").write_text("file,years\n" + "".join(f"{number}.png,40\n" for number in range(30)))
+    own = tmp_path / "clinic.toml"
+    own.write_text(CLINIC.replace("years", column))
+    (tmp_path / "r.toml").write_text(f'name = "r"\nsteps = 1\ndata = [{{ set = "{own}" }}]\n')
+    assert cli.run(["train", str(tmp_path / "r.toml"), "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == RequestError.exit_status
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"polyface: {tmp_path / 'clinic'}: ") and said.endswith(line.format(own=own)) and not (tmp_path / "run").exists()
+
+
+def draw(path: Path, seed: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from polyface import datasets, tasks
+from polyface import datasets, labels, tasks
 from polyface.datasets import contract
+from polyface.datasets.tables import check_label
+from polyface.images import geometry
 from polyface.images.read import open_root
 from polyface.labels import same_words
 from polyface.models import polyface as networks
 from polyface.models.losses import LOSSES
+from polyface.training.config import load
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```(?:python|toml)\n(.*?)```", TEXT, re.DOTALL)
@@ -51,6 +54,23 @@ def test_the_reader_in_python_keeps_the_contract_and_names_a_bad_file(tmp_path: 
     write_picture(tmp_path / "moods" / "p0" / "glad.jpg", 999)
     problems = [str(problem) for split in moods.splits for problem in moods.list_records(open_root(tmp_path / "moods"), split).problems]
     assert problems == ["p0/glad.jpg: not named WORD-NUMBER.jpg"]
+
+
+def test_what_a_set_says_of_each_question_is_a_label() -> None:
+    lines = TEXT[TEXT.index("| question |") : TEXT.index("A record that does not answer")].splitlines()[2:-1]
+    rows = {question.strip("| "): (re.findall("`(.+?)`", meaning), re.findall("`(.+?)`", label)) for question, meaning, label in (line.split(" | ") for line in lines)}
+    assert list(rows) == ["gender, race, expression", "age", "attributes", "landmarks", "parsing", "pose", "identity"]
+    space = {**vars(labels), "geometry": geometry, "np": np}
+    for task, shown in (("age", "(20, 29)"), ("attributes", '{"glasses": True}'), ("pose", '{"yaw": -12.5}')):
+        assert shown in rows[task][1]
+        check_label(task, eval(rows[task][0][0], space), eval(shown))
+    for meaning, count in zip(rows["landmarks"][0], (5, 68), strict=True):
+        check_label("landmarks", eval(meaning, space), np.zeros((count, 2)))
+
+
+def test_the_recipe_of_a_data_set_is_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(block("# mine.toml"))
+    assert [(entry.set, entry.even) for entry in load(str(tmp_path / "mine.toml")).data] == [("moods.py", "expression"), ("utkface", None)]
 
 
 def test_a_new_task_is_answered_and_trained_without_another_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,10 +313,10 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
 
 
 def _lessons(card: Any) -> Any:
-    """Who taught a network, by its card."""
+    """Which sets taught a network who somebody is, by its card."""
     from polyface.evaluation.taught import Lessons
 
-    return Lessons(tuple(entry.name for entry in card.data), card.strangers)
+    return Lessons(tuple(entry.name for entry in card.data if entry.subjects), card.strangers)
 
 
 def _with_terms(analyzer: Any) -> Any:

@@ -16,12 +16,12 @@ app = App(name="datasets", help="The data sets: what is known, what is there, ch
 def datasets_list(*, data: Data = None) -> None:
     """The public data sets that polyface reads, what each answers, and whether it is there."""
     from polyface import terminal
-    from polyface.datasets import DATASETS
+    from polyface.datasets import data_folder
 
-    rows = []
-    for dataset in DATASETS:
-        there = {} if data is None else {"there": "yes" if _is_there(dataset.name, data) else ""}
-        said = {"answers": ", ".join(dataset.answers), "splits": ", ".join(dataset.splits), "title": dataset.title, "terms": dataset.terms}
+    folder, rows = data and data_folder(data), []
+    for dataset in _every():
+        there = {} if folder is None else {"there": "yes" if _is_there(dataset.name, folder) else ""}
+        said = {"answers": ", ".join(dataset.answers) or "detector only", "splits": ", ".join(dataset.splits), "title": dataset.title, "terms": dataset.terms}
         rows.append({"name": dataset.name, **there, **said})
     terminal.table(rows)
 
@@ -33,16 +33,17 @@ def datasets_test(
     *,
     data: Data = None,
 ) -> int:
-    """Hold a data set to the contract: unique keys, splits disjoint by subject, valid labels, the same list twice."""
+    """Hold a data set to the contract: unique keys, splits disjoint by subject, valid labels, the same list twice; status 1 where it breaks it, or a row is refused."""
     from polyface import terminal
     from polyface.datasets import contract, find_root, named
 
     dataset = named(file)
-    problems = contract.check(dataset, find_root(data, dataset.name))
-    for problem in problems:
-        print(problem)
-    terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract"))
-    return 1 if problems else 0
+    root = find_root(data, dataset.name)
+    problems, refused = contract.check(dataset, root), contract.refused(dataset, root)
+    for line in (*problems, *refused):
+        print(line)
+    terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract") + (f"; {len(refused):,} rows are refused" if refused else ""))
+    return 1 if problems or refused else 0
 
 
 @app.command(name="align", sort_key=3)
@@ -168,10 +169,14 @@ def _is_there(name: str, data: Path) -> bool:
 
 
 def _all_there(data: Path) -> list[Any]:
-    from polyface.datasets import DATASETS, scenes
-
-    every = (*DATASETS, *map(scenes.as_dataset, scenes.LISTS))
-    there = [dataset for dataset in every if _is_there(dataset.name, data)]
+    there = [dataset for dataset in _every() if _is_there(dataset.name, data)]
     if not there:
         raise RequestError(f"{data}: none of the data sets is in it (polyface datasets list)")
     return there
+
+
+def _every() -> list[Any]:
+    """The data sets, and the sets of scenes that only a detector learns from."""
+    from polyface.datasets import DATASETS, scenes
+
+    return [*DATASETS, *map(scenes.as_dataset, scenes.LISTS)]

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from polyface.datasets.affectnet import affectnet
@@ -46,10 +47,8 @@ def named(name: str) -> Dataset:
     for dataset in DATASETS:
         if dataset.name == name:
             return dataset
-    if name.endswith(".toml"):
-        return read_manifest(Path(name))
-    if name.endswith(".py"):
-        return _of_module(Path(name))
+    if name.endswith((".toml", ".py")):
+        return replace(read_manifest(Path(name)) if name.endswith(".toml") else _of_module(Path(name)), file=name)
     raise RequestError(f"no data set {name!r}{nearest(name, [dataset.name for dataset in DATASETS])}")
 
 
@@ -64,11 +63,13 @@ def find_root(data: Path | None, name: str) -> Root:
 
 
 def data_folder(data: Path | None) -> Path:
-    """The folder that holds the sets. Raises RequestError where nobody said which."""
+    """The folder that holds the sets. Raises RequestError where nobody said which, or it is not there."""
     if data is None:
         if not os.environ.get("POLYFACE_DATA"):
             raise RequestError("where are the data sets? give --data DIR, or set POLYFACE_DATA")
         data = Path(os.environ["POLYFACE_DATA"])
+    if not data.exists():
+        raise RequestError(f"{data}: no such folder")
     return data
 
 

@@ -67,7 +67,8 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A public data set, or a user's own. answers: {task name: what the set's words leave possible}; list_records(root, split) and list_pairs(root) read its files."""
+    """A public data set, or a user's own, which came from `file`. answers: {task name: what the set's words leave possible}; list_records(root, split) and
+    list_pairs(root) read its files."""
 
     name: str
     title: str
@@ -77,6 +78,12 @@ class Dataset:
     splits: tuple[Split, ...]
     list_records: Callable[[Root, Split], Listing] = field(repr=False)
     list_pairs: Callable[[Root], Pairs] | None = field(default=None, repr=False)
+    file: str = ""
+
+    @property
+    def called(self) -> str:
+        """What commands and recipes call it."""
+        return self.file or self.name
 
     def records(self, root: Root, split: Split) -> Listing:
         """The records of a split. Raises RequestError where the set has no such split, InputError where nothing of it is there."""

@@ -140,8 +140,7 @@ def _places(dataset: Dataset, listings: dict[Split, Listing], faces: crops.Faces
 
 def _broken(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place]) -> Iterator[Finding]:
     """What can be said without opening a picture."""
-    for listing in listings.values():
-        yield from (Finding("refused", f"{dataset.name}: {problem}") for problem in listing.problems)
+    yield from (Finding("refused", line) for line in contract.refusals(dataset, listings.values()))
     answers = contract.check_answers(dataset) if dataset.name not in scenes.LISTS else []
     for problem in (*answers, *contract.check_splits(listings)):
         yield Finding("promise", f"{dataset.name}: {problem}")
@@ -158,7 +157,7 @@ def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Pl
     if listed and dataset.name in scenes.LISTS:
         yield f"{dataset.name}: copies are found by their bytes only, since near-copies are told by thumbnails of one face, and these photographs show many or none"
     elif listed and unseen == len(listed):
-        yield f"{dataset.name}: unchecked for near-copies, since `polyface datasets align {dataset.name}` never ran"
+        yield f"{dataset.name}: unchecked for near-copies, since `polyface datasets align {dataset.called}` never ran"
     elif unseen:
         yield f"{dataset.name}: {unseen:,} of {len(listed):,} pictures are unchecked for near-copies, no face was found on them"
 
@@ -166,7 +165,7 @@ def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Pl
 def _count(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place]) -> dict[str, Any]:
     pictures = {split: len(listings[split].records) if split in listings else None for split in ("train", "validation", "test")}
     people = len({place.record.subject for place in listed if place.record.subject is not None})
-    refused, absent = (sum(len(getattr(listing, what)) for listing in listings.values()) for what in ("problems", "absent"))
+    refused, absent = len(contract.refusals(dataset, listings.values())), sum(len(listing.absent) for listing in listings.values())
     return {"data set": dataset.name, **pictures, "people": people or None, "refused": refused, "absent": absent}
 
 

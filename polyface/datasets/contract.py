@@ -1,6 +1,7 @@
 """What every data set must hold to, public or a user's own: `check(dataset, root)` says in plain lines where one does not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -27,19 +28,21 @@ FITTING: dict[type[tasks.Task], type] = {
 def check(dataset: Dataset, root: Root) -> list[str]:
     """The promises that a data set breaks, a line each; none is good. Lists everything twice, and opens a sample of the pictures and masks.
 
-    Rows that the reader itself refused are no breach: they are in its listings.
+    Rows that the reader itself refused are no breach: `refused` has them.
     """
     problems = check_answers(dataset)
     listings: dict[Split, Listing] = {}
+    failed: dict[str, list[Split]] = {}
     for split in dataset.splits:
         try:
             listings[split] = dataset.records(root, split)
             if _print(listings[split]) != _print(dataset.records(root, split)):
                 problems.append(f"{split}: listed twice, it is not the same")
         except PolyfaceError as error:
-            problems.append(f"{split}: cannot be listed ({error})")
+            failed.setdefault(f"cannot be listed ({error})", []).append(split)
         except Exception as error:
-            problems.append(f"{split}: cannot be listed, the reader fails with {reason(error)}")
+            failed.setdefault(f"cannot be listed, the reader fails with {reason(error)}", []).append(split)
+    problems += [f"{', '.join(splits)}: {why}" for why, splits in failed.items()]
     problems += check_splits(listings)
     records = [record for listing in listings.values() for record in listing.records]
     for record in records:
@@ -49,6 +52,20 @@ def check(dataset: Dataset, root: Root) -> list[str]:
     if dataset.list_pairs is not None:
         problems += _check_pairs(dataset, root, {record.key for record in records})
     return problems
+
+
+def refused(dataset: Dataset, root: Root) -> list[str]:
+    """The rows that the reader of a set refuses, a line each. A split that cannot be listed has none: `check` says so."""
+    listings = []
+    for split in dataset.splits:
+        with suppress(Exception):
+            listings.append(dataset.records(root, split))
+    return refusals(dataset, listings)
+
+
+def refusals(dataset: Dataset, listings: Iterable[Listing]) -> list[str]:
+    """The rows that were refused, each once, although one that is of no split is in the listings of all."""
+    return list(dict.fromkeys(f"{dataset.name}: {problem}" for listing in listings for problem in listing.problems))
 
 
 def check_answers(dataset: Dataset) -> list[str]:

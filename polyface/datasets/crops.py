@@ -6,7 +6,7 @@ face most; else the largest); points that people clicked, in training only; wher
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def examples(dataset: Dataset, root: read.Root, split: Split, found: Mapping[str
         else:
             items.append(example)
     if not items:
-        raise RequestError(f"{root.label}: no face of {dataset.title} is aligned; run `polyface datasets align {dataset.name}`")
+        raise RequestError(f"{root.label}: no face of {dataset.title} is aligned; run `polyface datasets align {dataset.called}`")
     return Examples(dataset, tuple(items), tuple(unaligned), listing.absent, listing.problems)
 
 
@@ -198,10 +198,10 @@ def read_faces(data: Path, name: str) -> Faces:
 
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> tuple[Counter, tuple[InputError, ...]]:
     """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
-    are not searched. Returns counts of found, missed, stated, refused, and of each refused picture the reason."""
+    are not searched. Returns counts of found, missed, stated, refused, and of each refused picture the reason. Raises RequestError where no split can be listed."""
     import pyarrow as pa
 
-    records = list({record.key: record for split in dataset.splits for record in _records(dataset, root, split)}.values())
+    records = _records(dataset, root)
     rows: list[dict] = []
     counts: Counter = Counter()
     refused: list[InputError] = []
@@ -278,8 +278,15 @@ def choose(faces: Sequence[detect.Face], record: Record) -> Found | None:
     return Found(np.asarray(faces[best].points, np.float64), boxes[best], float(faces[best].score), overlaps[best])
 
 
-def _records(dataset: Dataset, root: read.Root, split: Split) -> Iterable[Record]:
-    try:
-        return dataset.records(root, split).records
-    except InputError:
-        return ()  # a split of which nothing is there
+def _records(dataset: Dataset, root: read.Root) -> list[Record]:
+    """The records of all splits, each key once; of some splits there may be nothing."""
+    records: dict[str, Record] = {}
+    problems: list[InputError] = []
+    for split in dataset.splits:
+        try:
+            records |= {record.key: record for record in dataset.records(root, split).records}
+        except InputError as problem:
+            problems.append(problem)
+    if not records:
+        raise RequestError(str(problems[0]))
+    return list(records.values())

@@ -147,6 +147,9 @@ class NumberColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [self.column]
 
     def meaning(self, task: tasks.Scale) -> Ranges:
+        for word, (low, high) in self.ranges.items():
+            if not (low >= 0 and high <= task.top):
+                raise RequestError(f"the word {word!r} means {low:g} to {high:g}, which is outside 0 to {task.top}")
         return _ranges(self.ranges, self.sigma)
 
     def label(self, cells: Cells, root: Root) -> object:
@@ -303,7 +306,7 @@ def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> 
 
 def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
     if not name.endswith(".parquet"):
-        return csv_rows(text(root, name), name, columns)
+        return csv_rows(text(root, name), f"{root.label}: {name}", columns)
     try:
         import pyarrow
         from pyarrow import parquet
@@ -315,10 +318,10 @@ def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[st
         there = parquet.read_schema(io.BytesIO(root.open(name))).names
         for column in columns:
             if column not in there:
-                raise InputError(f"{name}: no column {column!r}{nearest(column, there)}")
+                raise InputError(f"{root.label}: {name}: no column {column!r}{nearest(column, there)}")
         table = parquet.read_table(io.BytesIO(root.open(name)), columns=sorted(set(columns))).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{name}: cannot be read as Parquet ({error})") from None
+        raise InputError(f"{root.label}: {name}: cannot be read as Parquet ({error})") from None
     return [(row, {column: "" if value is None else str(value).strip() for column, value in cells.items()}) for row, cells in enumerate(table, 1)]
 
 

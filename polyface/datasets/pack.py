@@ -50,8 +50,9 @@ def pack_folder(data: Path, name: str) -> Path:
 
 
 def pack_set(dataset: Dataset, root: read.Root, data: Path, progress: Progress | None = None) -> tuple[InputError, ...]:
-    """Pack a set's train split under DATA/.polyface, where training looks first. Returns the pictures that were refused, each with its reason."""
-    return write_pack(examples(dataset, root, "train", read_faces(data, dataset.name).found, training=True), pack_folder(data, dataset.name), progress)
+    """Pack a set's train split under DATA/.polyface, where training looks first. Returns the rows and pictures that were refused, each with its reason."""
+    listed = examples(dataset, root, "train", read_faces(data, dataset.name).found, training=True)
+    return (*listed.problems, *write_pack(listed, pack_folder(data, dataset.name), progress))
 
 
 def write_pack(listed: Examples, folder: Path, progress: Progress | None = None) -> tuple[InputError, ...]:

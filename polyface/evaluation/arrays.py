@@ -12,7 +12,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,19 +31,19 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Arrays:
-    """One file. arrays {name: [N, ...]}; lines: where each row is in a table, as editors count; None where rows are counted from 0."""
+    """One file. arrays {name: [N, ...]}; places [N]: where the file has each row, whatever their order here; unit: a "row", from 0, or an editor's "line"."""
 
     path: str
     sha256: str
     names: tuple[str, ...]
     arrays: Mapping[str, np.ndarray] = field(repr=False)
-    classes: tuple[str, ...] | None = None
-    lines: tuple[int, ...] | None = None
+    classes: tuple[str, ...] | None
+    places: Sequence[int] = field(repr=False)
+    unit: str
 
     def refusal(self, row: int, why: str, array: str = "values") -> InputError:
         """An error that names file, array, row and its name."""
-        place = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
-        return InputError(f"{self.path}, {array}, {place} ({self.names[row]}): {why}")
+        return InputError(f"{self.path}, {array}, {self.unit} {self.places[row]} ({self.names[row]}): {why}")
 
     def has(self, array: str) -> bool:
         return array in self.arrays
@@ -85,8 +85,7 @@ class Arrays:
         """These rows, in this order; arrays that have not a row for each name stay as they are."""
         rows = np.asarray(rows, np.int64)
         arrays = {name: array[rows] if array.ndim and len(array) == len(self.names) else array for name, array in self.arrays.items()}
-        lines = None if self.lines is None else tuple(self.lines[row] for row in rows)
-        return Arrays(self.path, self.sha256, tuple(self.names[row] for row in rows), arrays, self.classes, lines)
+        return replace(self, names=tuple(self.names[row] for row in rows), arrays=arrays, places=[self.places[row] for row in rows])
 
     def _parsed(self, array: str, values: np.ndarray) -> np.ndarray:
         parsed = np.zeros(values.shape)
@@ -117,7 +116,8 @@ def read_arrays(path: Path, main: str = "values") -> Arrays:
     classes = tuple(_strings(arrays.pop(CLASSES))) if CLASSES in arrays else None
     if classes is not None and len(set(classes)) != len(classes):
         raise InputError(f"{path}: classes names {next(name for name in classes if classes.count(name) > 1)!r} twice")
-    return Arrays(str(path), sha256_of_file(path), _unique_names(path, arrays, lines), arrays, classes, lines)
+    names = _unique_names(path, arrays, lines)
+    return Arrays(str(path), sha256_of_file(path), names, arrays, classes, range(len(names)) if lines is None else lines, "row" if lines is None else "line")
 
 
 def matched(predictions: Arrays, targets: Arrays) -> tuple[Arrays, Arrays]:

@@ -249,7 +249,7 @@ def ways_to_crop(dataset: Dataset, records: Sequence[Record], found: Mapping[str
         passes = [Pass("", examples, answered, missed)]
         note = f"{len(missed)} of {len(records)} faces were not found and have no crop" if missed else ""
         return [*passes, *([Pass(TRUE_BOXES, boxed, points)] if boxed and points else [])], note
-    hint = f"run `polyface datasets align {dataset.name}`"
+    hint = f"run `polyface datasets align {dataset.called}`"
     if boxed:
         return [Pass(TRUE_BOXES, boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
     raise RequestError(f"{dataset.name}: no face of the test split has a crop; {hint}")

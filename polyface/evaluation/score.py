@@ -66,7 +66,7 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
         people = np.array(found.words(SUBJECTS))
         for pair in np.flatnonzero((people[left] == people[right]) != listed.same)[:1]:
             kind = "one person" if listed.same[pair] else "two people"
-            raise InputError(f"{listed.where(int(pair))}: labelled as {kind}, but {found.path} has subjects {people[left[pair]]!r} and {people[right[pair]]!r}")
+            raise InputError(f"{listed.where(int(pair))}: labelled as {kind}, but {found.path} has subjects {str(people[left[pair]])!r} and {str(people[right[pair]])!r}")
     elif listed.people is not None:
         people = np.array([listed.people.get(listed.key(name), "") for name in found.names])
     result = verify(vectors, left, right, listed.same, listed.fold, people)

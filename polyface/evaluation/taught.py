@@ -15,7 +15,8 @@ from polyface.tasks.kinds import Embedding
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a card says. sets: the data sets that a network learned from; strangers: those whose people it was taught by no name, whatever other set they are in."""
+    """What a card says. sets: the data sets that taught a network who somebody is; strangers: those whose people it was taught by no name, whatever other set they are
+    in."""
 
     sets: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()

@@ -134,7 +134,7 @@ def calibrate(
         except (InputError, RequestError) as error:
             notes.append(f"{embedding.name}: {error}")
     if not calibration:
-        raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(notes)}")
+        raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(dict.fromkeys(notes))}")
     order = [task.name for task in network.tasks]
     measured_smaller = tuple(sorted(_measure_smaller(network, calibration, made, folder, report, notes, refused), key=lambda part: order.index(part.task)))
     return Calibrated(calibration, thresholds, measured_smaller, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))

@@ -150,7 +150,7 @@ def read_table(recipe: str, settings: Sequence[str]) -> tuple[dict, str]:
         try:
             text, name = path.read_text(), str(path)
         except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"{recipe}: cannot be read ({error})") from error
+            raise RequestError(f"{recipe}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

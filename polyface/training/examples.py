@@ -127,7 +127,7 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
             kept.append(replace(example, record=_without(people, record)))
         else:
             kept.append(example)
-    notes = (*map(str, listed.problems[:SAID]), *_notes(dataset, "train", why))
+    notes = (*(f"{dataset.name}: {problem}" for problem in listed.problems[:SAID]), *_notes(dataset, "train", why))
     if not kept:
         raise RequestError(f"{dataset.name}: nothing is left to train on: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count))
     unchecked = [example for example in kept if example.record.key not in faces.thumbnails]

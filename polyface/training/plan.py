@@ -28,7 +28,7 @@ from polyface.training.examples import Source, training_sources, validation_sour
 class FacePlan:
     """Every step draws from every set, every task has the loss of its kind. Of several processes each draws and validates its share of the rows.
 
-    sources: sets that were listed before, for a plan that validates nothing; those of the recipe are listed where there are none.
+    sources: sets that were listed before, for a plan that validates nothing; those of the recipe are listed where there are none. untaught: tasks that no set answers.
     """
 
     def __init__(self, config: Config, data: Path, sources: Sequence[Source] | None = None):
@@ -48,7 +48,11 @@ class FacePlan:
             self.sources, self.validation = training_sources(config, data, without), validation_sources(config, data, without)
         else:
             self.sources, self.validation = tuple(sources), ()
+        taught = {name for source in self.sources for name in source.dataset.answers}
+        self.untaught = tuple(task.name for task in self.tasks if task.name not in taught)
         self.notes: tuple[str, ...] = tuple(note for source in (*self.sources, *self.validation) for note in source.notes)
+        if self.untaught:
+            self.notes += (f"no data set answers {', '.join(self.untaught)}, so what the network says there is worth nothing: model.tasks leaves it out",)
         self.spaces = {source.space: source.people for source in self.sources if source.people}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
         self.classifier: Classifier | None = None

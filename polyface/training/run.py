@@ -7,7 +7,7 @@ import torch
 
 from polyface import datasets, terminal
 from polyface.datasets.crops import read_faces
-from polyface.errors import RequestError
+from polyface.errors import InputError, RequestError
 from polyface.files import sha256_of_lines, write_atomically
 from polyface.inference.card import Card, Data, Detector, entry_of_crop
 from polyface.models.export import export as export_network
@@ -40,7 +40,10 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
     torch.set_num_threads(config.compute_threads or max(1, processors() // parallel.beside()))
     where = datasets.data_folder(data)
-    plan: detector.DetectorPlan | FacePlan = detector.DetectorPlan(config, where) if isinstance(config, detector.Recipe) else FacePlan(config, where)
+    try:
+        plan: detector.DetectorPlan | FacePlan = detector.DetectorPlan(config, where) if isinstance(config, detector.Recipe) else FacePlan(config, where)
+    except InputError as error:  # one set that cannot be listed is not the recipe's without it
+        raise RequestError(str(error)) from error
     writes = parallel.rank() == 0
     if writes:
         for note in plan.notes if isinstance(plan, FacePlan) else ():
@@ -78,7 +81,8 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
 
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
     """What the recipe and the data say of the network; its scores come later."""
-    said = {"task_notes": config.notes, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
+    worthless = dict.fromkeys(plan.untaught, "no data set that it learned from answers this, so its answer is worth nothing")
+    said = {"task_notes": {**config.notes, **worthless}, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
     return new_card(config.name, model, entry_of_crop(plan.crop), [data_entry(source) for source in plan.sources], config.drawings, **said)
 
 

@@ -178,6 +178,15 @@ def test_what_was_found_is_kept_once_and_read_again(tmp_path: Path) -> None:
     assert [path.name for path in crops.faces_file(tmp_path, "drawn").parent.iterdir()] == ["drawn.faces.parquet"]
 
 
+def test_align_leaves_what_it_found_where_the_set_can_no_longer_be_listed(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png", 1)
+    dataset, root = dataset_of(record(None, "a.png", tmp_path)), read.Directory(str(tmp_path))
+    crops.align_set(dataset, root, tmp_path, Fake())
+    with pytest.raises(RequestError, match="no picture of"):
+        crops.align_set(dataset_of(), root, tmp_path, Fake())
+    assert set(crops.read_faces(tmp_path, "drawn").found) == {"a.png"}
+
+
 def test_align_names_each_picture_that_it_could_not_open_and_its_status_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("polyface.images.detect.load_detector", lambda file: Fake())
     folder = tmp_path / "pins" / "pins_Ann"

@@ -224,6 +224,7 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
         (TOP + GENDER.replace('"male"', "[]"), "the word 'M' leaves no answer possible"),
         (TOP + '[tasks.gender]\ncolumn = "sex"\nwords = "ours"', "words"),
         (TOP + '[tasks.age]\ncolumn = "age"\nranges = { old = [90, 60] }', "means 90 to 60, which is no range"),
+        (TOP + '[tasks.age]\ncolumn = "age"\nranges = { old = [60, 240] }', "the word 'old' means 60 to 240, which is outside 0 to 116"),
         (TOP + '[tasks.age]\ncolumn = "age"\nsigma = -1', "sigma -1 is negative"),
         (TOP + '[tasks.attributes]\ntraits = { a = "Smilin" }', "no attribute 'Smilin'; did you mean 'Smiling'?"),
         (TOP + '[tasks.landmarks]\ncolumns = ["x"]', "an even number"),

@@ -37,6 +37,7 @@ def test_a_users_own_file_is_loaded_by_its_path(tiny):
     (tiny.folder / "mine.py").write_text(MINE)
     dataset = named(str(tiny.folder / "mine.py"))
     assert [record.key for record in dataset.records(tiny.root({"a.jpg": tiny.noise(1)}), "test").records] == ["a.jpg"]
+    assert dataset.called == str(tiny.folder / "mine.py") and lfw.called == "lfw"
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "P.npz, values, row 1 (b): nan is not finite" in line("age", {"values": [1, np.nan]}, {"values": [1, 2]})
     assert "T.npz, values, row 0 (a): inf is not finite" in line("age", {"values": [1, 2]}, {"values": [np.inf, 2]})
     assert "T.npz, sigmas, row 1 (b): -1 is no deviation" in line("age", {"values": [1, 2]}, {"values": [1, 2], "sigmas": [1, -1]})
+    assert "P.npz, values, row 0 (b): nan is not finite" in line("age", {"names": ["b", "a"], "values": [np.nan, 1]}, {"values": [1, 2]}), "the row in the file"
     assert "one number for each name" in line("age", {"values": [[1, 2], [3, 4]]}, {"values": [1, 2]})
     assert "no class 'hapy'" in line("classification", {"values": ["happy", "hapy"]}, {"values": ["happy", "sad"], "classes": ["happy", "sad"]})
     assert "P.npz, values, row 0 (a): 2 is no number of 2 classes" in line("classification", {"values": [2, 0], "classes": ["x", "y"]}, {"values": ["x", "y"]})
@@ -169,7 +170,7 @@ def test_embeddings_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: 
     assert "pairs.txt, row 3: " in (missing := line(names=["A_0001", "A_0002", "C_0001"])) and "has no 'B_0001'" in missing
     assert "E.npz: embeddings has 2 rows, there are 3 names" in line(embeddings=vectors[:2])
     assert "[names, dimensions] is needed" in line(embeddings=vectors[0])
-    assert "pairs.txt, row 3: labelled as two people" in line(subjects=["x", "x", "x"])
+    assert (two := line(subjects=["x", "x", "x"])).endswith("E.npz has subjects 'x' and 'x'") and "pairs.txt, row 3: labelled as two people" in two
     assert "no array 'embeddings'" in refused(capsys, "verification", "--embeddings", npz("F", names=names, values=vectors), "--pairs", tmp_path / "pairs.txt")
 
 

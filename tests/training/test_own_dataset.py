@@ -46,6 +46,16 @@ model = { tasks = ["age", "gender"], stem = 8, widths = [8, 16], blocks = [1, 1]
 
 
 @pytest.mark.timeout(300)
+def test_a_task_that_no_data_set_answers_is_said_and_noted_in_the_card(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write("utkface", tmp_path / "data" / "mine", 4, 2, 1)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.toml").write_text(RECIPE.replace('"gender"', '"race"') % (tmp_path / "mine.py"))
+    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    notes = engine.load(folder / "model", threads=1).card.task_notes
+    assert list(notes) == ["race"] and "no data set" in notes["race"] and "no data set answers race, " in capsys.readouterr().err
+
+
+@pytest.mark.timeout(300)
 def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     write("utkface", tmp_path / "data" / "mine", 4, 2, 1)
     (tmp_path / "mine.py").write_text(MINE)
