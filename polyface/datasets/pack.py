@@ -19,11 +19,14 @@ import numpy as np
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Record
 from polyface.datasets.crops import Example, Examples, Progress, check_mask, examples, read_faces
-from polyface.errors import InputError, RunError
+from polyface.errors import InputError, RequestError, RunError
+from polyface.files import sha256_of_lines
 from polyface.images import align, geometry, read
 from polyface.labels import Ranges
 
 WIDE = align.Crop(size=384, eye_distance=60.0, eyes=(192.0, 180.0))
+LISTING = "listing"
+"""In a pack: the digest of the listing that it was made of."""
 LARGE = 400  # a picture of at most so many pixels along its longer side is cheap to decode as it is
 
 
@@ -77,6 +80,7 @@ def write_pack(listed: Examples, folder: Path, progress: Progress | None = None)
         if not rows:
             raise problems[0] if problems else InputError(f"{folder}: nothing to pack")
         _write_table(rows, partial / "records.parquet")
+        (partial / LISTING).write_text(_digest(listed))
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)
@@ -85,6 +89,13 @@ def write_pack(listed: Examples, folder: Path, progress: Progress | None = None)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return tuple(problems)
+
+
+def require_fresh(folder: Path, listed: Examples) -> None:
+    """Raises RequestError where a pack was made when the split had other rows, labels (but for the pixels of masks) or points."""
+    file = folder / LISTING
+    if not file.exists() or file.read_text() != _digest(listed):
+        raise RequestError(f"{folder}: packed before {listed.dataset.name} became what it is; run `polyface datasets pack {listed.dataset.called}` again, or remove it")
 
 
 def read_pack(folder: Path, dataset: Dataset) -> Examples:
@@ -118,6 +129,16 @@ def _shrink(example: Example, dataset: Dataset) -> tuple[Example, bytes, dict[st
         labels = {name: _label_through(name, label, dataset, matrix) for name, label in record.labels.items()}
         example = replace(example, record=replace(record, labels=labels), points=geometry.apply(matrix, example.points))
     return example, data, {name: cv2.imencode(".png", mask)[1].tobytes() for name, mask in masks.items()}
+
+
+def _digest(listed: Examples) -> str:
+    """Of a listing, in one word."""
+    lines = []
+    for example in listed.items:
+        record = example.record
+        labels = {name: None if isinstance(tasks.named(name), tasks.Regions) else label for name, label in record.labels.items()}
+        lines.append(json.dumps([record.key, record.subject, example.points, labels, dict(record.groups)], default=_plain))
+    return sha256_of_lines(lines)
 
 
 def _mask_of(label: object, image: np.ndarray, name: str) -> np.ndarray:

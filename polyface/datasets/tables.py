@@ -121,6 +121,8 @@ def csv_rows(content: str, name: str, columns: Iterable[str]) -> list[tuple[int,
             if column not in header:
                 raise InputError(f"{name}: no column {column!r}{nearest(column, header)}")
         for values in reader:
+            if len(values) > len(header) > 0:  # of a comma in a cell, such as 34,5: seen by whoever reads the last column
+                values[len(header) - 1 :] = [",".join(values[len(header) - 1 :]).rstrip(",")]
             if values:
                 values += [""] * (len(header) - len(values))
                 rows.append((reader.line_num, {column: value.strip() for column, value in zip(header, values, strict=False)}))

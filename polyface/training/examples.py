@@ -112,7 +112,10 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
     dataset = _narrowed(datasets.named(entry.set), entry)
     root = datasets.find_root(data, dataset.name)
     faces, folder = without.faces[dataset.name], pack.pack_folder(data, dataset.name)
-    listed = pack.read_pack(folder, dataset) if folder.exists() else examples(dataset, root, "train", faces.found, training=True)
+    listed = examples(dataset, root, "train", faces.found, training=True)
+    if folder.exists():
+        pack.require_fresh(folder, listed)
+        listed = replace(listed, items=pack.read_pack(folder, dataset).items)
     why = apart.unfit(dataset.name, "train", [example.record for example in listed.items], faces, without.reserved)
     left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
     kept, people = [], {task.name for task in tasks.TASKS if isinstance(task, Embedding)}

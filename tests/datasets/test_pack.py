@@ -1,6 +1,7 @@
 """A pack is the same examples, faster: same crops, same labels, whole or not at all."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from polyface import tasks
 from polyface.datasets import crops, pack
 from polyface.datasets.base import Alignment, Dataset, Meaning, Record
 from polyface.datasets.crops import Example, Examples
-from polyface.errors import InputError, RunError
+from polyface.errors import InputError, RequestError, RunError
 from polyface.images import align, geometry, read
 from polyface.images.align import Crop
 from polyface.labels import People, PointMap, Ranges, TraitNames, same_words
@@ -115,6 +116,16 @@ def test_where_every_picture_is_refused_there_is_no_pack(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"b\.png"):
         packed(tmp_path, item)
     assert not (tmp_path / "p.pack").exists()
+
+
+def test_a_pack_of_a_listing_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    item = example(tmp_path, "a.png", 300, 1.2)
+    packed(tmp_path, item)
+    pack.require_fresh(tmp_path / "p.pack", Examples(DATASET, (item,)))
+    older = replace(item, record=replace(item.record, labels={**item.record.labels, tasks.age.name: (30, 39)}))
+    for other in ((older,), (item, item), (replace(item, points=item.points + 1),)):
+        with pytest.raises(RequestError, match=r"p\.pack: packed before drawn became what it is; run `polyface datasets pack drawn` again"):
+            pack.require_fresh(tmp_path / "p.pack", Examples(DATASET, other))
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

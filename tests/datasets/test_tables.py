@@ -29,6 +29,10 @@ def test_a_file_that_is_no_text_is_refused_by_name():
         as_text(b"ab\xff", "t.csv")
 
 
+def test_what_is_beyond_the_header_stays_with_the_last_column_whose_reader_refuses_it():
+    assert [cells["b"] for _, cells in csv_rows("a,b\n1,34,5\n2,3,,\n", "t.csv", "ab")] == ["34,5", "3"]
+
+
 def test_an_empty_csv_lacks_its_columns():
     with pytest.raises(InputError, match=r"t.csv: no column 'a'"):
         csv_rows("", "t.csv", "a")
