@@ -44,6 +44,9 @@ FaissSetting = tuple[int, int, int]
 OPENED: dict[str, Any] = {}
 """Of a process of faiss: its index, the probes, and the setting as installed."""
 
+USEARCH = 128
+"""Probes that usearch is given at a time."""
+
 FEATURES = 20000
 """Files of the devkit that are written and gathered."""
 
@@ -269,7 +272,12 @@ def _usearch(probes: np.ndarray, gallery: np.ndarray) -> dict[str, Callable[[], 
     from usearch.index import MetricKind
     from usearch.index import search as search_exactly
 
-    return {"usearch, exact": lambda: search_exactly(gallery, probes, K, MetricKind.IP, exact=True, threads=runtime.processors()).keys}
+    def search_all() -> np.ndarray:
+        """Some probes at a time: it holds every score of them, and a million rows by all probes are beyond most memories."""
+        parts = [probes[start : start + USEARCH] for start in range(0, len(probes), USEARCH)]
+        return np.concatenate([search_exactly(gallery, part, K, MetricKind.IP, exact=True, threads=runtime.processors()).keys for part in parts])
+
+    return {"usearch, exact": search_all}
 
 
 def _rows(seconds: dict[str, float], memory: dict[str, float], found: dict[str, Any], exact: Found, best: str) -> list[Row]:

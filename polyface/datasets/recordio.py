@@ -3,7 +3,7 @@
 A person is the first label of a record (`images/recordio.py`). `property`, a row `people,height,width`, says how many there are; pictures of 112 x 112 are taken to be
 cut to ArcFace's template, as insightface's are; others go through a detector like any photographs. Nobody is in two splits: a fixed tenth of the people is test, another
 validation. People have numbers, which mean nothing outside the file: whether one of them is in another set is unknown.
-Never run on a public download, and how fast it is read in shuffled order beside folders was not measured.
+Never run on a public download.
 
 The file lies in a folder, not in a .zip or .tar, inside which nothing could be read without unpacking.
 """
