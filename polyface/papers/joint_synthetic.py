@@ -27,8 +27,8 @@ class Mixture:
         for number, start in enumerate(range(0, rows, block)):
             random = np.random.default_rng((seed, number))
             count = min(block, rows - start)
-            own = random.choice(len(self.shares), block, p=self.shares)[:count]
-            vectors = self.means[own] + random.standard_normal((block, self.spread.shape[0]), np.float32)[:count] @ self.spread
+            own = random.choice(len(self.shares), block, p=self.shares)
+            vectors = (self.means[own] + random.standard_normal((block, self.spread.shape[0]), np.float32) @ self.spread)[:count]  # BLAS adds up fewer rows otherwise
             yield vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

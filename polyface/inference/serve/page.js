@@ -394,8 +394,15 @@ addEventListener('drop', event => {
 const dialog = byId('look'), video = dialog.querySelector('video');
 let taken = null, looks = 0;
 
+function stop() {
+  looks += 1;
+  video.srcObject?.getTracks().forEach(track => track.stop());
+  video.srcObject = null;
+}
+
 async function look(then) {
-  const mine = ++looks;  // permission may be given when the dialog is closed, or opened again for another picture
+  stop();
+  const mine = looks;  // permission may be given when the dialog is closed, or opened again for another picture
   taken = then;
   const words = dialog.querySelector('[role=status]');
   words.textContent = 'The picture stays on this machine.';
@@ -414,11 +421,7 @@ async function look(then) {
   }
 }
 
-dialog.addEventListener('close', () => {
-  looks += 1;
-  video.srcObject?.getTracks().forEach(track => track.stop());
-  video.srcObject = null;
-});
+dialog.addEventListener('close', () => dialog.open || stop());  // told a moment later, when it may be open again
 byId('no-look').addEventListener('click', () => dialog.close());
 byId('camera').addEventListener('click', () => look(file => take([file])));
 byId('shoot').addEventListener('click', () => {
