@@ -105,7 +105,6 @@ class Found:
     """given - without on one measure. adjusted: p by Holm over what decides the claim, None of what is shown beside; then there is no verdict either. why: it is
     undecidable."""
 
-    claim: str
     given: str
     without: str
     measure: Measure
@@ -206,7 +205,7 @@ def judge(board: Board) -> list[Judged]:
 
 def _judged(board: Board, claim: str, withouts: Sequence[str], deciding: Sequence[Measure], beside: Sequence[Measure] = ()) -> Judged:
     compared = [(measure, without, compare(board, "joint", without, measure)) for measure in (*deciding, *beside) for without in withouts]
-    found = [Found(claim, "joint", without, measure, gap) for measure, without, gap in compared if gap is not None]
+    found = [Found("joint", without, measure, gap) for measure, without, gap in compared if gap is not None]
     decisive = [at for at, each in enumerate(found) if each.measure in deciding]
     for at, adjusted in zip(decisive, holm([found[at].gap.p for at in decisive]), strict=True):
         verdict, why = decide(found[at].gap, adjusted, len(board.recipe.seeds))
