@@ -125,7 +125,7 @@ def _variant(wide: np.ndarray, size: int, margin: int, random: np.random.Generat
     matrix = geometry.about(centre, float(np.exp(normal[2] * variation.scale * strength)), float(normal[3] * variation.degrees * strength), shift)
     image = geometry.warp(wide, matrix, (size, size))
     if uniform[0] < 0.5:
-        image = np.ascontiguousarray(image[:, ::-1])
+        image = cv2.flip(image, 1)
     if uniform[1] < 0.5 and variation.blur * strength > 0:
         image = cv2.GaussianBlur(image, (0, 0), max(0.2, variation.blur * strength * uniform[2]))
     light = np.exp(normal[4] * variation.light * strength), normal[5] * variation.light * strength * 60

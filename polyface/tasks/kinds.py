@@ -260,7 +260,7 @@ class Regions(Task):
         return {**row, "words": geometry.warp(row["words"], matrix, (size, size), border=255, nearest=True)}
 
     def mirror(self, row: Row, size: int) -> Row:
-        return {"words": np.ascontiguousarray(row["words"][:, ::-1]), "table": row["table"][:, list(self.mirrored)]}
+        return {"words": cv2.flip(row["words"], 1), "table": row["table"][:, list(self.mirrored)]}
 
     def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
         return output[:, list(self.mirrored), :, ::-1]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from polyface import runtime
@@ -171,7 +172,7 @@ def mirrored(view: View) -> View:
     boxes, points = view.boxes.copy(), view.points[:, MIRRORED].copy()
     boxes[:, [0, 2]] = side - view.boxes[:, [2, 0]]
     points[..., 0] = side - points[..., 0]
-    return View(np.ascontiguousarray(view.image[:, ::-1]), boxes, points, view.clicked, view.ignored)
+    return View(cv2.flip(view.image, 1), boxes, points, view.clicked, view.ignored)
 
 
 def four(views: Sequence[View]) -> View:
