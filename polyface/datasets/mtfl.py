@@ -1,7 +1,8 @@
 """MTFL: five points, gender, smile, glasses and a word for yaw, in `training.txt` and `testing.txt`.
 
 A line is `path x1..x5 y1..y5 gender smile glasses pose`, with `\\` or `/` in the path; points are image-left eye, image-right eye, nose, mouth left, mouth right, and the
-first pixel is 0. testing.txt is the test; validation is a tenth of the people of lfw_5590, whose files are named as in LFW (nobody else is known). Of equal files
+first pixel is 1: read from 0, labels of net_7876 lie one pixel right of and below the points that YuNet finds, on faces of all sizes and turns (LOG.md, 2026-11-29).
+testing.txt is the test; validation is a tenth of the people of lfw_5590, whose files are named as in LFW (nobody else is known). Of equal files
 the first is kept, test before train. The five poses are read as ranges of yaw (an inference; signs checked on pictures: in pose 1 the nose points to the image's left).
 """
 
@@ -57,7 +58,7 @@ def _person(key: str) -> str | None:
 def _record(key: str, source: Source, person: str | None, fields: list[str]) -> Record:
     if len(fields) != FIELDS:
         raise InputError(f"{len(fields)} fields where there are {FIELDS}")
-    points = geometry.from_zero_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
+    points = geometry.from_one_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
     sex, smile, glasses = (_word(field, what, count=2) for field, what in zip(fields[11:14], ("gender", "smile", "glasses"), strict=True))
     word = ("male", "female")[sex]
     labels = {

@@ -1,7 +1,7 @@
 """Transforms, and the one place that converts between pixel conventions.
 
-Inside the project a coordinate is a continuous pixel: the centre of the first pixel is (0.5, 0.5), the picture spans [0, W] x [0, H]. OpenCV, ArcFace's template,
-MTFL and CelebA put the first pixel's centre at (0, 0); 300-W's .pts at (1, 1). Matrices are float64 [2, 3] from a source's coordinates to a destination's.
+Inside the project a coordinate is a continuous pixel: the centre of the first pixel is (0.5, 0.5), the picture spans [0, W] x [0, H]. OpenCV, ArcFace's template
+and CelebA put the first pixel's centre at (0, 0); 300-W's .pts and MTFL at (1, 1). Matrices are float64 [2, 3] from a source's coordinates to a destination's.
 """
 
 import math
@@ -23,17 +23,21 @@ MIRRORED_68 = np.array(
 
 
 def from_zero_based(points: np.ndarray) -> np.ndarray:
-    """Coordinates whose first pixel's centre is 0 (OpenCV, ArcFace, MTFL, CelebA) -> ours."""
+    """Coordinates whose first pixel's centre is 0 (OpenCV, ArcFace, CelebA) -> ours."""
     return np.asarray(points, np.float64) + 0.5
 
 
 def from_one_based(points: np.ndarray) -> np.ndarray:
-    """Coordinates whose first pixel's centre is 1 (300-W's .pts) -> ours."""
+    """Coordinates whose first pixel's centre is 1 (300-W's .pts, MTFL) -> ours."""
     return np.asarray(points, np.float64) - 0.5
 
 
 def to_zero_based(points: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) - 0.5
+
+
+def to_one_based(points: np.ndarray) -> np.ndarray:
+    return np.asarray(points, np.float64) + 0.5
 
 
 def five_of_68() -> np.ndarray:

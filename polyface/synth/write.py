@@ -182,7 +182,7 @@ def _300w(job: _Job) -> int:
             drawing = draw(scene, size)
             name = f"{split}/{1000000 + index}_{photo + 1}"
             job.picture(f"{name}.jpg", drawing.image)
-            points = drawing.labels.points + 0.5  # 1-based
+            points = geometry.to_one_based(drawing.labels.points)
             job.text(f"{name}.pts", ["version: 1", "n_points:  68", "{", *(f"{x:.6f} {y:.6f}" for x, y in points), "}"])
     return job.people * job.photos
 
@@ -207,7 +207,7 @@ def _mtfl(job: _Job) -> int:
 
 def _mtfl_line(path: str, drawing: Drawing) -> str:
     labels = drawing.labels
-    points = geometry.to_zero_based(labels.five).T.ravel()
+    points = geometry.to_one_based(labels.five).T.ravel()
     gender = 1 if labels.gender == "male" else 2
     smile, glasses = (1 if labels.attributes[name] else 2 for name in ("Smiling", "Eyeglasses"))
     pose = 1 + int(np.searchsorted([-45, -15, 15, 45], labels.yaw))

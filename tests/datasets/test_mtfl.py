@@ -15,7 +15,7 @@ def one(tiny, line=LINE):
 
 def test_a_line_holds_points_gender_smile_glasses_and_pose(tiny):
     (record,) = one(tiny).records
-    np.testing.assert_array_equal(record.labels["landmarks"], np.array([[1, 6], [2, 7], [3, 8], [4, 9], [5, 10]]) + 0.5)
+    np.testing.assert_array_equal(record.labels["landmarks"], np.array([[1, 6], [2, 7], [3, 8], [4, 9], [5, 10]]) - 0.5)
     assert record.labels["gender"] == record.groups["gender"] == "male"
     assert record.labels["attributes"] == {"smile": False, "glasses": True}
     assert record.labels["pose"] == {"yaw": "right"}
@@ -40,7 +40,7 @@ def test_the_left_profile_turns_the_nose_to_the_images_left():
         (LINE[:-2], "14 fields where there are 15"),
         (LINE.replace(" 3 ", " x "), "'x' is no number"),
         (LINE.replace(" 3 ", " inf "), "'inf' is no finite number"),
-        (LINE.replace(" 3 ", " 400 "), "point 3 at (400.5, 8.5) is outside the picture AFLW/a.jpg of 16 x 16"),
+        (LINE.replace(" 3 ", " 400 "), "point 3 at (399.5, 7.5) is outside the picture AFLW/a.jpg of 16 x 16"),
         (LINE[:-1] + "6", "pose 6 is none of 1 to 5"),
         (LINE.replace("10 1", "10 3"), "gender 3 is none of 1 to 2"),
     ],
