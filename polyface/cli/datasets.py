@@ -117,8 +117,8 @@ def datasets_check(
     html: Annotated[Path | None, Parameter(help="Write a page here: what was found, pairs of pictures side by side.")] = None,
     json: Json = None,
 ) -> int:
-    """Count, hold labels to their words and boxes to their pictures, open every picture, find copies within and across sets, people on both sides of a split; status 1
-    where anything is found."""
+    """Count, hold labels to their words and boxes to their pictures, open every picture, find points that lie off their faces by the same pixels everywhere (after
+    align), copies within and across sets, people on both sides of a split; status 1 where anything is found."""
     from polyface import files, terminal
     from polyface.datasets import check, data_folder, scenes
 

@@ -17,7 +17,7 @@ import numpy as np
 from markupsafe import Markup
 
 from polyface import page, runtime, tasks
-from polyface.datasets import contract, copies, crops, find_root, scenes
+from polyface.datasets import contract, copies, crops, find_root, scenes, shift
 from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
 from polyface.datasets.tables import check_label
 from polyface.errors import InputError, PolyfaceError, reason
@@ -37,6 +37,7 @@ KINDS = {
     "refused": "Rows that the reader refused",
     "promise": "Promises of a data set that are broken: its answers, its keys, nobody in two splits",
     "label": "Labels that are none in the words of their set, or do not fit their picture",
+    "shift": "Points that lie off their faces by as many pixels on small faces as on large ones, against what the detector found",
     "unreadable": "Pictures that cannot be read",
     "person": "People of a verification list who have a name in training; a recipe that calls the list strangers takes it from them",
     "twin": "Pictures in train and validation of which a test picture is a copy, or in train of which one of validation is; training leaves them out",
@@ -110,6 +111,7 @@ def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None
         listings = _listings(dataset, data, findings)
         listed = _places(dataset, listings, crops.read_faces(data, dataset.name))
         findings += _broken(dataset, listings, listed)
+        findings += _shifted(dataset, listed)
         notes += _notes(dataset, listings, listed)
         counts.append(_count(dataset, listings, listed))
         places += listed
@@ -147,6 +149,22 @@ def _broken(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[P
     for place in listed:
         for task, label in place.record.labels.items():
             yield from _check_label(place, task, label)
+
+
+def _shifted(dataset: Dataset, listed: Sequence[Place]) -> Iterator[Finding]:
+    for split in dataset.splits:
+        found = [(place.record.alignment.points, place.found) for place in listed if place.split == split and _is_comparable(place)]  # type: ignore[union-attr]
+        lies = shift.shift([points for points, _ in found], [each.points for _, each in found], [each.box for _, each in found])  # type: ignore[union-attr]
+        if lies is not None and lies.plain:
+            (x, y), (x_error, y_error) = lies.pixels, lies.errors
+            yield Finding(
+                "shift", f"{dataset.name} {split}: {x:+.2f} pixels to the right (error {x_error:.2f}) and {y:+.2f} down ({y_error:.2f}), on {lies.faces:,} faces"
+            )
+
+
+def _is_comparable(place: Place) -> bool:
+    known, found = place.record.alignment, place.found
+    return known is not None and known.how == "labelled" and found is not None and found.overlap >= crops.SMALLEST_OVERLAP
 
 
 def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place]) -> Iterator[str]:

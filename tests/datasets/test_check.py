@@ -355,3 +355,16 @@ def test_stats_count_labels_and_say_how_finely_each_set_speaks(write: Callable[.
 )
 def test_the_grain_of_every_meaning_has_words(task: tasks.Task, meaning: Words | Ranges | TraitNames | PointMap, said: str) -> None:
     assert check._grain(task, meaning, 0) == said
+
+
+@pytest.mark.parametrize("pixels", [0.0, 1.0])
+def test_points_that_are_counted_from_another_pixel_are_found(pixels: float) -> None:
+    random, places = np.random.default_rng(0), []
+    counted = dataset("counted")
+    for number, side in enumerate(np.geomspace(30, 120, 200)):
+        points = align.Crop().scaled(round(side)).template
+        labelled = points + random.normal(0, 0.01 * side, (5, 2)) + pixels
+        record = Record(str(number), Source(Path(), f"{number}.jpg"), {}, alignment=Alignment(labelled, "labelled"))
+        places.append(check.Place(counted, "train", record, crops.Found(points, np.array([0, 0, side, side]), 0.9, 0.8)))
+    said = [finding.words for finding in check._shifted(counted, places)]
+    assert [re.sub(r"\d\.\d\d", "N", each) for each in said] == (["counted train: +N pixels to the right (error N) and +N down (N), on 200 faces"] if pixels else [])
