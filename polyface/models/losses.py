@@ -103,6 +103,26 @@ def regions(task: Regions, logits: Tensor, labels: Labels) -> Tensor:
     return torch.where(known, each, 0.0).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
 
 
+def overlap(task: Regions, logits: Tensor, labels: Labels) -> Tensor:
+    """1 - Dice of each word that a row shows (Milletari et al. 2016), the mean over them: small regions count as much as large ones, as in their F1.
+
+    A word's share of a pixel is P(S given U). Pixels of another word whose set meets S do not say whether they are this one, and are left out.
+    """
+    words, table = labels["words"].long(), labels["table"]
+    z = F.interpolate(logits.float(), size=words.shape[-2:], mode="bilinear", align_corners=False)
+    scope = table.any(1)[:, :, None, None]
+    share = torch.einsum("bkc,bchw->bkhw", table.float(), torch.where(scope, z, MASKED).softmax(1))
+    number = torch.arange(table.shape[1], device=words.device)
+    own = words[:, None] == number[:, None, None]
+    meets = table.float() @ table.float().transpose(1, 2) > 0
+    of_pixels = torch.where(words == 255, 0, words).flatten(1)[:, None].expand(-1, len(number), -1)
+    told = own | (~meets.gather(2, of_pixels).view_as(own) & (words != 255)[:, None])
+    both = (share * own).sum((2, 3))
+    dice = 2 * both / ((share * told).sum((2, 3)) + own.sum((2, 3))).clamp_min(1)
+    there = own.any(-1).any(-1)
+    return torch.where(there, 1 - dice, 0.0).sum(1) / there.sum(1).clamp_min(1)
+
+
 def _sets_of_pixels(words: Tensor, table: Tensor) -> Tensor:
     """bool [B, C, H, W]: what the word at each pixel leaves possible; an unlabelled pixel is given its row's first word and masked by the caller."""
     batch, height, width = words.shape

@@ -103,6 +103,8 @@ class Config(Strict, frozen=True, kw_only=True):
     identity: Identity = Identity()
     losses: dict[str, float] = {}
     """Weight of each task's loss; 1 where nothing is said."""
+    overlap: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Weight of the overlap of regions (`losses.overlap`) beside their surprise."""
     balance: Method = "fixed"
     """What becomes of these weights while training (`balance.py`)."""
     strangers: tuple[str, ...] = ()

@@ -14,11 +14,11 @@ from polyface.datasets.base import Split
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
-from polyface.models.losses import LOSSES
+from polyface.models.losses import LOSSES, overlap
 from polyface.models.partial import Classifier
 from polyface.models.polyface import PolyFace, build
 from polyface.models.real_crops import FEW, RealCrops
-from polyface.tasks.kinds import Embedding, Task
+from polyface.tasks.kinds import Embedding, Regions, Task
 from polyface.training import batches, loop, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Config
@@ -99,6 +99,8 @@ class FacePlan:
                     losses[task.name] = self._identity_loss(model, outputs[task.name], labels["person"], batch.dataset[chosen.cpu().numpy()])
                 else:
                     losses[task.name] = LOSSES[type(task)](task, outputs[task.name], labels)
+                    if self.config.overlap and model.training and isinstance(task, Regions):
+                        losses[task.name] = losses[task.name] + self.config.overlap * overlap(task, outputs[task.name], labels)
         return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

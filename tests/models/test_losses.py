@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polyface import tasks
 from polyface.images import geometry
-from polyface.labels import People, PointMap, Ranges, TraitNames, same_words, words
+from polyface.labels import People, PointMap, Ranges, TraitNames, Words, same_words, words
 from polyface.models import losses
 from polyface.tasks import Embedding, Task
 from polyface.tasks.kinds import Row
@@ -192,6 +192,44 @@ def test_a_word_of_several_regions_teaches_which_only_by_what_the_network_believ
     loss_of(tasks.parsing, output, tensors(tasks.parsing, tasks.parsing.encode(FASSEG, np.ones((SIZE, SIZE), np.uint8)))).sum().backward()
     assert output.grad is not None
     assert output.grad[0, hair].sum() < output.grad[0, tasks.parsing.vocabulary.index("l_brow")].sum() < 0 < output.grad[0, 0].sum()
+
+
+def slow_overlap(output: torch.Tensor, mask: np.ndarray, meaning: Words) -> float:
+    larger = torch.nn.functional.interpolate(output.detach(), size=(SIZE, SIZE), mode="bilinear")[0].double().numpy()
+    shares = np.exp(larger) / np.exp(larger[meaning.scope]).sum(0)
+    each = []
+    for word in set(mask.ravel().tolist()) - {255}:
+        both = total = 0.0
+        for y, x in zip(*np.nonzero(mask != 255), strict=True):
+            other = mask[y, x] != word
+            if other and (meaning.table[word] & meaning.table[mask[y, x]]).any():
+                continue  # this pixel may be of the word
+            share = shares[meaning.table[word], y, x].sum()
+            both, total = both + share * (not other), total + share + (not other)
+        each.append(1 - 2 * both / total)
+    return float(np.mean(each))
+
+
+MEETING = words(tasks.parsing.vocabulary, {"background": "background", "hair": "hair", "hair or skin": ("hair", "skin")})
+
+
+@pytest.mark.parametrize("meaning", [FASSEG, MEETING])
+def test_the_overlap_of_regions_is_one_less_the_mean_dice_of_the_words_there(meaning: Words) -> None:
+    output = outputs(tasks.parsing, 1)
+    mask = np.random.default_rng(3).integers(0, 3, (SIZE, SIZE), dtype=np.uint8)
+    mask[:, 10:] = 255
+    found = losses.overlap(tasks.parsing, output, tensors(tasks.parsing, tasks.parsing.encode(meaning, mask)))
+    assert float(found[0].detach()) == pytest.approx(slow_overlap(output, mask, meaning), abs=1e-5)
+
+
+def test_overlap_says_nothing_where_a_word_leaves_everything_possible_or_no_pixel_is_known() -> None:
+    anything = words(tasks.parsing.vocabulary, {"hair or skin": ("hair", "skin"), "hair": "hair"})
+    output = outputs(tasks.parsing, 2)
+    rows = [tasks.parsing.encode(anything, np.full((SIZE, SIZE), word, np.uint8)) for word in (0, 255)]
+    found = losses.overlap(tasks.parsing, output, tensors(tasks.parsing, *rows))
+    found.sum().backward()
+    assert found.tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert output.grad is not None and float(output.grad.abs().max()) < 1e-6
 
 
 def test_every_kind_but_identity_has_a_loss() -> None:

@@ -1,0 +1,36 @@
+"""What the plan of the network `polyface` asks of a step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from polyface import tasks
+from polyface.synth.write import write
+from polyface.training.config import from_table
+from polyface.training.plan import FacePlan
+
+
+def test_overlap_is_learned_beside_the_surprise_of_regions_which_alone_is_validated(tmp_path: Path) -> None:
+    write("celebamask", tmp_path / "celebamask", people=4, photos=1, seed=0)
+    table = {
+        "name": "masks",
+        "steps": 1,
+        "batch": 2,
+        "data": [{"set": "celebamask"}],
+        "crop": {"size": 32, "eye_distance": 7.5, "eyes": [16, 15]},
+        "model": {"tasks": ["parsing"], "stem": 8, "widths": [8, 16], "blocks": [1, 1], "fine": 8, "hidden": 16},
+    }
+    lessons = [FacePlan(from_table({**table, "overlap": overlap}, "masks"), tmp_path) for overlap in (0.0, 0.5, 1.0)]
+    model = lessons[0].model()
+    (batch,) = lessons[0].batches(range(1))
+
+    def losses() -> list[float]:
+        with torch.no_grad():
+            return [float(lesson.loss(model, batch, torch.device("cpu"))[tasks.parsing.name].sum()) for lesson in lessons]
+
+    none, half, whole = losses()
+    assert 0 < whole - none < len(batch.images)
+    assert half - none == pytest.approx((whole - none) / 2, abs=1e-4)
+    model.eval()
+    assert len(set(losses())) == 1
