@@ -20,10 +20,11 @@ from polyface.tasks.kinds import Embedding, Task
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Widths of the network. stem and widths: channels of the maps at 1/2, 1/4, 1/8 ... of the crop's side; blocks: residual blocks of each stage.
 
-    passes: where tasks interact, the first counted, which knows of no answers.
+    passes: where tasks interact, the first counted, which knows of no answers. tasks: its questions; none named is all that there are, and of a recipe all that its sets
+    answer.
     """
 
-    tasks: tuple[str, ...] = tuple(task.name for task in tasks.TASKS)
+    tasks: tuple[str, ...] = ()
     stem: int = 24
     widths: tuple[int, ...] = (64, 128, 256, 384)
     blocks: tuple[int, ...] = (1, 2, 2, 1)
@@ -54,7 +55,7 @@ class PolyFace(nn.Module):
     def __init__(self, config: ModelConfig, people: dict[str, int], identity: Identity = COSFACE):
         super().__init__()
         self.config = config
-        self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.tasks)
+        self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.tasks) or tasks.TASKS
         self.trunk = ResidualTrunk(config.stem, config.widths, config.blocks)
         self.neck = Neck(self.trunk.widths, config.fine) if any(is_dense(task) for task in self.tasks) else None
         self.heads = nn.ModuleDict({task.name: head_of(task, self.trunk.widths, config.fine, config.hidden) for task in self.tasks})

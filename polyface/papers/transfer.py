@@ -160,7 +160,7 @@ def _grain_config(base: Config, grain: Grain, times: float, seed: int) -> Config
 
 
 def _config(base: Config, data: tuple[Data, ...], batch: int, chosen: Sequence[str], seed: int, times: float) -> Config:
-    model = msgspec.structs.replace(base.model, tasks=tuple(name for name in base.model.tasks if name in chosen))
+    model = msgspec.structs.replace(base.model, tasks=tuple(chosen))
     losses = {name: weight for name, weight in base.losses.items() if name in chosen}
     return msgspec.structs.replace(base, data=data, batch=batch, steps=round(base.steps * times), seed=seed, model=model, losses=losses)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -32,16 +33,14 @@ class FacePlan:
     """
 
     def __init__(self, config: Config, data: Path, sources: Sequence[Source] | None = None):
-        self.config, self.steps, self.seed = config, config.steps, config.seed
+        self.steps, self.seed = config.steps, config.seed
         self.optimiser, self.validate_every = config.optimiser, config.validate_every
-        self.tasks: tuple[Task, ...] = tuple(tasks.named(name) for name in config.model.tasks)
-        self.weights: Mapping[str, float] = {task.name: config.losses.get(task.name, 1.0) for task in self.tasks}
         self.balance, self.share = config.balance, batches.share_of(parallel.rank(), parallel.count())
         if config.batch < parallel.count():
             raise RequestError(f"a batch of {config.batch} rows cannot be shared by {parallel.count()} processes")
-        for name in config.losses:
-            if tasks.named(name) not in self.tasks:
-                raise RequestError(f"losses: the network has no task {name}")
+        asked, weighed = ([tasks.named(name) for name in names] for names in (config.model.tasks, config.losses))
+        if asked and (besides := [task.name for task in weighed if task not in asked]):
+            raise RequestError(f"losses: the network has no task {besides[0]}")
         self.crop = Crop(config.crop.size, config.crop.eye_distance, config.crop.eyes)
         if sources is None:
             without = withheld(config, data)
@@ -49,10 +48,13 @@ class FacePlan:
         else:
             self.sources, self.validation = tuple(sources), ()
         taught = {name for source in self.sources for name in source.dataset.answers}
+        self.tasks: tuple[Task, ...] = tuple(asked) or tuple(task for task in tasks.TASKS if task.name in taught)
+        self.config = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, tasks=tuple(task.name for task in self.tasks)))
+        self.weights: Mapping[str, float] = {task.name: config.losses.get(task.name, 1.0) for task in self.tasks}
         self.untaught = tuple(task.name for task in self.tasks if task.name not in taught)
         self.notes: tuple[str, ...] = tuple(note for source in (*self.sources, *self.validation) for note in source.notes)
         if self.untaught:
-            self.notes += (f"no data set answers {', '.join(self.untaught)}, so what the network says there is worth nothing: model.tasks leaves it out",)
+            self.notes += (f"no data set answers {', '.join(self.untaught)}, so what the network says there is worth nothing",)
         self.spaces = {source.space: source.people for source in self.sources if source.people}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
         self.classifier: Classifier | None = None

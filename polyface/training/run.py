@@ -48,7 +48,7 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     if writes:
         for note in plan.notes if isinstance(plan, FacePlan) else ():
             terminal.say(note)
-        write_atomically(folder / "config.toml", to_toml(config))
+        write_atomically(folder / "config.toml", to_toml(plan.config if isinstance(plan, FacePlan) else config))
         write_atomically(folder / "data.json", plan.summary())
     model = loop.run(plan, folder, report)
     if writes:

@@ -34,3 +34,15 @@ def test_overlap_is_learned_beside_the_surprise_of_regions_which_alone_is_valida
     assert half - none == pytest.approx((whole - none) / 2, abs=1e-4)
     model.eval()
     assert len(set(losses())) == 1
+
+
+def test_a_network_answers_what_its_sets_do_unless_the_recipe_names_its_questions(tmp_path: Path) -> None:
+    write("utkface", tmp_path / "utkface", people=6, photos=2, seed=0)
+    table = {"name": "own", "steps": 1, "batch": 2, "data": [{"set": "utkface"}]}
+    narrow = {"data": [{"set": "utkface", "tasks": ["age", "gender"]}]}
+    for said, answered in (({}, ["age", "gender", "race"]), (narrow, ["age", "gender"]), ({"model": {"tasks": ["gender"]}}, ["gender"])):
+        plan = FacePlan(from_table({**table, **said}, "own"), tmp_path)
+        assert [task.name for task in plan.tasks] == list(plan.config.model.tasks) == answered
+        assert plan.untaught == ()
+    worthless = FacePlan(from_table({**table, "model": {"tasks": ["age", "pose"]}}, "own"), tmp_path)
+    assert worthless.untaught == ("pose",) and any("pose" in note for note in worthless.notes)
