@@ -240,6 +240,7 @@ def calibrate(
     /,
     *,
     data: Data = None,
+    sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
     json: Json = None,
 ) -> int:
     """Fit how sure a model may be on validation splits, measure it on test splits, and write it into its card: temperatures and sets of answers, by the size
@@ -252,7 +253,7 @@ def calibrate(
     card = next(iter(networks.values())).card
     with terminal.progress("calibrating") as report:
         learned = [entry.name for entry in card.data]
-        found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name), card.made_of)
+        found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name), card.made_of, names_in(sets))
     terminal.table(found.answer_rows())
     if found.smaller:
         print()

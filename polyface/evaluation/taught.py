@@ -61,5 +61,5 @@ def people_taught(task: Embedding, name: str, folder: Path) -> set[str]:
     dataset = datasets.named(name)
     if task.name not in dataset.answers or "train" not in dataset.splits:
         return set()
-    training = dataset.records(datasets.find_root(folder, name), "train").records
+    training = dataset.records(datasets.find_root(folder, dataset.name), "train").records
     return {person_name(record.subject) for record in training if record.subject is not None and task.name in record.labels}

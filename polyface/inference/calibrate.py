@@ -16,7 +16,7 @@ probability nor an interval (points, regions, angles) have nothing to calibrate.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -32,7 +32,7 @@ from polyface.evaluation.small import look_small
 from polyface.images.read import Root
 from polyface.inference import engine as engines
 from polyface.inference.calibrate_answers import ENOUGH, Rows, fit_answers, fit_sizes, measure_answers, measure_smaller, rows_of
-from polyface.inference.calibrate_pairs import calibrate_pairs
+from polyface.inference.calibrate_pairs import calibrate_pairs, people_of
 from polyface.inference.card import AnswerCalibration, Measured, PairCalibration, Smaller, Threshold
 from polyface.inference.card_page import smaller_rows, with_interval
 from polyface.inference.engine import Engine
@@ -93,9 +93,15 @@ class Calibrated:
 
 
 def calibrate(
-    networks: Mapping[str, Network], data: Path | None, trained_on: Sequence[str], report: Progress | None = None, made: Mapping[str, Derived] = OURS
+    networks: Mapping[str, Network],
+    data: Path | None,
+    trained_on: Sequence[str],
+    report: Progress | None = None,
+    made: Mapping[str, Derived] = OURS,
+    sets: Sequence[str] | None = None,
 ) -> Calibrated:
-    """networks: by file name, the first of which is fitted, all of which are measured; trained_on: data sets that taught them; made: as in `evaluate`.
+    """networks: by file name, the first of which is fitted, all of which are measured; trained_on: data sets that taught them; made: as in `evaluate`; sets: only these
+    data sets, all that are there where nothing is said.
 
     Raises RequestError where no set at hand has what a fit needs.
     """
@@ -103,24 +109,26 @@ def calibrate(
     folder = datasets.data_folder(data)
     network = next(iter(networks.values()))
     asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, Category | Scale | Traits))
-    notes: list[str] = []
-    refused: list[str] = []
-    without = _without_tests(asked, made, folder, notes)
-    fitting = _answers(network, asked, made, folder, "validation", report, notes, refused, without)
-    smaller = _smaller_answers(network, asked, made, folder, report, notes, refused, without)
+    work = _Work(folder, sets, made, report)
+    by_name = {datasets.named(each).name: each for each in sets or ()}  # a user's own are found by their files
+    taught = [by_name.get(name, name) for name in trained_on]
+    without = work.without_tests(asked)
+    fitting = work.answers(network, asked, "validation", without)
+    smaller = work.smaller_answers(network, asked, without)
+    notes = work.notes
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     for task in asked:
         enough = [rows for rows in fitting.get(task.name, []) if len(rows.logits) >= ENOUGH]
         notes += [f"{task.name}: {rows.dataset} has too few rows of validation, {len(rows.logits)}" for rows in fitting.get(task.name, []) if rows not in enough]
         if enough:
-            by_size = {eyes: [rows for rows in sets if len(rows.logits) >= ENOUGH] for eyes, sets in smaller.get(task.name, {}).items()}
+            by_size = {eyes: [rows for rows in parts if len(rows.logits) >= ENOUGH] for eyes, parts in smaller.get(task.name, {}).items()}
             calibration[task.name] = fit_sizes(task, fit_answers(task, enough), by_size)
         else:
             notes.append(f"{task.name}: no data set to calibrate it on")
     chosen = tuple(task for task in asked if task.name in calibration)
     coverage: list[Coverage] = []
     for name, each in networks.items() if chosen else ():
-        for task_name, parts in _answers(each, chosen, made, folder, "test", report, notes, refused).items():
+        for task_name, parts in work.answers(each, chosen, "test").items():
             answered, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
             assert isinstance(fitted, AnswerCalibration)
             measured = [measure_answers(answered, fitted, rows, name) for rows in parts]
@@ -129,15 +137,15 @@ def calibrate(
     thresholds: tuple[Threshold, ...] = ()
     for embedding in (task for task in network.tasks if isinstance(task, Embedding)):
         try:
-            calibration[embedding.name], thresholds, said = calibrate_pairs(network, embedding, folder, trained_on, report=report)
+            calibration[embedding.name], thresholds, said = calibrate_pairs(network, embedding, folder, taught, people_of(sets, embedding), report)
             notes += said
         except (InputError, RequestError) as error:
             notes.append(f"{embedding.name}: {error}")
     if not calibration:
         raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(dict.fromkeys(notes))}")
     order = [task.name for task in network.tasks]
-    measured_smaller = tuple(sorted(_measure_smaller(network, calibration, made, folder, report, notes, refused), key=lambda part: order.index(part.task)))
-    return Calibrated(calibration, thresholds, measured_smaller, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(refused)))
+    measured_smaller = tuple(sorted(work.measure_smaller(network, calibration), key=lambda part: order.index(part.task)))
+    return Calibrated(calibration, thresholds, measured_smaller, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(work.refused)))
 
 
 def networks_of(model: Path) -> dict[str, Engine]:
@@ -149,104 +157,86 @@ def networks_of(model: Path) -> dict[str, Engine]:
     return {names[0]: first, **{name: engines.load(model / name) for name in names[1:]}}
 
 
-def _without_tests(asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, notes: list[str]) -> dict[str, dict[str, str]]:
-    """By set at hand, {key: why} of the validation pictures that nothing is fitted on: they or who is on them are in a test. Fills notes."""
-    sets = [dataset for dataset, _ in sets_at_hand(asked, folder, None, made) if "validation" in dataset.splits]
-    faces = apart.faces_of(sets, folder)
-    tests = apart.reserve(folder, sets, faces, "test", datasets.DATASETS)
-    without = {}
-    for dataset in sets:
-        records = apart.listed(dataset, folder, "validation")
-        without[dataset.name] = apart.unfit(dataset.name, "validation", records, faces[dataset.name], {"test": tests})
-        for why, count in Counter(without[dataset.name].values()).items():
-            notes.append(f"{dataset.name}: {count:,} of {len(records):,} pictures of validation left out, {why}")
-    return without
+@dataclass
+class _Work:
+    """Looking at the sets at hand, or those of `sets`; fills notes and refused."""
 
+    folder: Path
+    sets: Sequence[str] | None
+    made: Mapping[str, Derived]
+    report: Progress | None
+    notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
-def _answers(
-    network: Network,
-    asked: Sequence[Task],
-    made: Mapping[str, Derived],
-    folder: Path,
-    split: Split,
-    report: Progress | None,
-    notes: list[str],
-    refused: list[str],
-    without: Mapping[str, Collection[str]] = NOTHING,
-) -> dict[str, list[Rows]]:
-    """By task, the rows of each set at hand that has the split; without: by set, the keys of those that stay out. Fills notes and refused."""
+    def without_tests(self, asked: Sequence[Task]) -> dict[str, dict[str, str]]:
+        """By set, {key: why} of the validation pictures that nothing is fitted on: they or who is on them are in a test."""
+        chosen = [dataset for dataset, _ in sets_at_hand(asked, self.folder, self.sets, self.made) if "validation" in dataset.splits]
+        faces = apart.faces_of(chosen, self.folder)
+        tests = apart.reserve(self.folder, chosen, faces, "test", datasets.DATASETS)
+        without = {}
+        for dataset in chosen:
+            records = apart.listed(dataset, self.folder, "validation")
+            without[dataset.name] = apart.unfit(dataset.name, "validation", records, faces[dataset.name], {"test": tests})
+            for why, count in Counter(without[dataset.name].values()).items():
+                self.notes.append(f"{dataset.name}: {count:,} of {len(records):,} pictures of validation left out, {why}")
+        return without
 
-    def seen_of(dataset: Dataset, root: Root) -> Seen:
-        return look(network, asked, dataset, root, folder, split, report, without=without.get(dataset.name, ()))
+    def answers(self, network: Network, asked: Sequence[Task], split: Split, without: Mapping[str, Collection[str]] = NOTHING) -> dict[str, list[Rows]]:
+        """By task, the rows of each set that has the split; without: by set, the keys of those that stay out."""
 
-    found: dict[str, list[Rows]] = {}
-    for dataset, seen in _over_sets(asked, made, folder, split, notes, seen_of):
-        refused += seen.refused
-        for task in asked:
-            if rows := rows_of(task, dataset, split, seen):
-                found.setdefault(task.name, []).append(rows)
-    return found
+        def seen_of(dataset: Dataset, root: Root) -> Seen:
+            return look(network, asked, dataset, root, self.folder, split, self.report, without=without.get(dataset.name, ()))
 
-
-def _smaller_answers(
-    network: Network,
-    asked: Sequence[Task],
-    made: Mapping[str, Derived],
-    folder: Path,
-    report: Progress | None,
-    notes: list[str],
-    refused: list[str],
-    without: Mapping[str, Collection[str]],
-) -> dict[str, dict[int, list[Rows]]]:
-    """By task and eye distance, the rows of validation of each set at hand, its pictures shrunk. Fills notes and refused."""
-
-    def seen_of(dataset: Dataset, root: Root) -> dict[int, Seen]:
-        return look_small(network, asked, dataset, root, folder, "validation", report, without.get(dataset.name, ()))
-
-    found: dict[str, dict[int, list[Rows]]] = {}
-    for dataset, by_size in _over_sets(asked, made, folder, "validation", notes, seen_of):
-        for eyes, seen in by_size.items():
-            refused += seen.refused
+        found: dict[str, list[Rows]] = {}
+        for dataset, seen in self._over_sets(asked, split, seen_of):
+            self.refused += seen.refused
             for task in asked:
-                if rows := rows_of(task, dataset, "validation", seen):
-                    found.setdefault(task.name, {}).setdefault(eyes, []).append(rows)
-    return found
+                if rows := rows_of(task, dataset, split, seen):
+                    found.setdefault(task.name, []).append(rows)
+        return found
 
+    def smaller_answers(self, network: Network, asked: Sequence[Task], without: Mapping[str, Collection[str]]) -> dict[str, dict[int, list[Rows]]]:
+        """By task and eye distance, the rows of validation of each set, its pictures shrunk."""
 
-def _measure_smaller(
-    network: Network,
-    calibration: Mapping[str, AnswerCalibration | PairCalibration],
-    made: Mapping[str, Derived],
-    folder: Path,
-    report: Progress | None,
-    notes: list[str],
-    refused: list[str],
-) -> Iterator[Smaller]:
-    """What every answer but a vector is worth by eye distance on test splits, also those that have nothing to calibrate."""
-    asked = tuple(task for task in answered_by_sets(network, made) if not isinstance(task, Embedding))
-    for dataset, by_size in _over_sets(asked, made, folder, "test", notes, lambda dataset, root: look_small(network, asked, dataset, root, folder, "test", report)):
-        for eyes, seen in by_size.items():
-            refused += seen.refused
-            for task in asked:
-                said = calibration.get(task.name)
-                assert not isinstance(said, PairCalibration)
-                measured = measure_smaller(task, said, dataset, seen, eyes) if len(seen.rows.get(task.name, [])) >= FEWEST else None
-                if measured is not None:
-                    yield measured
+        def seen_of(dataset: Dataset, root: Root) -> dict[int, Seen]:
+            return look_small(network, asked, dataset, root, self.folder, "validation", self.report, without.get(dataset.name, ()))
 
+        found: dict[str, dict[int, list[Rows]]] = {}
+        for dataset, by_size in self._over_sets(asked, "validation", seen_of):
+            for eyes, seen in by_size.items():
+                self.refused += seen.refused
+                for task in asked:
+                    if rows := rows_of(task, dataset, "validation", seen):
+                        found.setdefault(task.name, {}).setdefault(eyes, []).append(rows)
+        return found
 
-def _over_sets(
-    asked: Sequence[Task], made: Mapping[str, Derived], folder: Path, split: Split, notes: list[str], looking: Callable[[Dataset, Root], Looked]
-) -> Iterator[tuple[Dataset, Looked]]:
-    """Each set at hand that has the split, and what was seen of it; where nothing could be, a note."""
-    for dataset, root in sets_at_hand(asked, folder, None, made):
-        if split in dataset.splits:
-            try:
-                seen = looking(dataset, root)
-            except (InputError, RequestError) as error:
-                notes.append(str(error))
-            else:
-                yield dataset, seen
+    def measure_smaller(self, network: Network, calibration: Mapping[str, AnswerCalibration | PairCalibration]) -> Iterator[Smaller]:
+        """What every answer but a vector is worth by eye distance on test splits, also those that have nothing to calibrate."""
+        asked = tuple(task for task in answered_by_sets(network, self.made) if not isinstance(task, Embedding))
+
+        def seen_of(dataset: Dataset, root: Root) -> dict[int, Seen]:
+            return look_small(network, asked, dataset, root, self.folder, "test", self.report)
+
+        for dataset, by_size in self._over_sets(asked, "test", seen_of):
+            for eyes, seen in by_size.items():
+                self.refused += seen.refused
+                for task in asked:
+                    said = calibration.get(task.name)
+                    assert not isinstance(said, PairCalibration)
+                    measured = measure_smaller(task, said, dataset, seen, eyes) if len(seen.rows.get(task.name, [])) >= FEWEST else None
+                    if measured is not None:
+                        yield measured
+
+    def _over_sets(self, asked: Sequence[Task], split: Split, looking: Callable[[Dataset, Root], Looked]) -> Iterator[tuple[Dataset, Looked]]:
+        """Each set that has the split, and what was seen of it; where nothing could be, a note."""
+        for dataset, root in sets_at_hand(asked, self.folder, self.sets, self.made):
+            if split in dataset.splits:
+                try:
+                    seen = looking(dataset, root)
+                except (InputError, RequestError) as error:
+                    self.notes.append(str(error))
+                else:
+                    yield dataset, seen
 
 
 def _row_of(task: str, said: AnswerCalibration, part: Measured) -> dict[str, object]:

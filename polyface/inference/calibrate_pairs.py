@@ -1,7 +1,7 @@
 """The same person? A probability for a cosine, and the cosines at which to say so, fitted on people who taught the network nothing.
 
-On the people of PEOPLE, without those whom a training split taught the model by name (`evaluation/taught.py`), and those in LFW, which is a test. One photograph counts
-once, in however many sets it is.
+On the people of PEOPLE, or of the held-out splits of the sets that are named, without those whom a training split taught the model by name (`evaluation/taught.py`), and
+those in LFW, which is a test. One photograph counts once, in however many sets it is.
 """
 
 from collections import Counter
@@ -27,6 +27,14 @@ PEOPLE: tuple[tuple[str, Split], ...] = (("cfp_fp", "test"), ("celeba", "validat
 """`cfp_fp` has the photographs of `cfp_ff` too."""
 TESTS = ("lfw",)
 """Whose people are for scores only."""
+
+
+def people_of(sets: Sequence[str] | None, task: Embedding) -> tuple[tuple[str, Split], ...]:
+    """Whose people the fit may be on: those held out by each of these sets that says who somebody is; PEOPLE where nothing is said."""
+    if sets is None:
+        return PEOPLE
+    held_out: tuple[Split, ...] = ("validation", "test")
+    return tuple((name, split) for name in sets if task.name in datasets.named(name).answers for split in held_out if split in datasets.named(name).splits)
 
 
 def calibrate_pairs(
@@ -58,7 +66,7 @@ def calibrate_pairs(
         faces += taken
         if taken:
             keys, subjects = [face.key for face in taken], len({face.person for face in taken})
-            fitted.append(FittedOn(dataset=name, split=split, n=len(taken), subjects=subjects, sha256=sha256_of_lines(keys)))
+            fitted.append(FittedOn(dataset=dataset.name, split=split, n=len(taken), subjects=subjects, sha256=sha256_of_lines(keys)))
     if not faces:
         raise RequestError(f"nobody to calibrate on; wanted are {', '.join(f'{name} {split}' for name, split in people)}")
     calibration, lines = fit_pairs(_pairs(faces), strangers.left_out(), tuple(fitted))

@@ -262,6 +262,19 @@ def test_lines_are_drawn_on_people_who_taught_nothing(drawn: Path, few: None) ->
     assert said.told_apart is not None and 0 <= said.told_apart <= 1
 
 
+def test_a_model_is_calibrated_on_the_sets_that_are_named_ones_own_too(drawn: Path, few: None, tmp_path: Path) -> None:
+    shutil.copytree(drawn / "celeba", tmp_path / "data" / "mine")
+    shutil.copytree(drawn / "utkface", tmp_path / "data" / "utkface")
+    mine = tmp_path / "mine.py"
+    mine.write_text('from dataclasses import replace\nfrom polyface.datasets import celeba\ndataset = replace(celeba, name="mine")\n')
+    found = calibration.calibrate({"model.onnx": ByColour()}, tmp_path / "data", ["mine"], sets=[str(mine)])
+    assert "race" not in found.calibration  # only UTKFace, which was not named, speaks of it
+    gender, identity = found.calibration["gender"], found.calibration["identity"]
+    assert isinstance(gender, cards.AnswerCalibration) and isinstance(identity, cards.PairCalibration)
+    assert {part.dataset for part in (*gender.fitted, *gender.measured)} == {"mine"}
+    assert [(part.dataset, part.split) for part in identity.fitted] == [("mine", "validation"), ("mine", "test")]
+
+
 def test_no_set_of_strangers_is_said(drawn: Path) -> None:
     with pytest.raises(RequestError, match="nobody to calibrate on; wanted are celeba_wild test"):
         pairs.calibrate_pairs(ByColour(), tasks.identity, drawn, [], (("celeba_wild", "test"),))
