@@ -103,7 +103,9 @@ def people(
     from polyface.inference.gallery import open_gallery
 
     engine = engines.load(model)
-    found = grouping.people(open_gallery(gallery, engine), engine, far)
+    opened = open_gallery(gallery, engine)
+    with terminal.progress("faces") as report:
+        found = grouping.people(opened, engine, far, report)
     terminal.table(found.rows())
     print(found.in_words())
     if json is not None:

@@ -17,7 +17,7 @@ from polyface.inference.compare import operating_line
 from polyface.inference.engine import Engine
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, faces_of
 from polyface.tasks.kinds import Embedding
-from polyface.terminal import count
+from polyface.terminal import Report, count
 
 NEAREST = 3
 """Of 2, 3, 5 and all, on 200 faces of LFW: what joins pairs of one person best without great groups, see LOG.md."""
@@ -65,7 +65,7 @@ class People:
         return f"{people} of {joined}, and {alone} like no other. Joined from a cosine of {self.cosine:.3f} on, which {self.far:g} of pairs of two people reach."
 
 
-def people(gallery: Gallery, engine: Engine, far: float | None = None) -> People:
+def people(gallery: Gallery, engine: Engine, far: float | None = None, report: Report | None = None) -> People:
     """Group a gallery; far: a rate of the card, in place of the one that its size calls for.
 
     Raises RequestError for a gallery that is empty or not whole, a model that was never calibrated, and a rate that its card does not offer.
@@ -76,7 +76,7 @@ def people(gallery: Gallery, engine: Engine, far: float | None = None) -> People
         raise RequestError(f"{gallery.folder}: no face in this gallery")
     vectors = np.concatenate([shard.embeddings for shard in shards])
     faces = [face for shard in shards for face in faces_of(shard)]
-    joined = mutual(vectors, line.cosine)
+    joined = mutual(vectors, line.cosine, report=report)
     group = connected(len(faces), *joined.edges())
     of_pair = group[joined.first[joined.i]]
     sums, counts = (np.bincount(of_pair, weights, minlength=len(faces)) for weights in (joined.scores * joined.times(), joined.times()))
@@ -132,15 +132,18 @@ class Joined:
         return np.concatenate([sides[0][0], sides[1][0]]), np.concatenate([sides[0][1], sides[1][1]])
 
 
-def mutual(vectors: np.ndarray, cosine: float, nearest: int = NEAREST) -> Joined:
-    """The pairs of vectors float32 [N, d] that reach a cosine and are each among the `nearest` best of the other; what ties with the last of them is among them."""
+def mutual(vectors: np.ndarray, cosine: float, nearest: int = NEAREST, report: Report | None = None) -> Joined:
+    """The pairs of vectors float32 [N, d] that reach a cosine and are each among the `nearest` best of the other; what ties with the last of them is among them.
+
+    report: as of `search`, of one pass over the vectors, and of another for each time that some tie with more.
+    """
     keys = np.ascontiguousarray(vectors).view(np.dtype((np.void, vectors.shape[1] * vectors.itemsize))).ravel()
     _, first, twin, copies = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     distinct = vectors[first]
     asked, k, found = np.arange(len(distinct)), nearest + 1, []
     while len(asked):
         single = np.flatnonzero(copies[asked] == 1)  # others find their own copies in their own row
-        best = search(distinct[asked], distinct, k, least=cosine, skip=(single, asked[single]))
+        best = search(distinct[asked], distinct, k, least=cosine, skip=(single, asked[single]), report=report)
         others = np.where(best.rows < 0, 0, copies[best.rows] - (best.rows == asked[:, None]))
         enough = np.cumsum(others, axis=1) >= nearest
         last = np.take_along_axis(best.scores, enough.argmax(axis=1)[:, None], axis=1)[:, 0]
