@@ -28,8 +28,10 @@ may load torch. Processors without 8-bit dot products may add pairs of products 
 """
 
 import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,12 +39,16 @@ from polyface import runtime
 from polyface.errors import PolyfaceError, RunError
 from polyface.evaluation.search_scores import UP, Side
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 COLUMNS = 1024
 """Rows that are coded at a time: their float32 coordinates fit in a cache."""
 
 
 Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""multiply(probes int8 [p, d], rows int8 [d, n], sums int32 [n], the sums of the columns of rows) -> their product int32 [p, n], exact."""
+"""multiply(probes int8 [p, d], rows int8 [d, n], sums int32 [n], the sums of the columns of rows) -> their product int32 [p, n], exact. It may lie in memory that the
+same thread's next product takes."""
 
 ONE_BY_ONE = 12
 """Up to so many probes are multiplied one after the other: for one, onnxruntime reads the codes as they lie; for several it packs them anew first, which costs more."""
@@ -149,17 +155,34 @@ FLOAT32 = Product("float32 products of numpy", None)
 def best_product() -> Product:
     """The fastest product that needs no more than polyface itself does."""
     many, one = (runtime.session(_matmul(zero_point), threads=1) for zero_point in (128, None))
+    kept = threading.local()  # new memory for each product, and a copy into it, cost as much as all that is done with it
 
     def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        size = len(probes) * rows.shape[1]
+        if getattr(kept, "memory", np.zeros(0)).size < size:
+            kept.memory = np.empty(size, np.int32)
+        product = kept.memory[:size].reshape(len(probes), -1)
         shifted = probes.view(np.uint8) ^ 128  # c + 128
         if len(probes) > ONE_BY_ONE:
-            return many.run(None, {"a": shifted, "b": rows})[0]
-        return np.concatenate([one.run(None, {"a": probe[None], "b": rows})[0] for probe in shifted]) - 128 * sums
+            _run(many, shifted, rows, product)
+            return product
+        for at in range(len(probes)):
+            _run(one, shifted[at : at + 1], rows, product[at : at + 1])
+        product -= 128 * sums
+        return product
 
     try:
         return checked(Product("int8 products of onnxruntime", multiply))
     except PolyfaceError:
         return FLOAT32
+
+
+def _run(session: "onnxruntime.InferenceSession", a: np.ndarray, b: np.ndarray, product: np.ndarray) -> None:
+    bound = session.io_binding()
+    bound.bind_cpu_input("a", a)
+    bound.bind_cpu_input("b", b)
+    bound.bind_output("c", "cpu", 0, np.int32, product.shape, product.ctypes.data)
+    session.run_with_iobinding(bound)
 
 
 def checked(product: Product) -> Product:

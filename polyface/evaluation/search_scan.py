@@ -22,8 +22,8 @@ from polyface.evaluation.search_scores import Grid, Side, crowded, exact_scores,
 GROUP = 1024
 """Probes whose products with a tile are held at a time."""
 
-CELLS = 2**21
-"""About so many products are held by each thread: 8 MB."""
+CELLS = 2**20
+"""About so many products are held by each thread: 4 MB."""
 
 MANY = 2**16
 """From so many pairs on, equal vectors are looked for, of which a collapsed model has many."""
@@ -152,6 +152,11 @@ class _Tile:
         self.line = np.zeros(0)  # float64 [n]: the lowest score with which a row may be among the largest of one of its subsets
 
     @cached_property
+    def codes(self) -> np.ndarray:
+        assert self.chunk.coded is not None
+        return np.ascontiguousarray(self.chunk.coded.codes[:, self.start : self.stop])
+
+    @cached_property
     def rows(self) -> np.ndarray:
         return np.ascontiguousarray(self.chunk.fetch(slice(self.start, self.stop)))
 
@@ -169,7 +174,7 @@ class _Tile:
         first = plan.begin[probes]
         if coded is not None and plan.codes is not None and plan.coded is not None and plan.multiply is not None:
             part = slice(self.start, self.stop)
-            values = plan.multiply(plan.codes[probes[0] : probes[-1] + 1], np.ascontiguousarray(coded.codes[:, part]), coded.sums[part])
+            values = plan.multiply(plan.codes[probes[0] : probes[-1] + 1], self.codes, coded.sums[part])
             values[hidden_probes, hidden_columns] = np.iinfo(np.int32).min
             undecided = self._settle(values, probes, first, plan.coded[probes], coded.side[part], finer=True)
             again = np.flatnonzero(undecided >= 0)
