@@ -30,7 +30,7 @@ class Shift:
 def shift(labelled: Sequence[np.ndarray], detected: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> Shift | None:
     """The shift of labelled against detected points, each [5, 2] in pixels, of faces in detected boxes [4]; None where faces are too few or too much of one size to tell.
 
-    Least squares of labelled - detected = shift + habit of the point * side of the box, in shares of that side; errors allow for a face's points erring together (White 1980).
+    Least squares of labelled - detected = shift + habit of the point * side of the box, in shares of that side; the errors let a face's points err together (White 1980).
     """
     truth, found = (np.asarray(points, float).reshape(-1, 5, 2) for points in (labelled, detected))
     corners = np.asarray(boxes, float).reshape(-1, 4)
