@@ -115,7 +115,7 @@ class YuNet:
     def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
         """uint8 RGB pictures of any sizes -> the faces of each that score `threshold` or more.
 
-        A photograph that lies on its side or its head is looked at upright too: what is found there goes before what overlaps it.
+        A photograph that lies on its side or its head is looked at upright too; of finds of one face in both the surer counts.
         """
         threshold = self.threshold if threshold is None else threshold
         found = self._found(images, threshold)
@@ -123,7 +123,7 @@ class YuNet:
         lying = [index for index, turn in enumerate(turns) if turn]
         upright = self._found([np.rot90(images[index], turns[index]) for index in lying], threshold)
         for index, finds in zip(lying, upright, strict=True):
-            found[index] = _before(_turned_back(finds, turns[index], images[index].shape[:2]), found[index])
+            found[index] = _surest(found[index] + _turned_back(finds, turns[index], images[index].shape[:2]))
         return [_foremost_first(finds) for finds in found]
 
     def _found(self, images: Sequence[np.ndarray], threshold: float) -> list["Finds"]:
@@ -359,10 +359,14 @@ def _turned_back(finds: Finds, turn: int, shape: tuple[int, int]) -> Finds:
     return Finds(np.concatenate([corners.min(1), corners.max(1)], 1), back(finds.points), finds.scores, finds.seen)
 
 
-def _before(first: Finds, second: Finds) -> Finds:
-    """Both, without those of the second that overlap one of the first."""
-    new = np.array([_overlaps(box, first.boxes).max(initial=0) <= SAME_FACE for box in second.boxes], bool)
-    return first + Finds(second.boxes[new], second.points[new], second.scores[new], second.seen[new])
+def _surest(finds: Finds) -> Finds:
+    """One find per face, the one of the highest score."""
+    left, kept = np.argsort(-finds.scores, kind="stable"), []
+    while len(left):
+        kept.append(left[0])
+        left = left[1:][_overlaps(finds.boxes[left[0]], finds.boxes[left[1:]]) <= SAME_FACE]
+    rows = np.array(kept, int)
+    return Finds(finds.boxes[rows], finds.points[rows], finds.scores[rows], finds.seen[rows])
 
 
 def _patch(image: int, region: Sequence[int], scale: float, picture: np.ndarray, largest: float = np.inf) -> Patch:
