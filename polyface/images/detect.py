@@ -361,11 +361,8 @@ def _turned_back(finds: Finds, turn: int, shape: tuple[int, int]) -> Finds:
 
 def _surest(finds: Finds) -> Finds:
     """One find per face, the one of the highest score."""
-    left, kept = np.argsort(-finds.scores, kind="stable"), []
-    while len(left):
-        kept.append(left[0])
-        left = left[1:][_overlaps(finds.boxes[left[0]], finds.boxes[left[1:]]) <= SAME_FACE]
-    rows = np.array(kept, int)
+    corners, sides = finds.boxes[:, :2], finds.boxes[:, 2:] - finds.boxes[:, :2]
+    rows = np.asarray(cv2.dnn.NMSBoxes(np.hstack([corners, sides]).tolist(), finds.scores.tolist(), 0.0, SAME_FACE), np.intp)
     return Finds(finds.boxes[rows], finds.points[rows], finds.scores[rows], finds.seen[rows])
 
 

@@ -68,6 +68,10 @@ class Request:
         """Whether a world, split or network is among what is asked."""
         return all(asked == name for asked, name in zip(self.only, names, strict=False))
 
+    def makes(self, name: str) -> bool:
+        """Whether what a world lacks is trained: not for the page alone, nor in a world that is only on the page beside those that are asked for."""
+        return self.only != PAGE_ALONE and self.wants(name)
+
     def folder(self) -> Path:
         return datasets.data_folder(self.data)
 
@@ -85,7 +89,7 @@ def reproduce(
     request = Request(config, out, data, tuple(only.split("/")) if only else (), fusion_features.named(features), manifest, say, progress)
     _check(request)
     torch.set_num_threads(config.compute_threads or processors())
-    asked = [name for name in request.worlds if request.only != PAGE_ALONE and request.wants(name)]
+    asked = [name for name in request.worlds if request.makes(name)]
     pictures, sets = _prepare(request, asked)
     if len(request.only) > 1:
         _run_part(request, pictures)
@@ -100,7 +104,7 @@ def reproduce(
         if name in asked:
             write_atomically(out / name / DONE, "")
     if not worlds and strangers is None:
-        raise RequestError(f"{out}: no world is done yet, so there is nothing to put on a page")
+        raise RequestError(f"{out}: no world is done yet, so there is nothing to put on a page; `--only WORLD` does one, with what is there of it")
     return write_page(out, config, [worlds[name] for name in request.worlds if name in worlds], strangers)
 
 
@@ -153,20 +157,19 @@ def _run_part(request: Request, pictures: Mapping[str, Pictures]) -> None:
         _model(bench)
     else:
         tables(bench, part)  # type: ignore[arg-type]
-    write_atomically(request.out / name / DONE, "")
 
 
 def _bench(request: Request, name: str, pictures: Pictures) -> Bench:
     """A world's pictures, what a user has of them beside, and the strength of their variation."""
     config, folder = request.config, request.out / name
-    for note in pictures.notes if request.only != PAGE_ALONE else ():
+    for note in pictures.notes if request.makes(name) else ():
         request.say(f"{name}: {note}")
     extra = fusion_features.fitting(request.features, pictures, config.variants)
     for each in request.features:
         if each.name not in extra:
             request.say(f"{name}: --features {each.name} is left out here: {each.lacks(pictures)} is not in it")
     strength = strength_of(pictures, config, folder, request.say, request.progress) if name == "drawn" else config.strength
-    return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.only != PAGE_ALONE)
+    return Bench(pictures, config, folder, strength, request.say, request.progress, extra, make=request.makes(name))
 
 
 def _pictures(request: Request, name: str) -> Pictures:
@@ -188,7 +191,7 @@ def _pictures(request: Request, name: str) -> Pictures:
 
 
 def _sets_of_strangers(request: Request) -> Sets:
-    return prepare_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress, make=request.only != PAGE_ALONE)
+    return prepare_strangers(request.config, request.folder(), request.out / STRANGERS, request.say, request.progress, make=request.makes(STRANGERS))
 
 
 def _world(bench: Bench) -> World:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,24 @@ def test_one_network_can_be_trained_alone(done: Path, tmp_path: Path) -> None:
     assert made == [tmp_path / "drawn" / "image" / "race"]
     whole = json.loads((done / "drawn" / "image" / "race" / "result.json").read_text())
     assert json.loads((made[0] / "result.json").read_text())["accuracy"] == whole["accuracy"]
+
+
+@pytest.mark.timeout(1200)
+def test_a_world_of_which_only_a_split_is_done_is_on_no_page(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "drawn").mkdir()
+    for file in ("pictures.npz", "pictures.json", "strength.json"):
+        (tmp_path / "drawn" / file).write_bytes((done / "drawn" / file).read_bytes())
+    shutil.copytree(done / "drawn" / "image", tmp_path / "drawn" / "image")
+    assert fusion.reproduce("smoke", tmp_path, None, "drawn/image", settings=TINY) == tmp_path
+    with pytest.raises(RequestError, match="no world is done yet"):
+        fusion.reproduce("smoke", tmp_path, None, "page", settings=TINY)
+
+
+def test_worlds_that_are_on_the_page_beside_those_asked_for_are_not_trained(tmp_path: Path) -> None:
+    asked = fusion.Request(load("smoke", TINY), tmp_path, None, ("pins",), {}, None, print, None)
+    assert asked.makes("pins") and not asked.makes("celeba")
+    assert replace(asked, only=("pins", "image", "race")).makes("pins") and replace(asked, only=()).makes("celeba")
+    assert not replace(asked, only=fusion.PAGE_ALONE).makes("pins")
 
 
 @pytest.mark.timeout(1200)
