@@ -2,10 +2,10 @@
 
 A gallery is an open set: the person asked about may not be in it. Two people's faces reach a line of the card at its rate of false acceptance (FAR). A stranger is
 compared with all N faces of the gallery, and so taken for somebody in it at most N times as often (FPIR, the false positive identification rate), whatever those have in
-common.
+common. That holds of faces that are clear (`compare.CLEAR`): no others are compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from polyface.evaluation.search import search
 from polyface.images.read import Source
 from polyface.inference.analyze import Analyzer, Face
 from polyface.inference.card import Card, PairCalibration, Threshold
-from polyface.inference.compare import operating_line, vector_of
+from polyface.inference.compare import CLEAR, UNCLEAR, operating_line, vector_of
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, wrong_vector
 from polyface.tasks.kinds import Embedding
 from polyface.terminal import Report
@@ -54,7 +54,8 @@ class Likely:
 
 @dataclass(frozen=True)
 class Sought:
-    """A face that was asked about, and the nearest of the gallery, the best first; the answer is `found` where the best one reaches the line."""
+    """A face that was asked about, and the nearest of the gallery, the best first; the answer is `found` where the best one reaches the line. One that is not
+    clear was not compared, and has none."""
 
     image: str
     face: int
@@ -80,20 +81,21 @@ class Found:
         return msgspec.json.encode(self).decode()
 
     def rows(self) -> list[dict[str, object]]:
-        """A row for each of the nearest, for a table."""
-        return [
-            {
-                "picture": sought.image if not at else None,
-                "face": sought.face if not at else None,
-                "answer": sought.answer if not at else None,
-                "nearest": likely.image,
-                "its face": likely.face,
-                "cosine": f"{likely.cosine:.3f}" + ("" if likely.reaches else " under the line"),
-                "probability": f"{likely.probability:.1%}",
-            }
-            for sought in self.sought
-            for at, likely in enumerate(sought.nearest)
-        ]
+        """A row for each of the nearest, for a table; one for a face that has none."""
+        rows: list[dict[str, object]] = []
+        for sought in self.sought:
+            asked: dict[str, object] = {"picture": sought.image, "face": sought.face, "answer": sought.answer}
+            rows += [
+                {
+                    **(asked if not at else dict.fromkeys(asked)),
+                    "nearest": likely and likely.image,
+                    "its face": likely and likely.face,
+                    "cosine": likely and f"{likely.cosine:.3f}" + ("" if likely.reaches else " under the line"),
+                    "probability": likely and f"{likely.probability:.1%}",
+                }
+                for at, likely in enumerate(sought.nearest or (None,))
+            ]
+        return rows
 
     def in_words(self) -> str:
         """What the answers mean."""
@@ -133,15 +135,19 @@ def find(
             refused.append(answers.error)
         elif not answers.faces:
             without.append(answers.image)
-    probes = np.array([vector_of(face.answers[task.name]) for face in faces], np.float32).reshape(-1, task.dimension)
+    clear = [face for face in faces if face.score >= CLEAR]
+    probes = np.array([vector_of(face.answers[task.name]) for face in clear], np.float32).reshape(-1, task.dimension)
     if wrong := wrong_vector(probes):
-        raise RunError(f"{faces[wrong[0]].image}, face {faces[wrong[0]].index}: the network {analyzer.engine.label} gave it {wrong[1]}")
-    best = search(probes, (shard.embeddings for shard in gallery.shards()), min(k, gallery.faces))
-    known = gallery.faces_at(best.rows.ravel().tolist())
-    sought = [
-        _sought(face, [_likely(float(score), known[int(row)], said, line, gallery.faces, thresholds) for score, row in zip(scores, rows, strict=True)])
-        for face, scores, rows in zip(faces, best.scores, best.rows, strict=True)
-    ]
+        raise RunError(f"{clear[wrong[0]].image}, face {clear[wrong[0]].index}: the network {analyzer.engine.label} gave it {wrong[1]}")
+    rows_of: list[np.ndarray] = []
+    best = search(probes, _clear_of(gallery, rows_of), k)
+    rows = np.append(np.concatenate(rows_of), -1)[best.rows]  # -1: fewer than k
+    known = gallery.faces_at(set(rows.ravel().tolist()) - {-1})
+    nearest = (
+        tuple(_likely(float(score), known[int(row)], said, line, gallery.faces, thresholds) for score, row in zip(its_scores, its_rows, strict=True) if row >= 0)
+        for its_scores, its_rows in zip(best.scores, rows, strict=True)
+    )
+    sought = [_sought(face, next(nearest) if face.score >= CLEAR else None) for face in faces]
     other = (made.detector, made.detector_sha256) != (analyzer.detector.name, analyzer.detector.sha256)
     notes = (f"the faces of {gallery.folder} were found by {made.detector}, these by {analyzer.detector.name}; give --detector FILE",) if other else ()
     return Found(line, gallery.faces, tuple(sought), tuple(without), tuple(refused), analyzer.engine.label, notes)
@@ -185,5 +191,16 @@ def likelihood_ratio(cosine: float, said: PairCalibration, thresholds: Sequence[
     return ratio
 
 
-def _sought(face: Face, likely: list[Likely]) -> Sought:
-    return Sought(face.image, face.index, face.box, face.score, FOUND if likely[0].reaches else NOBODY, tuple(likely))
+def _sought(face: Face, nearest: tuple[Likely, ...] | None) -> Sought:
+    answer = UNCLEAR if nearest is None else FOUND if nearest and nearest[0].reaches else NOBODY
+    return Sought(face.image, face.index, face.box, face.score, answer, nearest or ())
+
+
+def _clear_of(gallery: Gallery, rows: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The vectors of clear faces, shard by shard; their rows among all of the gallery are added to `rows`."""
+    start = 0
+    for shard in gallery.shards():
+        clear = np.flatnonzero(shard.scores >= CLEAR)
+        rows.append(start + clear)
+        start += len(shard.scores)
+        yield shard.embeddings[clear]

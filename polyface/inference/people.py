@@ -4,8 +4,7 @@ Two faces are joined where their cosine reaches a line of the model's card, and 
 connected is one person. Among N faces of N people a line with a rate of false acceptance FAR joins a face with N * FAR wrong ones on average, and from one on, random
 graphs fall into one great group (Erdos and Renyi 1960, On the Evolution of Random Graphs, section 9): so the coarsest line is taken that stays under.
 
-Two faces of one picture are two people, though light and blur that they share make them alike. What the detector is not sure of, blurs and things that are no faces, is
-like each other whoever it is, and is left out.
+Two faces of one picture are two people, though light and blur that they share make them alike. Faces that are not clear (`compare.CLEAR`) are left out.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import numpy as np
 from polyface.errors import RequestError
 from polyface.evaluation.search import search
 from polyface.inference.card import Card, Threshold
-from polyface.inference.compare import operating_line
+from polyface.inference.compare import CLEAR, operating_line
 from polyface.inference.engine import Engine
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, faces_of
 from polyface.tasks.kinds import Embedding
@@ -24,9 +23,6 @@ from polyface.terminal import Report, count
 
 NEAREST = 3
 """Of 2, 3, 5 and all, on 200 faces of LFW: what joins pairs of one person best without great groups, see LOG.md."""
-CLEAR = 0.9
-"""The score of a find from which it is grouped: 551 wrong pairs among 1,897 faces become 14, and of faces in ordinary photographs one to three in a hundred are left out,
-of profiles eight (LOG.md)."""
 MOST_WRONG = 1.0
 """Wrong faces that a face may be joined with on average, counted as if no person were twice in the gallery."""
 

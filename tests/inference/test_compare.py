@@ -12,7 +12,7 @@ from polyface.errors import InputError, RequestError, RunError
 from polyface.inference import analyze as analysis
 from polyface.inference import card as cards
 from polyface.inference import engine as engines
-from polyface.inference.compare import compare, operating_line
+from polyface.inference.compare import UNCLEAR, compare, operating_line
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Knows:
     card: cards.Card
     vectors: dict[str, list[list[float]]]
     seen: list[str] = field(default_factory=list)
+    score: float = 0.95
 
     @property
     def engine(self):
@@ -34,7 +35,7 @@ class Knows:
         assert list(names) == ["identity"]
         self.seen.append(str(picture))
         answers = [analysis.answer_of(tasks.identity, np.pad(np.array(vector, np.float32), (0, 510)), np.eye(2, 3), (9, 9)) for vector in self.vectors[str(picture)]]
-        return [analysis.Face(str(picture), at, "red", (), (0.0, 1.0, 2.0, 3.0), 0.9, {"identity": answer}, self.label) for at, answer in enumerate(answers)]
+        return [analysis.Face(str(picture), at, "red", (), (0.0, 1.0, 2.0, 3.0), self.score, {"identity": answer}, self.label) for at, answer in enumerate(answers)]
 
 
 def at_cosine(cosine: float) -> list[float]:
@@ -48,6 +49,11 @@ def test_an_answer_keeps_to_the_lines_of_the_card(calibrated: cards.Card, cosine
     assert found.cosine == pytest.approx(cosine, abs=1e-4)
     assert found.probability == pytest.approx(1 / (1 + np.exp(-(10 * cosine - 2))), abs=1e-3)
     assert (found.operating_point.far, found.operating_point.cosine, found.operating_point.different, found.prior) == (0.001, 0.5, 0.05, 0.5)
+
+
+def test_of_a_face_that_is_not_clear_nothing_is_told(calibrated: cards.Card) -> None:
+    found = compare(Knows(calibrated, {"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]}, score=0.89), "a", "b")
+    assert found.answer == "cannot tell" and [each.notes for each in found.compared] == [(UNCLEAR,)] * 2 and UNCLEAR in found.in_words()
 
 
 def test_the_line_asked_for_is_the_line_used(calibrated: cards.Card) -> None:

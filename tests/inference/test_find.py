@@ -1,3 +1,4 @@
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from polyface import cli, tasks
 from polyface.errors import RequestError
 from polyface.inference import analyze as analysis
 from polyface.inference import card as cards
+from polyface.inference.compare import UNCLEAR
 from polyface.inference.find import FOUND, NOBODY, find, likelihood_ratio, open_set_line
 from polyface.inference.gallery import Gallery, Shard, add_shard, manifest_of
 
@@ -23,6 +25,7 @@ class Knows:
     vectors: dict[str, list[np.ndarray]] = field(default_factory=dict)
     name: str = "knows"
     sha256: str = "a" * 64
+    score: float = 0.95
     label: str = "knows@aaaaaaaaaaaa"
     tasks = tasks.TASKS
 
@@ -41,7 +44,7 @@ class Knows:
                 yield analysis.ImageAnswers(picture, error="broken: a web page")
                 continue
             answers = [analysis.answer_of(tasks.identity, vector, np.eye(2, 3), (9, 9)) for vector in self.vectors[picture]]
-            faces = [analysis.Face(picture, at, self.name, (), (0.0, 1.0, 2.0, 3.0), 0.9, {"identity": each}, self.label) for at, each in enumerate(answers)]
+            faces = [analysis.Face(picture, at, self.name, (), (0.0, 1.0, 2.0, 3.0), self.score, {"identity": each}, self.label) for at, each in enumerate(answers)]
             yield analysis.ImageAnswers(picture, tuple(faces))
 
 
@@ -51,13 +54,14 @@ def at(*parts: float) -> np.ndarray:
     return np.pad(np.array(parts, np.float32), (0, 512 - len(parts))) + np.eye(512, dtype=np.float32)[511] * np.float32(rest)
 
 
-def gallery_of(folder: Path, knows: Knows, shards: list[list[np.ndarray]]) -> Gallery:
+def gallery_of(folder: Path, knows: Knows, shards: list[list[np.ndarray]], scores: tuple[float, ...] = (0.95,)) -> Gallery:
+    """scores: of the finds of each shard, in turn."""
     manifest, number = manifest_of(knows, knows), 0
-    for vectors in shards:
+    for vectors, clear in zip(shards, itertools.cycle(scores), strict=False):
         names = np.array([f"/g/{number + row}.jpg" for row in range(len(vectors))], str)
         number += len(vectors)
         count, none = len(vectors), np.array([], str)
-        arrays = (names, np.zeros(count, np.int32), np.tile(np.float32([1, 2, 3, 4]), (count, 1)), np.full(count, 0.5, np.float32))
+        arrays = (names, np.zeros(count, np.int32), np.tile(np.float32([1, 2, 3, 4]), (count, 1)), np.full(count, clear, np.float32))
         manifest = add_shard(folder, manifest, Shard(*arrays, np.array(vectors, np.float32).reshape(count, 512), names, none, none))
     return Gallery(folder, manifest)
 
@@ -76,6 +80,19 @@ def test_the_nearest_are_named_over_all_shards_and_the_line_decides(calibrated: 
     assert json.loads(found.to_json())["sought"][0]["nearest"][0]["box"] == [1, 2, 3, 4]
     assert find(knows, gallery, ["none"]).sought == ()
     assert len(found.rows()) == 6 and "FPIR" in found.in_words() and "0.004" in found.in_words()
+
+
+def test_faces_that_are_not_clear_are_not_compared(calibrated: cards.Card, tmp_path: Path) -> None:
+    knows = Knows(calibrated, {"a": [at(1.0)]})
+    gallery = gallery_of(tmp_path / "some", knows, [[at(1.0)], [at(0.6), at(0.9)]], scores=(0.89, 0.95))
+    (sought,) = find(knows, gallery, ["a"]).sought
+    assert (sought.answer, [(each.image, each.cosine) for each in sought.nearest]) == (FOUND, [("/g/2.jpg", 0.9), ("/g/1.jpg", 0.6)])
+    (sought,) = find(knows, gallery_of(tmp_path / "none", knows, [[at(1.0)]], scores=(0.5,)), ["a"]).sought
+    assert (sought.answer, sought.nearest) == (NOBODY, ())
+    knows.score = 0.89
+    found = find(knows, gallery, ["a"])
+    assert [(each.answer, each.nearest) for each in found.sought] == [(UNCLEAR, ())]
+    assert found.rows() == [{"picture": "a", "face": 0, "answer": UNCLEAR, "nearest": None, "its face": None, "cosine": None, "probability": None}]
 
 
 def test_probabilities_are_bayes_with_each_face_and_nobody_equally_likely(calibrated: cards.Card, tmp_path: Path) -> None:

@@ -336,7 +336,8 @@ async function compare(a, b) {
     for (const [at, side] of [a, b].entries()) {
       const found = said.compared[at], {naturalWidth: width, naturalHeight: height} = side.image;
       if (width) side.image.after(overlay([found], [0, 0, width, height]));
-      side.slot.querySelector('.found').textContent = `${side.file.name}: ${found.faces === 1 ? 'its one face' : `the foremost of its ${found.faces} faces`}`;
+      const which = found.faces === 1 ? 'its one face' : `the foremost of its ${found.faces} faces`;
+      side.slot.querySelector('.found').textContent = `${side.file.name}: ${[which, ...found.notes].join(', ')}`;
     }
     verdict.replaceChildren(...inWords(said));
   } catch (error) {
