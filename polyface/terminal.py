@@ -1,6 +1,7 @@
-"""Words, progress and tables for a person at a terminal: bars only on a terminal, words on stderr, tables plain where nobody is watching."""
+"""Words, progress and tables for a person at a terminal: bars only on a terminal, elsewhere a line a minute; words on stderr, tables plain where nobody is watching."""
 
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ Report = Callable[..., None]
 """report(done, total=None, more=""): so many things are done by now, of so many in all; more words say which, or how it goes."""
 
 
+EVERY = 60.0
+"""Seconds between two lines on how far it is, where stderr is no terminal: a log of hours shows that something is done."""
 LONG = 24
 """Columns from which a word on a terminal is a path or the like, which may be broken where a line ends."""
 
@@ -34,9 +37,9 @@ def say(words: str) -> None:
 
 @contextmanager
 def progress(words: str, total: int | None = None) -> Iterator[Report]:
-    """A bar on stderr while the block runs, if that is a terminal; the block calls what it is given as things get done."""
+    """A bar on stderr while the block runs, if that is a terminal, or a line now and then; the block calls what it is given as things get done."""
     if not sys.stderr.isatty():
-        yield lambda done, total=None, more="": None
+        yield _now_and_then(words, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -45,6 +48,18 @@ def progress(words: str, total: int | None = None) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words, total=total)
         yield lambda done, total=None, more="": bar.update(task, completed=done, total=total, description=f"{words} {more}".strip())
+
+
+def _now_and_then(words: str, total: int | None) -> Report:
+    last = time.monotonic()
+
+    def report(done: int, total: int | None = total, more: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            say(" ".join(filter(None, (words, f"{done:,}" + (f" of {total:,}" if total else ""), more))))
+
+    return report
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None, title: str = "", file: TextIO | None = None) -> None:

@@ -69,7 +69,17 @@ def test_no_rows_print_nothing() -> None:
     assert file.getvalue() == ""
 
 
-def test_progress_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture) -> None:
+def test_where_nobody_watches_a_line_a_minute_says_how_far_it_is(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 59.0, 61.0, 61.0, 100.0, 130.0, 130.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    with terminal.progress("steps") as report:
+        for done in range(3):
+            report(1000 + done, 12_000, "loss 0.5")
+        report(1003)
+    assert capsys.readouterr().err == "polyface: steps 1,001 of 12,000 loss 0.5\npolyface: steps 1,003\n"
+
+
+def test_progress_of_less_than_a_minute_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture) -> None:
     with terminal.progress("steps", 3) as report:
         report(1)
         report(2, 3, "loss 1.0")
