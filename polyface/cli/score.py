@@ -150,7 +150,7 @@ def score_megaface(
 
     plots.require_plot(plot)
     with terminal.progress("megaface") as report:
-        numbers = None if sizes is None else [int(number) if number.is_integer() else 0 for number in _numbers(sizes)]
+        numbers = None if sizes is None else _whole_numbers(sizes)
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
     print(scored.result.protocol)
     show(scored, json, plot)
@@ -212,3 +212,10 @@ def _numbers(listed: str) -> list[float]:
         return [float(word) for word in names_in(listed) or ()]
     except ValueError:
         raise RequestError(f"{listed!r} is no list of numbers") from None
+
+
+def _whole_numbers(listed: str) -> list[int]:
+    for number in (numbers := _numbers(listed)):
+        if not number.is_integer():
+            raise RequestError(f"{number:g} is no whole number")
+    return [int(number) for number in numbers]

@@ -195,6 +195,7 @@ def test_attributes_are_what_counting_gives(npz: Files) -> None:
     assert "mean_accuracy" not in values(chosen), "a mean of two attributes has another name than that of all"
     agrees(values(chosen), {"mean_accuracy_subset": (plain["Bald"] + plain["Smiling"]) / 2})
     assert chosen.result.notes["mean_accuracy_subset"] == "2 of 4 attributes"
+    assert score.attributes(predictions, targets, ["Bald", "Smiling", "Bald"]).result == chosen.result, "one that is named twice counts once"
 
 
 def test_ages_are_what_counting_gives(npz: Files) -> None:

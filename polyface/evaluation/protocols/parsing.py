@@ -46,8 +46,8 @@ def score_masks(confusions: np.ndarray, benchmark: Benchmark, people: np.ndarray
     """confusions int [N, C, C] of each picture (`metrics.regions.region_confusion`): row truth, column prediction; people [N]: whose face it is, any ids.
 
     `f1_18_classes` and `miou_18_classes` are without background, `..._19_classes_with_background` with it. A class in neither truth nor prediction is left out of every
-    mean and listed. Helen's overall: `one_region` takes all its parts for a single region, as the public evaluator does; `union` each of the four for one; `pooled` adds up
-    the hits and errors of the single classes.
+    mean and listed. Helen's overall: `one_region` takes all its parts for a single region, as the public evaluator does; `union` each of the four for one; `pooled` adds
+    up the hits and errors of the single classes.
     """
     names, flat = benchmark.classes, confusions.reshape(len(confusions), -1).astype(np.float64)
     subsets = {f"{len(names) - 1}_classes": names[1:], **{f"{size}_classes": chosen for size, chosen in benchmark.subsets.items()}}
@@ -71,11 +71,12 @@ def score_masks(confusions: np.ndarray, benchmark: Benchmark, people: np.ndarray
     scores = scored(statistic, len(confusions), row_draws(people))
     pooled = confusions.sum(axis=0)
     absent = [name for at, name in enumerate(names) if not pooled[at].sum() and not pooled[:, at].sum()]
-    reasons = {name: f"in no picture and no answer: {', '.join(absent)}" for name, score in scores.items() if np.isnan(score.value)}
+    nowhere = "in no picture and no answer"
+    reasons = {name: nowhere if ":" in name else f"{nowhere}: {', '.join(absent)}" for name, score in scores.items() if np.isnan(score.value)}
     notes: dict[str, str] = {}
     for subset, chosen in subsets.items():
         left = [name for name in chosen if name in absent]
-        notes |= {f"{score}_{subset}": f"without {', '.join(left)}, in no picture and no answer" for score in ("f1", "miou") if left}
+        notes |= {f"{score}_{subset}": f"without {', '.join(left)}, {nowhere}" for score in ("f1", "miou") if left}
     if parts:
         notes["f1_overall_one_region"] = "eyes, brows, nose, mouth as a single region, as insightface's dml_csr has it: a brow that is called an eye is no error"
         notes["f1_overall_union"] = "eyes, brows, nose, mouth as one region each"
