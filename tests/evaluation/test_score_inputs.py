@@ -102,11 +102,22 @@ def test_broken_arrays_are_refused_by_file_and_row(tmp_path: Path) -> None:
         ([1, None, 3], "x.parquet, values, row 1: is empty"),
         ([[1], [1, 2], [3]], "row 1: is not as long"),
         ([[1], [None], [2]], "row 1: holds an empty"),
+        ([1.5, None, 3], "x.parquet, values, row 1 .b.: nan is not finite"),
+        ([[1.5], [None], [2]], "x.parquet, values, row 1 .b.: nan is not finite"),
+        ([[1.5], None, [2.5]], "x.parquet, values, row 1: is empty"),
     ):
         parquet.write_table(pa.table({"names": NAMES, "values": column}), tmp_path / "x.parquet")
         refused(message, tmp_path / "x.parquet")
     parquet.write_table(pa.table({"names": NAMES, "values": [{"x": 1}] * 3}), tmp_path / "x.parquet")
     refused("neither numbers, nor words", tmp_path / "x.parquet")
+
+
+def test_what_pandas_leaves_empty_is_what_nobody_labelled(tmp_path: Path) -> None:
+    """It writes NaN as an empty cell of a CSV, and as null into Parquet."""
+    parquet.write_table(pa.table({"names": NAMES, "values.x": pa.array([1.5, None, 3]), "values.y": [4.5, 5, 6]}), tmp_path / "x.parquet")
+    parquet.write_table(pa.table({"names": NAMES, "values": [[1.5, 4.5], [None, 5], [3, 6]]}), tmp_path / "lists.parquet")
+    for path in (written(tmp_path / "x.csv", "names,values.x,values.y\na,1.5,4.5\nb,,5\nc,3,6\n"), tmp_path / "x.parquet", tmp_path / "lists.parquet"):
+        np.testing.assert_array_equal(read_arrays(path).numbers("values", unlabelled=True), [[1.5, 4.5], [np.nan, 5], [3, 6]])
 
 
 def header_of(shape: tuple[int, ...]) -> bytes:
