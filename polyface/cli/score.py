@@ -57,7 +57,7 @@ def score_landmarks(
 def score_parsing(
     *,
     predictions: Annotated[Path, Parameter(help="A folder, .zip or .tar of PNGs of class numbers, or a .npz with an array for each picture.")],
-    targets: Annotated[Path, Parameter(help="The truth, likewise; 255 is not scored.")],
+    targets: Annotated[Path, Parameter(help="The truth, likewise; 255 is not scored. A .npz may hold `names`, with `subjects` and `groups`.")],
     benchmark: Annotated[str | None, Parameter(help="helen, lapa or celebamask-hq: what the numbers mean. The array `classes` of a .npz where nothing is said.")] = None,
     json: Json = None,
 ) -> None:
