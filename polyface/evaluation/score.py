@@ -90,6 +90,10 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
     predicted = _points(said, unlabelled=missed is not None)
     if truth.shape != predicted.shape:
         raise InputError(f"{said.path}: {predicted.shape[1]} points for each face, {true.path} has {truth.shape[1]}")
+    named, others = said.classes or (), true.classes or ()
+    if named != others and sorted(named) == sorted(others):
+        own, other = next(pair for pair in zip(named, others, strict=True) if pair[0] != pair[1])
+        raise InputError(f"{said.path}: its {own!r} is where {true.path} has {other!r}; points are in one order in both")
     seen = ~np.isnan(truth).any(axis=2)
     lost = np.flatnonzero((np.isnan(predicted).any(axis=2) & seen).any(axis=1) & ~(missed if missed is not None else False))
     for row in lost[:1]:
@@ -267,8 +271,11 @@ def _vector(arrays: Arrays, array: str) -> np.ndarray:
 
 
 def _points(arrays: Arrays, unlabelled: bool) -> np.ndarray:
-    """float [N, P, 2]."""
+    """float [N, P, 2]. Raises InputError where a table's columns are named in another order than x, y, x, y."""
     values = arrays.numbers("values", unlabelled)
+    axes = [next((letter for letter in (name[:1].lower(), name[-1:].lower()) if letter in "xy"), "") for name in arrays.classes or ()]
+    if values.ndim == 2 and len(axes) == values.shape[1] and all(axes) and axes != ["x", "y"] * (len(axes) // 2):
+        raise InputError(f"{arrays.path}: its columns are {', '.join((arrays.classes or ())[:3])}, ...; points are x, y, x, y, ...")
     if values.ndim == 2 and values.shape[1] and values.shape[1] % 2 == 0:
         values = values.reshape(len(values), -1, 2)
     if values.ndim != 3 or values.shape[2] != 2 or not values.shape[1]:

@@ -154,6 +154,20 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "angles pitch, roll" in line("pose", {"values": np.zeros((2, 2)), "classes": ["pitch", "roll"]}, {"values": np.zeros((2, 3))})
 
 
+def test_points_of_tables_are_taken_in_the_order_that_their_columns_say(tmp_path: Path) -> None:
+    def table(file: str, *columns: str) -> Path:
+        (tmp_path / file).write_text("\n".join([",".join(["names", *(f"values.{column}" for column in columns)]), "a," + ",".join("123456789"[: len(columns)])]))
+        return tmp_path / file
+
+    pairs = [f"{axis}{at}" for at in range(2) for axis in "xy"]
+    good, turned = table("T.csv", *pairs), table("P.csv", *sorted(pairs))
+    with pytest.raises(RequestError, match=r"P\.csv: its columns are x0, x1, y0, \.\.\.; points are x, y, x, y"):
+        score.landmarks(turned, good)
+    with pytest.raises(RequestError, match=r"P\.csv: its 'x1' is where .*T\.csv has 'x0'; points are in one order"):
+        score.landmarks(table("P.csv", *pairs[2:], *pairs[:2]), good)
+    assert score.landmarks(table("P.csv", *pairs), good).result.counts["points"] == 2 == score.landmarks(good, table("P.csv", *"3210")).result.counts["points"]
+
+
 def test_embeddings_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "pairs.txt").write_text("1\nA\t1\t2\nA\t1\tB\t1\n")
     names, vectors = ["A_0001", "A_0002", "B_0001"], np.eye(3)
