@@ -83,7 +83,7 @@ def evaluate_protocol(
     Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
     """
     if protocol not in KINDS:
-        raise RequestError(f"no protocol {protocol!r}{nearest(protocol, KINDS)}; {', '.join(KINDS)} are those that have sets here")
+        raise RequestError(f"no protocol {protocol!r} that has sets here{nearest(protocol, KINDS)}")
     if save is not None and save.suffix != ".npz":
         raise RequestError(f"{save}: the arrays are saved as a .npz")
     folder, at_hand = datasets.data_folder(data), None

@@ -263,6 +263,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(drawn: Path
         return str(caught.value)
 
     assert "did you mean 'verification'?" in refused("verificaton", ["lfw"])
+    assert (said := refused("megaface", ["lfw"])).startswith("no protocol 'megaface' that has sets here; there are verification") and said.count("pose") == 1
     assert "saved as a .npz" in refused("age", ["utkface"], save=tmp_path / "E.csv")
     assert "labels that age scores, of fairface" in refused("age", ["fairface"])
     assert "labels that pose scores, of mtfl" in refused("pose", ["mtfl"])
