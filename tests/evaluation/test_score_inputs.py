@@ -194,6 +194,8 @@ def test_two_rows_a_pair_are_calfw_and_cplfw(tmp_path: Path) -> None:
     listed = read_pair_list(written(tmp_path / "pairs_CALFW.txt", "\n".join(genuine + impostors)))
     assert listed.same.tolist() == [True] * 20 + [False] * 20 and (listed.left[21], listed.right[21]) == ("P1_0001", "P2_0002")
     assert listed.fold.tolist() == [at // 2 for at in range(20)] * 2 and listed.people["P3_0001"] == "P3"
+    cplfw = read_pair_list(written(tmp_path / "pairs_CPLFW.txt", "A_B_1.jpg 1\nA_B_12.jpg 1\nA_B_1.jpg 0\nC_2.jpg 0\n"))
+    assert cplfw.people == {"A_B_1": "A_B", "A_B_12": "A_B", "C_2": "C"}
     contradicted = read_pair_list(written(tmp_path / "pairs.txt", "A_0001.jpg 1\nB_0001.jpg 1\nA_0001.jpg 0\nB_0002.jpg 0\n"))
     assert contradicted.people is None and contradicted.fold is None
     for content, message in (("a_0001.jpg 1\n", "row 1: has no second row"), ("a 1\nb 0\n", "row 2: labelled 0, the first"), ("a 1\nb x\n", "row 2: not `name label`")):
