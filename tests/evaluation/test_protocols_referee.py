@@ -237,6 +237,8 @@ def test_poses_are_what_the_shorter_way_round_gives(npz: Files) -> None:
     limited = score.pose(predictions, targets, limit=99)
     agrees(values(limited), {"mae": errors[kept].mean(), "mae_roll": errors[kept, 2].mean()})
     assert (limited.result.counts["faces"], limited.result.counts["left_out"]) == (kept.sum(), (~kept).sum())
+    small = [npz(name, names=np.arange(len(truth)), values=np.radians(angles)) for name, angles in (("P", predicted), ("T", truth))]
+    assert "are they radians?" in score.pose(*small).result.notes["mae"] and "radians" not in limited.result.notes["mae"]
 
 
 # Points and masks
