@@ -132,7 +132,10 @@ def score_megaface(
     devkit: Annotated[Path | None, Parameter(help="The folder of templatelists. Features are in its folders facescrub and megaface where nothing else is said.")] = None,
     sizes: Annotated[str | None, Parameter(help="Numbers of distractors, as 1000,1000000: the first so many, or the devkit's lists. All there are by default.")] = None,
     probe_set: Annotated[str, Parameter(help="Which of the devkit's lists the probes are: facescrub, facescrub_uncropped, fgnet.", show_default=True)] = "facescrub",
-    probe_noises: Annotated[Path | None, Parameter(help="insightface's facescrub_noises.txt: these are left out.")] = None,
+    probe_noises: Annotated[
+        Path | None,
+        Parameter(help="insightface's facescrub_noises.txt: these are left out. Its own script puts the mean of the person's others there, and finds more mates."),
+    ] = None,
     distractor_noises: Annotated[Path | None, Parameter(help="insightface's megaface_noises.txt: these are left out.")] = None,
     results: Annotated[Path | None, Parameter(help="Write the devkit's files of results into this folder, one for each size: `cmc`, `roc`.")] = None,
     cache: Annotated[Path | None, Parameter(help="Keep features and codes in this folder for the next time, and how far a search has come.")] = None,

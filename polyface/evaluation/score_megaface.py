@@ -55,7 +55,8 @@ def megaface(
     """probes: arrays `names`, `identities`, `embeddings`, or with a devkit a folder of its features; distractors: `names` and `embeddings`, a .npy of embeddings alone,
     or a folder of features. devkit: where its lists are, and features too, in folders `facescrub` (the name of the probe set) and `megaface`, where nothing else is said.
 
-    sizes: of the devkit's lists; without it, so many first distractors. Noises are left out, as probes, mates and distractors. results: a folder for the devkit's files
+    sizes: of the devkit's lists; without it, so many first distractors. Noises are left out, as probes, mates and distractors (insightface's remove_noises.py puts the
+    mean of the person's other features in place of a probe's, which finds more mates than there are). results: a folder for the devkit's files
     of results. cache: a folder where what was read and coded is kept, to be taken from there the next time, and the state of the search, which goes on where it was
     broken off.
     """
