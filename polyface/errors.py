@@ -4,6 +4,7 @@
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 INTERRUPTED = 130
@@ -43,8 +44,10 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Words for an error line: the nearest known name, or the first few there are."""
+    """Words for an error line: the nearest known name, or the first few there are; two that look alike are told apart."""
     known = list(known)
+    if unicodedata.normalize("NFC", word) in (unicodedata.normalize("NFC", name) for name in known):
+        return "; there is one that looks alike, but its accents are written in another form of Unicode (NFC, NFD)"
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyface.errors import InputError, PolyfaceError, RequestError, RunError, reason
+from polyface.errors import InputError, PolyfaceError, RequestError, RunError, nearest, reason
 
 
 @pytest.mark.parametrize(("kind", "status"), [(InputError, 1), (RequestError, 2), (RunError, 3), (PolyfaceError, 3)])
@@ -22,3 +22,8 @@ def test_a_foreign_exception_is_named_by_its_type_and_ours_is_not() -> None:
     assert reason(ValueError("a\n b")) == "ValueError: a b"
     assert reason(KeyError()) == "KeyError"
     assert reason(InputError("a.jpg: is  cut\nshort")) == "a.jpg: is cut short"
+
+
+def test_names_that_look_alike_are_told_apart() -> None:
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    assert "another form of Unicode" in nearest(composed, ["Ana", apart]) and nearest(composed, ["Jose"]) == "; did you mean 'Jose'?"

@@ -57,7 +57,7 @@ def score_landmarks(
 def score_parsing(
     *,
     predictions: Annotated[Path, Parameter(help="A folder, .zip or .tar of PNGs of class numbers, or a .npz with an array for each picture.")],
-    targets: Annotated[Path, Parameter(help="The truth, likewise; 255 is not scored.")],
+    targets: Annotated[Path, Parameter(help="The truth, likewise; 255 is not scored. A .npz may hold `names`, with `subjects` and `groups`.")],
     benchmark: Annotated[str | None, Parameter(help="helen, lapa or celebamask-hq: what the numbers mean. The array `classes` of a .npz where nothing is said.")] = None,
     json: Json = None,
 ) -> None:
@@ -132,7 +132,10 @@ def score_megaface(
     devkit: Annotated[Path | None, Parameter(help="The folder of templatelists. Features are in its folders facescrub and megaface where nothing else is said.")] = None,
     sizes: Annotated[str | None, Parameter(help="Numbers of distractors, as 1000,1000000: the first so many, or the devkit's lists. All there are by default.")] = None,
     probe_set: Annotated[str, Parameter(help="Which of the devkit's lists the probes are: facescrub, facescrub_uncropped, fgnet.", show_default=True)] = "facescrub",
-    probe_noises: Annotated[Path | None, Parameter(help="insightface's facescrub_noises.txt: these are left out.")] = None,
+    probe_noises: Annotated[
+        Path | None,
+        Parameter(help="insightface's facescrub_noises.txt: these are left out. Its own script puts the mean of the person's others there, and finds more mates."),
+    ] = None,
     distractor_noises: Annotated[Path | None, Parameter(help="insightface's megaface_noises.txt: these are left out.")] = None,
     results: Annotated[Path | None, Parameter(help="Write the devkit's files of results into this folder, one for each size: `cmc`, `roc`.")] = None,
     cache: Annotated[Path | None, Parameter(help="Keep features and codes in this folder for the next time, and how far a search has come.")] = None,
@@ -150,7 +153,7 @@ def score_megaface(
 
     plots.require_plot(plot)
     with terminal.progress("megaface") as report:
-        numbers = None if sizes is None else [int(number) if number.is_integer() else 0 for number in _numbers(sizes)]
+        numbers = None if sizes is None else _whole_numbers(sizes)
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
     print(scored.result.protocol)
     show(scored, json, plot)
@@ -212,3 +215,10 @@ def _numbers(listed: str) -> list[float]:
         return [float(word) for word in names_in(listed) or ()]
     except ValueError:
         raise RequestError(f"{listed!r} is no list of numbers") from None
+
+
+def _whole_numbers(listed: str) -> list[int]:
+    for number in (numbers := _numbers(listed)):
+        if not number.is_integer():
+            raise RequestError(f"{number:g} is no whole number")
+    return [int(number) for number in numbers]

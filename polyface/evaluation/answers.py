@@ -6,6 +6,7 @@ face that was not found is a miss of points, and is left out and counted elsewhe
 
 import csv
 import io
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ from polyface.metrics import ages
 from polyface.tasks import scoring
 from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
+
+Options = Mapping[str, Path | str]
+"""Of `polyface score`: {name: value}."""
 
 KINDS: Mapping[str, tuple[type[Task], ...]] = {
     "verification": (Embedding,),
@@ -79,7 +83,7 @@ def evaluate_protocol(
     Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
     """
     if protocol not in KINDS:
-        raise RequestError(f"no protocol {protocol!r}{nearest(protocol, KINDS)}; {', '.join(KINDS)} are those that have sets here")
+        raise RequestError(f"no protocol {protocol!r} that has sets here{nearest(protocol, KINDS)}")
     if save is not None and save.suffix != ".npz":
         raise RequestError(f"{save}: the arrays are saved as a .npz")
     folder, at_hand = datasets.data_folder(data), None
@@ -193,10 +197,10 @@ def _answered(protocol: str, asked: _Asked, task: Task, file: Path, saved: bool,
         seen, targets = asked.all_at_once[1], _beside(file, "targets")
         for path, arrays in zip((file, targets), _arrays(protocol, task, dataset, each, seen), strict=True):
             write_arrays(path, arrays)
-        scored, options = getattr(score, protocol)(file, targets), f"--predictions {file} --targets {targets}"
+        scored, options = getattr(score, protocol)(file, targets), {"predictions": file, "targets": targets}
     if seen.refused:
         notes.append(f"{len(seen.refused)} pictures were refused and are left out")
-    command = f"polyface score {protocol} {options}" if saved else ""
+    command = " ".join(["polyface score", protocol, *(f"--{name} {shlex.quote(str(value))}" for name, value in options.items())]) if saved else ""
     return Answered(f"{dataset.name}.{task.name}", f"{dataset.title}, {task.name}", scored, command, tuple(notes), tuple(seen.refused))
 
 
@@ -209,7 +213,7 @@ def _with_pixels(task: Task, face: Face, output: np.ndarray, mirrored: np.ndarra
     return {"output": np.asarray(output, np.float64) + mirrored, PIXELS: pixels(face.crop) + pixels(face.crop[:, ::-1])}
 
 
-def _verification(seen: Seen, task: Task, pairs: Pairs, file: Path, notes: list[str]) -> tuple[Scored, str]:
+def _verification(seen: Seen, task: Task, pairs: Pairs, file: Path, notes: list[str]) -> tuple[Scored, Options]:
     records, rows = seen.records.get(task.name, []), seen.rows.get(task.name, [])
     keys = {record.key for record in records}
     there = np.array([left in keys and right in keys for left, right in zip(pairs.left, pairs.right, strict=True)], bool)
@@ -228,7 +232,7 @@ def _verification(seen: Seen, task: Task, pairs: Pairs, file: Path, notes: list[
         subjects = {score.SUBJECTS: np.array([record.subject for record in records])} if all(record.subject for record in records) else {}
         write_arrays(path, {"names": np.array([record.key for record in records]), "embeddings": np.stack([row[kind] for row in rows]).astype(np.float32), **subjects})
         scored[kind] = score.verification(path, listed)
-    return _beside_pixels(scored["output"], scored[PIXELS]), f"--embeddings {file} --pairs {listed}"
+    return _beside_pixels(scored["output"], scored[PIXELS]), {"embeddings": file, "pairs": listed}
 
 
 def _beside_pixels(model: Scored, baseline: Scored) -> Scored:
@@ -246,7 +250,7 @@ def _beside_pixels(model: Scored, baseline: Scored) -> Scored:
 # Masks
 
 
-def _parsing(asked: _Asked, task: Regions, each: Pass, file: Path) -> tuple[Scored, str, Seen]:
+def _parsing(asked: _Asked, task: Regions, each: Pass, file: Path) -> tuple[Scored, Options, Seen]:
     """Masks go to the files as they come, since those of a whole split need not fit in memory."""
     words, benchmark = asked.dataset.answers[task.name], PUBLIC.get(asked.dataset.name) if speaks_ours(task) else None
     assert isinstance(words, Words)
@@ -262,7 +266,7 @@ def _parsing(asked: _Asked, task: Regions, each: Pass, file: Path) -> tuple[Scor
             return {}
 
         seen = asked.ask(each, write)
-    options = f"--predictions {file} --targets {targets}" + (f" --benchmark {benchmark}" if benchmark else "")
+    options = {"predictions": file, "targets": targets} | ({"benchmark": benchmark} if benchmark else {})
     return score.parsing(file, targets, benchmark), options, seen
 
 

@@ -58,10 +58,10 @@ class Arrays:
         return found
 
     def numbers(self, array: str, unlabelled: bool = False) -> np.ndarray:
-        """float64 [N, ...], finite; with `unlabelled`, NaN may stand for what nobody labelled. Raises InputError naming the row."""
+        """float64 [N, ...], finite; with `unlabelled`, NaN, or nothing in a cell of a table, may stand for what nobody labelled. Raises InputError naming the row."""
         values = self.array(array)
         if values.dtype.kind in "US":
-            values = self._parsed(array, values)
+            values = self._parsed(array, np.where(values == "", "nan", values) if unlabelled and values.dtype.kind == "U" else values)
         elif values.dtype.kind not in "iufb":
             raise InputError(f"{self.path}: {array} holds {values.dtype}, numbers are needed")
         values = values.astype(np.float64)
@@ -229,13 +229,13 @@ def _parquet(path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def _column(path: Path, name: str, column: Any) -> np.ndarray:
-    """Numbers, words, or lists of one length, of a pyarrow.ChunkedArray."""
+    """Numbers, words, or lists of one length, of a pyarrow.ChunkedArray. An empty float is NaN, which pandas writes so."""
     import pyarrow as pa
     import pyarrow.compute as compute
 
-    if column.null_count:
-        raise InputError(f"{path}, {name}, row {column.is_null().to_pylist().index(True)}: is empty")
     kind, array = column.type, column.combine_chunks()
+    if column.null_count and not pa.types.is_floating(kind):
+        raise InputError(f"{path}, {name}, row {column.is_null().to_pylist().index(True)}: is empty")
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     inside = kind.value_type if lists else kind
     if pa.types.is_floating(inside) or pa.types.is_integer(inside) or pa.types.is_boolean(inside):
@@ -245,7 +245,7 @@ def _column(path: Path, name: str, column: Any) -> np.ndarray:
         if len(set(lengths)) > 1:
             raise InputError(f"{path}, {name}, row {next(row for row, length in enumerate(lengths) if length != lengths[0])}: is not as long as row 0")
         flat = array.flatten()
-        if flat.null_count:
+        if flat.null_count and not pa.types.is_floating(inside):
             raise InputError(f"{path}, {name}, row {flat.is_null().to_pylist().index(True) // max(lengths[0], 1)}: holds an empty number")
         return flat.to_numpy(zero_copy_only=False).reshape(len(array), -1)
     words = array.to_pylist()

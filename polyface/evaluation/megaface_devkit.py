@@ -10,6 +10,7 @@ cmc_<probes>_megaface_<algorithm>_<n>_1.json      {"cmc": [ranks from 0, rates],
 """
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +26,12 @@ from polyface.errors import InputError, RequestError
 from polyface.evaluation.search_gallery import kept_gallery
 from polyface.evaluation.search_scores import LARGEST
 from polyface.files import sha256_of_lines, write_atomically
+from polyface.images.read import SUFFIXES
 from polyface.terminal import Report
 
 TYPES: dict[int, np.dtype] = {5: np.dtype("<f4"), 6: np.dtype("<f8")}
+
+ENDING = re.compile(rf".*(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(_.*\.bin)", re.IGNORECASE)
 
 TOGETHER = 1024
 """Files that a thread reads before it reports."""
@@ -109,6 +113,25 @@ def feature_files(folder: Path, photographs: Sequence[str]) -> tuple[list[Path],
     if len(endings) != 1:
         raise InputError(f"{first}: {'features of several models: ' + ', '.join(endings) if endings else 'no feature of it, <photograph>_<algorithm>.bin'}")
     return [folder / f"{name}{endings[0]}" for name in photographs], endings[0]
+
+
+def features_in(folder: Path) -> tuple[list[Path], str]:
+    """All features of a folder, sorted, and their ending, which follows that of a picture; "" where a name has none. Raises InputError where there are none, or several
+    endings: features of another model are no further distractors."""
+    files = sorted(folder.rglob("*.bin"))
+    if not files:
+        raise InputError(f"{folder}: holds no features (.bin)")
+    first = _ending(files[0])
+    for file in files:
+        if _ending(file) != first:
+            raise InputError(f"{file}: of another model than {files[0].name}; a folder of features without lists is of one")
+    return files, first
+
+
+def _ending(feature: Path) -> str:
+    """`_net.bin` of `a.b.jpg_net.bin`."""
+    found = ENDING.fullmatch(feature.name)
+    return found[1] if found else ""
 
 
 def write_results(folder: Path, probe_set: str, algorithm: str, size: str, cmc: tuple[np.ndarray, np.ndarray], roc: tuple[np.ndarray, np.ndarray]) -> Path:

@@ -1,7 +1,8 @@
 """Lists of pairs, "the same person?", as the field publishes them (papers.md D1), and the names that embeddings need for them.
 
     pairs.txt of LFW                 a row `folds<TAB>n`, then for each fold n rows `name i j`, n rows `name i name j`; photographs are `name_0001`
-    pairs_CALFW.txt, pairs_CPLFW.txt two rows for each pair, `name_0001.jpg label`; 0 is two people; genuine and impostor pairs are cut into ten folds each
+    pairs_CALFW.txt, pairs_CPLFW.txt two rows for each pair, `name_0001.jpg label` (CPLFW `name_1.jpg`); 0 is two people; genuine and impostor pairs are cut into
+                                             ten folds each
     Protocol/Split/FF or FP of CFP   a folder of ten with same.txt and diff.txt; photographs are `001_frontal_01`
     any rows                         `name name 1` or `name name 0`, and a fold where the set has folds; else ten as of CALFW
     a .csv or .parquet               columns left, right, same and, where the set has folds, fold
@@ -33,7 +34,7 @@ from polyface.images.read import SUFFIXES
 from polyface.metrics.verification import contiguous_folds, interleaved_folds
 
 FOLDS = 10
-LFW_NAME = re.compile(r"(.+)_\d{4}")
+LFW_NAME = re.compile(r"(.+)_\d+", re.ASCII)
 CFP_NAME = re.compile(r"(?:.*/)?(\d{3})[/_](frontal|profile)[/_](\d\d)(?:\.\w+)?", re.ASCII)
 
 

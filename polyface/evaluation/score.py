@@ -24,7 +24,7 @@ from polyface.evaluation.protocols.pose import score_poses
 from polyface.evaluation.protocols.result import Result, by_group
 from polyface.evaluation.protocols.verification import verify
 from polyface.metrics.intervals import groups_of
-from polyface.metrics.regions import region_confusion
+from polyface.metrics.regions import UNLABELLED, region_confusion
 from polyface.tasks import pose as pose_task
 
 AXES = pose_task.axes
@@ -90,6 +90,10 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
     predicted = _points(said, unlabelled=missed is not None)
     if truth.shape != predicted.shape:
         raise InputError(f"{said.path}: {predicted.shape[1]} points for each face, {true.path} has {truth.shape[1]}")
+    named, others = said.classes or (), true.classes or ()
+    if named != others and sorted(named) == sorted(others):
+        own, other = next(pair for pair in zip(named, others, strict=True) if pair[0] != pair[1])
+        raise InputError(f"{said.path}: its {own!r} is where {true.path} has {other!r}; points are in one order in both")
     seen = ~np.isnan(truth).any(axis=2)
     lost = np.flatnonzero((np.isnan(predicted).any(axis=2) & seen).any(axis=1) & ~(missed if missed is not None else False))
     for row in lost[:1]:
@@ -124,7 +128,7 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
 @refusing
 def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> Scored:
     """Masks as `masks.read_masks` reads them; 255 in a target is not scored. benchmark: of BENCHMARKS, which says what the numbers mean; else `classes` of the files, the
-    first of them background.
+    first of them background. Targets of nothing but 0 and 255 are refused: a face that is painted white would not be scored.
     """
     named = benchmark_named(benchmark) if benchmark is not None else None
     said, true = read_masks(predictions), read_masks(targets)
@@ -134,9 +138,13 @@ def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> S
         if side.classes is not None and side.classes != chosen.classes:
             raise InputError(f"{side.path}: its classes are {', '.join(side.classes)}, and not {', '.join(chosen.classes)}")
     confusions = np.stack([_confusion(said, true, name, len(chosen.classes)) for name in true.names])
-    people = groups_of([(true.subjects or {}).get(name) for name in true.names])
-    groups = None if true.groups is None else [true.groups[name] for name in true.names]
-    found = _known_people(by_group(lambda rows: score_masks(confusions[rows], chosen, people[rows]), groups, len(true.names)), bool(true.subjects))
+    if not confusions[:, 1:].any():
+        for name in (name for name in true.names if (true.open(name) == UNLABELLED).any()):
+            raise InputError(f"{true.path}, {name}: all targets hold 0 and {UNLABELLED} only, and {UNLABELLED} is not scored; a class is its number, 1 for the first")
+    subjects, by_name = (next((each for each in sides if each), None) for sides in ((true.subjects, said.subjects), (true.groups, said.groups)))
+    people = groups_of([(subjects or {}).get(name) for name in true.names])
+    groups = None if by_name is None else [by_name[name] for name in true.names]
+    found = _known_people(by_group(lambda rows: score_masks(confusions[rows], chosen, people[rows]), groups, len(true.names)), bool(subjects))
     return Scored(found, {"predictions": said.sha256, "targets": true.sha256})
 
 
@@ -146,7 +154,7 @@ def attributes(predictions: Path, targets: Path, chosen: Sequence[str] | None = 
     said, true = matched(read_arrays(predictions), read_arrays(targets))
     names, own = _classes(true), _classes(said)
     if chosen is not None:
-        names = tuple(_known(name, names, "attribute") for name in chosen)
+        names = tuple(dict.fromkeys(_known(name, names, "attribute") for name in chosen))
     missing = [name for name in names if name not in own] + [name for name in own if name not in names and chosen is None]
     if missing:
         lacking = said if missing[0] not in own else true
@@ -263,8 +271,11 @@ def _vector(arrays: Arrays, array: str) -> np.ndarray:
 
 
 def _points(arrays: Arrays, unlabelled: bool) -> np.ndarray:
-    """float [N, P, 2]."""
+    """float [N, P, 2]. Raises InputError where a table's columns are named in another order than x, y, x, y."""
     values = arrays.numbers("values", unlabelled)
+    axes = [next((letter for letter in (name[:1].lower(), name[-1:].lower()) if letter in "xy"), "") for name in arrays.classes or ()]
+    if values.ndim == 2 and len(axes) == values.shape[1] and all(axes) and axes != ["x", "y"] * (len(axes) // 2):
+        raise InputError(f"{arrays.path}: its columns are {', '.join((arrays.classes or ())[:3])}, ...; points are x, y, x, y, ...")
     if values.ndim == 2 and values.shape[1] and values.shape[1] % 2 == 0:
         values = values.reshape(len(values), -1, 2)
     if values.ndim != 3 or values.shape[2] != 2 or not values.shape[1]:
@@ -319,7 +330,9 @@ def _named(arrays: Arrays) -> list[str]:
         return words
     if values.dtype.kind not in "iu" or values.ndim != 1:
         raise InputError(f"{arrays.path}: values are {values.dtype} of shape {list(values.shape)}, a name or number of a class for each name is needed")
-    classes = _classes(arrays)
+    if arrays.classes is None:
+        raise InputError(f"{arrays.path}: its values are numbers, and no array 'classes' says what they mean")
+    classes = arrays.classes
     for row in np.flatnonzero((values < 0) | (values >= len(classes)))[:1]:
         raise arrays.refusal(int(row), f"{values[row]} is no number of {len(classes)} classes")
     return [classes[number] for number in values.tolist()]
@@ -329,6 +342,8 @@ def _classes_of_masks(said: Masks, true: Masks) -> tuple[str, ...]:
     classes = true.classes or said.classes
     if classes is None:
         raise InputError(f"{true.path}: nothing says what its numbers mean: an array `classes` in a .npz, or --benchmark")
+    if len(classes) < 2:
+        raise InputError(f"{(true if true.classes else said).path}: classes is {', '.join(classes) or 'empty'}; background and at least one more are needed")
     return classes
 
 

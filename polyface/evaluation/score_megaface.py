@@ -11,7 +11,7 @@ import numpy as np
 
 from polyface.errors import InputError, RequestError, nearest
 from polyface.evaluation.arrays import read_arrays
-from polyface.evaluation.megaface_devkit import SIZES, Lists, feature_files, gather_features, is_noise, read_lists, read_noises, write_results
+from polyface.evaluation.megaface_devkit import SIZES, Lists, feature_files, features_in, gather_features, is_noise, read_lists, read_noises, write_results
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
 from polyface.evaluation.protocols.result import Result
 from polyface.evaluation.score import Scored, refusing
@@ -55,7 +55,8 @@ def megaface(
     """probes: arrays `names`, `identities`, `embeddings`, or with a devkit a folder of its features; distractors: `names` and `embeddings`, a .npy of embeddings alone,
     or a folder of features. devkit: where its lists are, and features too, in folders `facescrub` (the name of the probe set) and `megaface`, where nothing else is said.
 
-    sizes: of the devkit's lists; without it, so many first distractors. Noises are left out, as probes, mates and distractors. results: a folder for the devkit's files
+    sizes: of the devkit's lists; without it, so many first distractors. Noises are left out, as probes, mates and distractors (insightface's remove_noises.py puts the
+    mean of the person's other features in place of a probe's, which finds more mates than there are). results: a folder for the devkit's files
     of results. cache: a folder where what was read and coded is kept, to be taken from there the next time, and the state of the search, which goes on where it was
     broken off.
     """
@@ -138,9 +139,15 @@ def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] |
     if path.is_dir():
         return _of_folder(path, kept, report, listed)
     if path.suffix.lower() == ".npy" and listed is None:
-        return Faces(str(path), sha256_of_file(path), path.stem, open_gallery(path, (2, 4, 8))) if path.is_file() else _missing(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        rows = open_gallery(path, (2, 4, 8))
+        if not rows.size:
+            raise InputError(f"{path}: no rows")
+        return Faces(str(path), sha256_of_file(path), path.stem, rows)
     found = read_arrays(path, "embeddings")
     rows = found.array("embeddings")
+    rows = found.numbers("embeddings") if rows.dtype.kind == "U" else rows  # a CSV holds words
     if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
         raise InputError(f"{path}: embeddings of {rows.dtype} and shape {list(rows.shape)}, floats [names, dimensions] are needed")
     people = found.words("identities") if found.has("identities") else None
@@ -154,17 +161,11 @@ def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] |
     return Faces(found.path, found.sha256, path.stem, rows[chosen], tuple(listed), None if people is None else [people[row] for row in chosen], chosen)
 
 
-def _missing(path: Path) -> Faces:
-    raise InputError(f"{path}: no such file")
-
-
 def _of_folder(path: Path, kept: Path, report: Report | None, listed: Sequence[str] | None) -> Faces:
     if listed is not None:
         files, ending = feature_files(path, listed)
     else:
-        files, ending = sorted(path.rglob("*.bin")), ""
-        if not files:
-            raise InputError(f"{path}: holds no features (.bin)")
+        files, ending = features_in(path)
     rows = gather_features(files, kept, report)
     names = None if listed is None else tuple(listed)
     return Faces(str(path), sha256_of_file(kept), ending.split(".")[0].strip("_") or path.name, rows, names, None, files)

@@ -50,7 +50,7 @@ Work = Callable[[], Chunk]
 def open_gallery(path: Path, sizes: tuple[int, ...] = SIZES) -> np.ndarray:
     """A `.npy` file of float32 or float16 [N, d], mapped, or of floats of other `sizes` in bytes, which cannot be searched as they are.
 
-    Raises InputError naming the file where it is anything else or is cut short.
+    Raises InputError naming the file where it is anything else, is cut short, or goes on after the rows that its header promises.
     """
     try:
         with open(path, "rb") as file:
@@ -68,6 +68,8 @@ def open_gallery(path: Path, sizes: tuple[int, ...] = SIZES) -> np.ndarray:
     row = shape[1] * kind.itemsize
     if there < start + shape[0] * row:
         raise InputError(f"{path}: cut short: its header promises {shape[0]} rows of {shape[1]} {kind.name}, the file ends in row {(there - start) // max(row, 1)}")
+    if there > start + shape[0] * row:
+        raise InputError(f"{path}: its header promises {shape[0]} rows of {shape[1]} {kind.name}, {there - start - shape[0] * row} more bytes follow")
     return np.memmap(path, kind, "r", start, shape) if 0 not in shape else np.empty(shape, kind)
 
 

@@ -193,7 +193,8 @@ def _people(path: Path, known: np.ndarray, templates: Path) -> People:
     rows: dict[int, int] = {}
     there = set(known.tolist())
     try:
-        next(reader, None)
+        if (heading := next(reader, [])) and heading[0].strip().isdecimal():
+            raise InputError(f"{path}, row 1: template {heading[0].strip()} where a heading is expected")
         for fields in reader:
             if not fields:
                 continue

@@ -51,7 +51,7 @@ def merged_f1(counts: np.ndarray, parts: Sequence[Sequence[int]]) -> float:
     the parts.
 
     Helen's "overall" in each of its readings (papers.md B5): one class a part is "pooled"; merged eyes, brows, nose, mouth a part each is
-    "union". NaN where nothing occurs.
+    "union"; all of them a single part is what the public evaluator prints (insightface, parsing/dml_csr/utils/miou.py). NaN where nothing occurs.
     """
     hits = sum(counts[np.ix_(part, part)].sum() for part in parts)
     either = sum(counts[list(part)].sum() + counts[:, list(part)].sum() for part in parts)

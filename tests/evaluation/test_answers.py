@@ -92,7 +92,7 @@ def test_what_is_saved_scores_as_the_protocol_says_and_as_evaluate_says(drawn: P
     reports = {part.name: {(entry.task, entry.metric): entry for entry in part.scores} for part in evaluate(network, drawn).sets}
     found = {}
     for protocol, sets in SETS.items():
-        for each in evaluate_protocol(network, protocol, drawn, sets, tmp_path / f"{protocol}.npz")[0]:
+        for each in evaluate_protocol(network, protocol, drawn, sets, tmp_path / f"my {protocol}.npz")[0]:
             found[protocol, each.name] = {name: score.value for name, score in each.scored.result.scores.items()}
             assert cli.run([*shlex.split(each.command)[1:], "--json", str(tmp_path / "again.json")]) == 0
             again, first = json.loads((tmp_path / "again.json").read_text()), json.loads(each.scored.to_json())
@@ -116,7 +116,7 @@ def test_what_is_saved_scores_as_the_protocol_says_and_as_evaluate_says(drawn: P
         for ours, theirs in names.items():
             assert found[at][ours] == pytest.approx(reports[at[1].partition(".")[0]][at[1].partition(".")[2], theirs].value, abs=2e-6), (at, ours)
     assert {f"{name}|raw pixels" for name in ("accuracy", "auc", "tar@1e-1")} <= found["verification", "lfw.identity"].keys()
-    assert (tmp_path / "classification.utkface.race.targets.npz").exists() and (tmp_path / "verification.npz").exists()
+    assert (tmp_path / "my classification.utkface.race.targets.npz").exists() and (tmp_path / "my verification.npz").exists()
 
 
 def pairs_in_a_bin(path: Path, size: int = 112, pairs: int = 20, seed: int = 0) -> tuple[Path, np.ndarray]:
@@ -263,6 +263,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(drawn: Path
         return str(caught.value)
 
     assert "did you mean 'verification'?" in refused("verificaton", ["lfw"])
+    assert (said := refused("megaface", ["lfw"])).startswith("no protocol 'megaface' that has sets here; there are verification") and said.count("pose") == 1
     assert "saved as a .npz" in refused("age", ["utkface"], save=tmp_path / "E.csv")
     assert "labels that age scores, of fairface" in refused("age", ["fairface"])
     assert "labels that pose scores, of mtfl" in refused("pose", ["mtfl"])

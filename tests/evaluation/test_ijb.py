@@ -346,6 +346,7 @@ def changed(meta: Path, file: str, old: str, new: str) -> None:
         ("gallery_S1", "100,0", "100", "row 3: template 100 is of subject 0, before it was of img/1.jpg"),
         ("gallery_S1", "100,0", "x,0", "row 2: 'x' is no whole number"),
         ("gallery_S1", "100,0,img/1.jpg", "100", "row 2: does not begin `template,subject`"),
+        ("gallery_S1", "TEMPLATE_ID,SUBJECT_ID,FILENAME\n", "", "row 1: template 100 where a heading is expected"),
         ("probe_mixed", "254,0", "254;0", "row 2: '254;0' is no whole number"),
         ("probe_mixed", "254,0", "107,1", "row 2: template 107 is in IJB/meta/ijbb_1N_gallery_S1.csv too, row 4: a probe would find itself"),
     ],

@@ -272,6 +272,34 @@ def test_a_npy_of_float64_is_scored_as_the_same_numbers_in_a_npz(npz: Files, tmp
     assert one.to_json({}) == other.to_json({})
 
 
+def test_a_csv_is_scored_as_the_same_numbers_in_a_npz(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+
+    def table(file: str, vectors: np.ndarray, **columns: list) -> Path:
+        with open(tmp_path / file, "w", newline="") as stream:
+            rows = csv.writer(stream)
+            rows.writerow([*columns, *(f"embeddings.{at}" for at in range(vectors.shape[1]))])
+            rows.writerows([*beside, *map(float, vector)] for *beside, vector in zip(*columns.values(), vectors, strict=True))
+        return tmp_path / file
+
+    of_tables = megaface(table("P.csv", probes, names=list("abcd"), identities=people.tolist()), table("D.csv", distractors, names=list(range(12))))
+    of_arrays = megaface(npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(12), embeddings=distractors))
+    assert of_tables.result.to_json({}) == of_arrays.result.to_json({})
+
+
+def test_a_folder_of_two_models_features_is_refused_by_file(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+    for at, vector in enumerate(distractors):
+        (tmp_path / "D" / f"{at}").mkdir(parents=True)
+        (tmp_path / "D" / f"{at}" / f"a.b_{at}.jpg_net.bin").write_bytes(feature(vector))
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), tmp_path / "D"
+    megaface(*files, results=tmp_path / "results")
+    assert (tmp_path / "results" / "cmc_facescrub_megaface_net-uncleaned_12_1.json").exists(), "the model is known by the ending"
+    (tmp_path / "D" / "3" / "a.b_3.jpg_other.bin").write_bytes(feature(distractors[3]))
+    with pytest.raises(RequestError, match=r"a\.b_3\.jpg_other\.bin: of another model than a\.b_0\.jpg_net\.bin"):
+        megaface(*files)
+
+
 def test_arrays_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path) -> None:
     probes, people, distractors = people_and_distractors((2, 2), 12)
     good = {"names": list("abcd"), "identities": people, "embeddings": probes}
@@ -293,6 +321,7 @@ def test_arrays_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: File
     refused(r"D\.npz, embeddings, row 5 \(5\): has length 0", other={"embeddings": empty})
     refused(r"P\.npz, embeddings, row 1 \(b\): is not finite", {"embeddings": np.where(np.arange(4)[:, None] == 1, np.inf, probes)})
     refused(r"D\.npy: embeddings of 7 numbers, .*P\.npz has 8", other=distractors[:, :7].copy())
+    refused(r"D\.npy: no rows", other=distractors[:0])
     refused(r"D\.npy: .*big-endian", other=distractors.astype(">f4"))
     refused(r"D\.npz: embeddings has 11 rows, there are 12 names", other={"embeddings": distractors[:11]})
     refused(r"D\.npz, names, row 11: '0' is there already", other={"names": [*range(11), 0]})

@@ -13,7 +13,7 @@ from polyface.evaluation.protocols.age import score_ages
 from polyface.evaluation.protocols.attributes import score_attributes
 from polyface.evaluation.protocols.classification import score_classes
 from polyface.evaluation.protocols.landmarks import score_points
-from polyface.evaluation.protocols.parsing import BENCHMARKS, Benchmark, score_masks
+from polyface.evaluation.protocols.parsing import BENCHMARKS, ELEVEN, Benchmark, score_masks
 from polyface.evaluation.protocols.pose import score_poses
 from polyface.evaluation.protocols.result import Result, by_group, scored
 from polyface.evaluation.protocols.verification import verify
@@ -239,6 +239,7 @@ def test_masks_of_nothing_but_background_have_no_score_of_parts() -> None:
     result = score_masks(counts, BENCHMARKS["helen"], np.arange(1))
     assert values(result)["f1:background"] == 1 == values(result)["f1_11_classes_with_background"]
     assert {"f1_10_classes", "f1_overall_union", "f1_overall_pooled", "iou:skin", "f1:l_eye+r_eye"} <= set(result.reasons)
+    assert result.reasons["iou:skin"] == "in no picture and no answer" and result.reasons["f1_10_classes"].endswith(": " + ", ".join(ELEVEN[1:]))
 
 
 def test_masks_of_one_class_score_what_their_area_gives() -> None:

@@ -127,7 +127,7 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "one number for each name" in line("age", {"values": [[1, 2], [3, 4]]}, {"values": [1, 2]})
     assert "no class 'hapy'" in line("classification", {"values": ["happy", "hapy"]}, {"values": ["happy", "sad"], "classes": ["happy", "sad"]})
     assert "P.npz, values, row 0 (a): 2 is no number of 2 classes" in line("classification", {"values": [2, 0], "classes": ["x", "y"]}, {"values": ["x", "y"]})
-    assert "no array 'classes'" in line("classification", {"values": [1, 0]}, {"values": ["x", "y"]})
+    assert "P.npz: its values are numbers, and no array 'classes' says" in line("classification", {"values": [1, 0]}, {"values": ["x", "y"]})
     assert "no class of" in line("classification", {"values": ["1", "2"]}, {"values": ["x", "y"]})
     listed = npz("P", names=names, values=["z", "z"]), npz("T", names=names, values=["x", "y"], classes=["x", "y", "z"])
     assert score.classification(*listed).result.scores["accuracy"].value == 0  # a class that is known, and never right
@@ -152,6 +152,20 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     found = score.landmarks(npz("P", names=names, values=five), npz("T", names=names, **boxed)).result
     assert found.scores["nme_box"].value == 0 and "1 of 2 faces: no inter-pupil size" in found.reasons["nme_inter_pupil"]
     assert "angles pitch, roll" in line("pose", {"values": np.zeros((2, 2)), "classes": ["pitch", "roll"]}, {"values": np.zeros((2, 3))})
+
+
+def test_points_of_tables_are_taken_in_the_order_that_their_columns_say(tmp_path: Path) -> None:
+    def table(file: str, *columns: str) -> Path:
+        (tmp_path / file).write_text("\n".join([",".join(["names", *(f"values.{column}" for column in columns)]), "a," + ",".join("123456789"[: len(columns)])]))
+        return tmp_path / file
+
+    pairs = [f"{axis}{at}" for at in range(2) for axis in "xy"]
+    good, turned = table("T.csv", *pairs), table("P.csv", *sorted(pairs))
+    with pytest.raises(RequestError, match=r"P\.csv: its columns are x0, x1, y0, \.\.\.; points are x, y, x, y"):
+        score.landmarks(turned, good)
+    with pytest.raises(RequestError, match=r"P\.csv: its 'x1' is where .*T\.csv has 'x0'; points are in one order"):
+        score.landmarks(table("P.csv", *pairs[2:], *pairs[:2]), good)
+    assert score.landmarks(table("P.csv", *pairs), good).result.counts["points"] == 2 == score.landmarks(good, table("P.csv", *"3210")).result.counts["points"]
 
 
 def test_embeddings_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -193,6 +207,7 @@ def test_people_of_the_embeddings_come_before_those_of_the_list(npz: Files, tmp_
 def test_options_that_mean_nothing_are_refused(ages: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
     files = ["--predictions", ages[0], "--targets", ages[1]]
     assert "'five' is no list of numbers" in refused(capsys, "age", *files, "--within", "five")
+    assert "1000.5 is no whole number" in refused(capsys, "megaface", "--probes", ages[0], "--distractors", ages[1], "--sizes", "10,1000.5")
     assert "k of at least 0" in refused(capsys, "age", *files, "--within", "-1")
     assert "above 0 degrees" in refused(capsys, "pose", *files, "--limit", "0")
     assert "an alpha must be above 0" in refused(capsys, "landmarks", *files, "--alpha", "0")
@@ -232,6 +247,8 @@ def test_masks_that_do_not_fit_are_refused_by_name(npz: Files, tmp_path: Path) -
     refused_masks("its classes are background, hair, and not", **flat, classes=["background", "hair"])
     with pytest.raises(RequestError, match="--benchmark"):
         score.parsing(npz("P", **flat), npz("U", **flat))
+    with pytest.raises(RequestError, match=r"U\.npz: classes is background; background and at least one more"):
+        score.parsing(npz("P", **flat), npz("U", **flat, classes=["background"]))
     (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match="holds no PNG"):
         score.parsing(tmp_path / "empty", targets)
@@ -240,11 +257,20 @@ def test_masks_that_do_not_fit_are_refused_by_name(npz: Files, tmp_path: Path) -
         score.parsing(npz("P", **flat), people)
 
 
+def test_faces_painted_white_are_refused_and_not_left_out_of_the_score(npz: Files) -> None:
+    """255 is not scored: a mask of 0 and 255 would be one of background alone."""
+    face = (np.arange(16).reshape(4, 4) % 2).astype(np.uint8)
+    with pytest.raises(RequestError, match=r"T\.npz, b: all targets hold 0 and 255 only, and 255 is not scored"):
+        score.parsing(npz("P", a=face, b=face), npz("T", a=0 * face, b=255 * face, classes=["background", "face"]))
+    assert score.parsing(npz("P", a=face, b=face), npz("T", a=face, b=255 * face, classes=["background", "face"])).result.scores["f1:face"].value == 1
+
+
 def test_people_and_groups_of_masks_are_read_beside_them(npz: Files) -> None:
     flat = {f"p{at}": (np.arange(16).reshape(4, 4) + at).astype(np.uint8) % 2 for at in range(4)}
     beside = {"classes": ["background", "skin"], "names": ["p1", "p0", "p3", "p2"], "subjects": list("xxyy"), "groups": list("mfmf")}
     found = score.parsing(npz("P", **flat), npz("T", **flat, **beside)).result
     assert found.counts["people"] == 2 and found.counts["pictures|f"] == 2 and found.scores["f1_1_classes|m"].value == 1
+    assert score.parsing(npz("P", **flat, **beside), npz("T", **flat)).result == found, "or beside the answers, as of any other protocol"
 
 
 def test_no_score_depends_on_the_order_of_a_file(npz: Files) -> None:

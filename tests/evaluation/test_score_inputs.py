@@ -102,11 +102,22 @@ def test_broken_arrays_are_refused_by_file_and_row(tmp_path: Path) -> None:
         ([1, None, 3], "x.parquet, values, row 1: is empty"),
         ([[1], [1, 2], [3]], "row 1: is not as long"),
         ([[1], [None], [2]], "row 1: holds an empty"),
+        ([1.5, None, 3], "x.parquet, values, row 1 .b.: nan is not finite"),
+        ([[1.5], [None], [2]], "x.parquet, values, row 1 .b.: nan is not finite"),
+        ([[1.5], None, [2.5]], "x.parquet, values, row 1: is empty"),
     ):
         parquet.write_table(pa.table({"names": NAMES, "values": column}), tmp_path / "x.parquet")
         refused(message, tmp_path / "x.parquet")
     parquet.write_table(pa.table({"names": NAMES, "values": [{"x": 1}] * 3}), tmp_path / "x.parquet")
     refused("neither numbers, nor words", tmp_path / "x.parquet")
+
+
+def test_what_pandas_leaves_empty_is_what_nobody_labelled(tmp_path: Path) -> None:
+    """It writes NaN as an empty cell of a CSV, and as null into Parquet."""
+    parquet.write_table(pa.table({"names": NAMES, "values.x": pa.array([1.5, None, 3]), "values.y": [4.5, 5, 6]}), tmp_path / "x.parquet")
+    parquet.write_table(pa.table({"names": NAMES, "values": [[1.5, 4.5], [None, 5], [3, 6]]}), tmp_path / "lists.parquet")
+    for path in (written(tmp_path / "x.csv", "names,values.x,values.y\na,1.5,4.5\nb,,5\nc,3,6\n"), tmp_path / "x.parquet", tmp_path / "lists.parquet"):
+        np.testing.assert_array_equal(read_arrays(path).numbers("values", unlabelled=True), [[1.5, 4.5], [np.nan, 5], [3, 6]])
 
 
 def header_of(shape: tuple[int, ...]) -> bytes:
@@ -183,6 +194,8 @@ def test_two_rows_a_pair_are_calfw_and_cplfw(tmp_path: Path) -> None:
     listed = read_pair_list(written(tmp_path / "pairs_CALFW.txt", "\n".join(genuine + impostors)))
     assert listed.same.tolist() == [True] * 20 + [False] * 20 and (listed.left[21], listed.right[21]) == ("P1_0001", "P2_0002")
     assert listed.fold.tolist() == [at // 2 for at in range(20)] * 2 and listed.people["P3_0001"] == "P3"
+    cplfw = read_pair_list(written(tmp_path / "pairs_CPLFW.txt", "A_B_1.jpg 1\nA_B_12.jpg 1\nA_B_1.jpg 0\nC_2.jpg 0\n"))
+    assert cplfw.people == {"A_B_1": "A_B", "A_B_12": "A_B", "C_2": "C"}
     contradicted = read_pair_list(written(tmp_path / "pairs.txt", "A_0001.jpg 1\nB_0001.jpg 1\nA_0001.jpg 0\nB_0002.jpg 0\n"))
     assert contradicted.people is None and contradicted.fold is None
     for content, message in (("a_0001.jpg 1\n", "row 1: has no second row"), ("a 1\nb 0\n", "row 2: labelled 0, the first"), ("a 1\nb x\n", "row 2: not `name label`")):

@@ -457,6 +457,7 @@ def test_galleries_that_are_cut_short_or_of_another_kind_are_refused_by_name(tmp
     whole = path.read_bytes()
     np.testing.assert_array_equal(open_gallery(path), gallery)
     refused(whole[: 128 + 64 * 7 + 3], "cut short: its header promises 50 rows of 16 float32, the file ends in row 7")
+    refused(whole + whole[-64:], "its header promises 50 rows of 16 float32, 64 more bytes follow")
     refused(whole[:40], "not a .npy file, or cut short in its header")
     refused(b"not an array at all", "not a .npy file")
     refused(gallery.astype(">f4"), r"f4 of the other byte order \(big-endian\)")
