@@ -210,6 +210,17 @@ def test_annotated_pictures_never_replace_what_they_are_made_of(model: Path, pho
     assert {path.name: path.read_bytes() for path in photographs.iterdir()} == before
 
 
+def test_what_an_earlier_run_wrote_is_not_looked_at(model: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photographs)
+    arguments = ["--model", str(model), "--tasks", "parsing", "--pictures", "--out", "out"]
+    said = []
+    for path in (".", ".", "**/*.*"):
+        assert cli.run(["analyze", path, *arguments]) == InputError.exit_status
+        said.append(sorted(json.loads(line)["image"] for line in Path("out/answers.jsonl").read_text().splitlines()))
+    assert said[0] == said[1] == said[2] == ["astronaut.jpg", "grey.png", "page.jpg"]
+    assert cli.run(["analyze", "out/astronaut.jpg", "--model", str(model), "--tasks", "age"]) == 0
+
+
 def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["compare", str(clip), str(photographs / "astronaut.jpg"), "--model", str(model)]) != 0
     assert len(capsys.readouterr().err.splitlines()) == 2
