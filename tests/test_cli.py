@@ -221,6 +221,21 @@ def test_what_an_earlier_run_wrote_is_not_looked_at(model: Path, photographs: Pa
     assert cli.run(["analyze", "out/astronaut.jpg", "--model", str(model), "--tasks", "age"]) == 0
 
 
+def test_a_run_that_is_interrupted_before_its_first_answer_leaves_those_of_another(
+    model: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["analyze", str(photographs / "astronaut.jpg"), "--model", str(model), "--tasks", "age", "--out", str(tmp_path / "out")]
+    assert cli.run(arguments) == 0
+    before = (tmp_path / "out" / "answers.jsonl").read_bytes()
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("polyface.inference.analyze.Analyzer.analyze_many", interrupted)
+    assert cli.run(arguments) == 130
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"answers.jsonl": before}
+
+
 def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["compare", str(clip), str(photographs / "astronaut.jpg"), "--model", str(model)]) != 0
     assert len(capsys.readouterr().err.splitlines()) == 2

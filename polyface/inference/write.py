@@ -181,7 +181,7 @@ def _unique(stem: str, names: Counter[str]) -> str:
 
 
 class _Lines:
-    """Where JSON lines go. In a folder they gather under another name until the run ends, however it ends; each line there is whole."""
+    """Where JSON lines go. In a folder they gather under another name until the run ends, however it ends; without a line there those of an earlier run stay."""
 
     def __init__(self, out: Path | None):
         self.path = None if out is None else out / ANSWERS
@@ -214,8 +214,12 @@ class _Lines:
 
     def __exit__(self, *exception: object) -> None:
         if self.path is not None:
+            written = self.file.tell()
             self.file.close()
-            os.replace(self.partial, self.path)
+            if written:
+                os.replace(self.partial, self.path)
+            else:
+                self.partial.unlink()
 
 
 def _short(image: str, common: str) -> str:
