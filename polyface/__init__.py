@@ -7,6 +7,7 @@
 Importing this loads neither numpy nor torch; `load` brings what it needs.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Analyzer", "Face", "__version__", "load"]
+
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.32 would tell Microsoft what runs here, unless this stands there when it is imported
 
 
 def __getattr__(name: str) -> Any:

@@ -210,6 +210,32 @@ def test_annotated_pictures_never_replace_what_they_are_made_of(model: Path, pho
     assert {path.name: path.read_bytes() for path in photographs.iterdir()} == before
 
 
+def test_what_an_earlier_run_wrote_is_not_looked_at(model: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photographs)
+    arguments = ["--model", str(model), "--tasks", "parsing", "--pictures", "--out", "out"]
+    said = []
+    for path in (".", ".", "**/*.*"):
+        assert cli.run(["analyze", path, *arguments]) == InputError.exit_status
+        said.append(sorted(json.loads(line)["image"] for line in Path("out/answers.jsonl").read_text().splitlines()))
+    assert said[0] == said[1] == said[2] == ["astronaut.jpg", "grey.png", "page.jpg"]
+    assert cli.run(["analyze", "out/astronaut.jpg", "--model", str(model), "--tasks", "age"]) == 0
+
+
+def test_a_run_that_is_interrupted_before_its_first_answer_leaves_those_of_another(
+    model: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["analyze", str(photographs / "astronaut.jpg"), "--model", str(model), "--tasks", "age", "--out", str(tmp_path / "out")]
+    assert cli.run(arguments) == 0
+    before = (tmp_path / "out" / "answers.jsonl").read_bytes()
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("polyface.inference.analyze.Analyzer.analyze_many", interrupted)
+    assert cli.run(arguments) == 130
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"answers.jsonl": before}
+
+
 def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["compare", str(clip), str(photographs / "astronaut.jpg"), "--model", str(model)]) != 0
     assert len(capsys.readouterr().err.splitlines()) == 2
@@ -226,8 +252,9 @@ def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, cap
         (["analyze", "a.jpg", "--tasks", ","], "',' names nothing"),
         (["analyze", "a.jpg", "--tasks", "parsing"], "give --out DIR"),
         (["analyze", "a.jpg", "--pictures"], "--pictures needs --out DIR"),
-        (["analyze", "a.mp4", "--every", "often"], "a whole number of frames, as 10, or of seconds, as 0.5s"),
+        (["analyze", "a.mp4", "--every", "often"], "say a whole number of frames, as 10, or a time in seconds, as 0.5s"),
         (["analyze", "a.jpg", "--detector", "nowhere.onnx"], "nowhere.onnx: "),
+        (["info", "--json", "--markdown"], "--json or --markdown, not both"),
         (["synth", "preview", "--out", "a.xyz", "--people", "1", "--photos", "1"], "a.xyz: pictures are written as .jpg or .png"),
         (["synth", "preview", "--people", "0"], "must be at least 1"),
     ],

@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -56,16 +59,31 @@ def test_a_quota_of_version_1_is_kept(groups):
     assert runtime.processors() == 8
 
 
-def test_a_session_runs_with_the_threads_it_was_given(tmp_path):
+@pytest.fixture
+def negative(tmp_path) -> Path:
+    """The file of a model that gives -x for x float32 [2]."""
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "y")]
     model = helper.make_model(
         helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", value[:1], value[1:]), ir_version=8, opset_imports=[helper.make_opsetid("", 13)]
     )
     (tmp_path / "neg.onnx").write_bytes(model.SerializeToString())
-    for source in (tmp_path / "neg.onnx", model.SerializeToString()):
+    return tmp_path / "neg.onnx"
+
+
+def test_a_session_runs_with_the_threads_it_was_given(negative):
+    for source in (negative, negative.read_bytes()):
         session = runtime.session(source, threads=1)
         assert session.run(None, {"x": np.array([1, -2], np.float32)})[0].tolist() == [-1, 2]
         assert session.get_session_options().intra_op_num_threads == 1
+
+
+def test_nothing_is_written_down_to_be_sent_away(negative, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    code = f"import pathlib; from polyface import runtime; runtime.session(pathlib.Path({str(negative)!r}), 1)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**kept, "HOME": str(home)})
+    assert not list(home.rglob("*"))
 
 
 def test_a_model_that_cannot_be_read_is_refused_by_name_in_one_line(tmp_path):

@@ -86,7 +86,7 @@ def _failed(words: str, status: int) -> int:
 @app.command(sort_key=1)
 def demo(
     *,
-    out: Annotated[Path, Parameter(help="Where pictures, the model and answers go.")] = Path("polyface-demo"),
+    out: Annotated[Path, Parameter(help="Where pictures, the model and answers go.", show_default=True)] = Path("polyface-demo"),
     minutes: Annotated[float, Parameter(help="How long to train.", show_default=True)] = 2.0,
 ) -> None:
     """Answer on a portrait, then draw data sets, train a network on them, score it and answer with it."""

@@ -74,11 +74,13 @@ def find(
     analyzer = _loaded(model, detector)
     opened = open_gallery(gallery, analyzer.engine)
     pictures, refused = find_sources(photographs)
+    for refusal in refused:
+        terminal.say(str(refusal))
     if not pictures:
-        raise RequestError(str(refused[0]))
+        raise RequestError("no picture to look at")
     with terminal.progress("pictures") as report:
         found = find(analyzer, opened, pictures, k, fpir, report)
-    for words in (*map(str, refused), *found.refused, *(f"{picture}: no face on it" for picture in found.without), *found.notes):
+    for words in (*found.refused, *(f"{picture}: no face on it" for picture in found.without), *found.notes):
         terminal.say(words)
     if json:
         print(found.to_json())
@@ -103,6 +105,7 @@ def people(
     from polyface.inference.gallery import open_gallery
 
     engine = engines.load(model)
+    terminal.say(f"model {engine.label}; terms: {engine.card.terms}")
     opened = open_gallery(gallery, engine)
     with terminal.progress("faces") as report:
         found = grouping.people(opened, engine, far, report)

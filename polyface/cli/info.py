@@ -23,6 +23,10 @@ def info(
     """What a model answers, how well, what it learned from, and what it was never shown; and the same of the detector that finds the faces."""
     import msgspec
 
+    from polyface.errors import RequestError
+
+    if json and markdown:
+        raise RequestError("--json or --markdown, not both")
     from polyface.inference import card_page, detector_card, engine
 
     finder = detector_card.find(model)

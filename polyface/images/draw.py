@@ -234,8 +234,9 @@ def _at_length(name: str, answer: Any) -> list[str]:
     if not isinstance(answer, Mapping) or not answer:
         return []
     if "probabilities" in answer:
-        possible = answer.get("set") or [answer["answer"]]
-        return [f"{name}: {' or '.join(map(_spaced, possible))}  {percent(answer['probabilities'][answer['answer']])}"]
+        best = answer["answer"]
+        others = ", ".join(_spaced(word) for word in answer.get("set", ()) if word != best)
+        return [f"{name}: {_spaced(best)} {percent(answer['probabilities'][best])}" + (f", or {others}" if others else "")]  # the share is that of the one word
     unit = _unit_of(answer)
     if unit:
         between = f" ({answer['low']:.0f} to {answer['high']:.0f})" if {"low", "high"} <= answer.keys() else ""
@@ -244,7 +245,7 @@ def _at_length(name: str, answer: Any) -> list[str]:
         return [f"{name}: " + ", ".join(f"{axis} {round(answer[axis]):+d}" for axis in ("yaw", "pitch", "roll"))]
     if all(isinstance(share, int | float) for share in answer.values()):
         strong = sorted((trait for trait, share in answer.items() if share >= STRONG), key=lambda trait: -answer[trait])[:STRONGEST]
-        return [f"{_spaced(trait)}  {percent(answer[trait])}" for trait in strong]
+        return [f"{_spaced(trait)} {percent(answer[trait])}" for trait in strong]
     return []
 
 

@@ -11,7 +11,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -103,10 +103,10 @@ def open_root(path: str | os.PathLike[str]) -> Root:
 class Directory:
     label: str
 
-    def names(self) -> list[str]:
-        """Every file below, sorted; links to folders are followed, each folder once."""
+    def names(self, unread: Callable[[OSError], object] | None = None) -> list[str]:
+        """Every file below, sorted; links to folders are followed, each folder once. unread(error) of each folder that cannot be read, whose `filename` it is."""
         names, seen = [], set()
-        for folder, folders, files in os.walk(self.label, followlinks=True):
+        for folder, folders, files in os.walk(self.label, onerror=unread, followlinks=True):
             place = os.stat(folder)
             if (place.st_dev, place.st_ino) in seen:
                 folders.clear()
@@ -220,31 +220,44 @@ def _read_zipped(file, member: Member) -> bytes:
 
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]], endings: frozenset[str] = SUFFIXES) -> tuple[list[Path], list[InputError]]:
-    """Photographs, folders (all below them) and globs -> files, sorted and each once, and a refusal for every path that leads to none.
+    """Photographs, folders (all below them) and globs -> files, sorted and each once, and a refusal for every path that leads to none, every
+    folder that cannot be read, and every name that is no text.
 
     A file that is named is taken whatever its name ends in; in folders and globs those with one of the endings are (`SUFFIXES`: HEIC too,
     so that it is refused aloud).
     """
     found: dict[str, Path] = {}
-    refused = []
+    refused: list[InputError] = []
     for given in map(str, paths):
-        path = Path(given)
+        path, before = Path(given), len(refused)
         if path.is_file():
             files = [path]
         elif path.is_dir():
-            files = _pictures_below(path, endings)
+            files = _pictures_below(path, endings, refused)
         else:
             matches = sorted(map(Path, glob.glob(given, recursive=True))) if glob.has_magic(given) else []
-            files = [file for match in matches for file in (_pictures_below(match, endings) if match.is_dir() else [match]) if _ends_in(file, endings)]
-        if not files:
+            files = [file for match in matches for file in (_pictures_below(match, endings, refused) if match.is_dir() else [match]) if _ends_in(file, endings)]
+        if not files and len(refused) == before:
             why = "holds no pictures" if path.is_dir() else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
             refused.append(InputError(f"{given}: {why}"))
-        found.update({os.path.abspath(file): file for file in files})
+        refused += [InputError(f"{str(file)!r}: its name is no UTF-8") for file in files if not is_unicode(str(file))]
+        found.update({os.path.abspath(file): file for file in files if is_unicode(str(file))})
     return sorted(found.values()), refused
 
 
-def _pictures_below(folder: Path, endings: frozenset[str]) -> list[Path]:
-    return [folder / name for name in Directory(str(folder)).names() if _ends_in(Path(name), endings)]
+def is_unicode(name: str) -> bool:
+    """Whether a name can be written down; on POSIX a file may be called by any bytes."""
+    try:
+        name.encode()
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+def _pictures_below(folder: Path, endings: frozenset[str], refused: list[InputError]) -> list[Path]:
+    """The pictures; folders that cannot be read join the refused."""
+    names = Directory(str(folder)).names(lambda error: refused.append(InputError(f"{error.filename}: cannot be read ({error.strerror})")))
+    return [folder / name for name in names if _ends_in(Path(name), endings)]
 
 
 def is_picture(path: Path) -> bool:

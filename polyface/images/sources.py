@@ -28,7 +28,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source],
         refused += without
         for source in sources:
             name = str(source)
-            if name.isascii() or _is_unicode(name):
+            if read.is_unicode(name):
                 found.setdefault(name, source)
             else:
                 refused.append(InputError(f"{name!r}: its name is no UTF-8"))
@@ -90,11 +90,3 @@ def _listed(path: Path) -> tuple[list[Source], list[InputError]]:
     if not sources:  # no list of paths at all: one line, whatever it is
         refused = [InputError(f"{path}: names no pictures" if not refused else str(refused[0]) + ", nor do its other lines name one")]
     return sources, refused
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-        return True
-    except UnicodeEncodeError:
-        return False

@@ -57,7 +57,7 @@ def every(text: int | str) -> Every:
         number, seconds = float(found[1]), bool(found[2])
         if number > 0 and (seconds or number.is_integer()):
             return Every(seconds=number) if seconds else Every(frames=int(number))
-    raise RequestError(f"every {text!r}: a whole number of frames, as 10, or of seconds, as 0.5s")
+    raise RequestError(f"every {text!r}: say a whole number of frames, as 10, or a time in seconds, as 0.5s")
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:

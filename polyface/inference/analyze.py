@@ -145,10 +145,10 @@ class Analyzer:
         return compare(self, a, b, far)
 
     def chosen(self, names: Iterable[str] | None) -> tuple[Task, ...]:
-        """The tasks of these names; all where None, but for embeddings, which are biometric data and have to be asked for by name."""
+        """The tasks of these names, or of this one; all where None, but for embeddings, which are biometric data and have to be asked for by name."""
         if names is None:
             return tuple(task for task in self.engine.tasks if not isinstance(task, Embedding))
-        return self.engine.chosen(names)
+        return self.engine.chosen([names] if isinstance(names, str) else names)
 
     def _answered(self, groups: Iterable[Sequence["_Picture"]], tasks: Sequence[Task]) -> Iterator[ImageAnswers]:
         """Groups are looked at side by side and answered in order, since along a video a face keeps its number."""

@@ -36,6 +36,8 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
     found, refused = read.find_pictures(paths, read.SUFFIXES | video.SUFFIXES)
     for refusal in refused:
         terminal.say(str(refusal))
+    if out is not None:
+        found = _without_answers(found, paths, out)
     if not found:
         raise RequestError("no picture to look at")
     if pictures and out is not None and out.resolve() in {path.resolve().parent for path in found}:
@@ -69,6 +71,14 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     except cv2.error as error:
         raise RequestError(f"{path}: pictures are written as .jpg or .png") from error
     files.write_atomically(path, content.tobytes())
+
+
+def _without_answers(found: list[Path], paths: Sequence[str], out: Path) -> list[Path]:
+    """Without the masks and pictures that an earlier run wrote under OUT, to which a folder or glob above it leads; all, where somebody names OUT or what is in it."""
+    place = out.resolve()
+    if any(Path(path).resolve().is_relative_to(place) for path in paths):
+        return found
+    return [path for path in found if not path.resolve().is_relative_to(place)]
 
 
 def _without_masks(chosen: tuple[Task, ...], asked: bool) -> tuple[Task, ...]:
@@ -171,7 +181,7 @@ def _unique(stem: str, names: Counter[str]) -> str:
 
 
 class _Lines:
-    """Where JSON lines go. In a folder they gather under another name until the run ends, however it ends; each line there is whole."""
+    """Where JSON lines go. In a folder they gather under another name until the run ends, however it ends; without a line there those of an earlier run stay."""
 
     def __init__(self, out: Path | None):
         self.path = None if out is None else out / ANSWERS
@@ -204,8 +214,12 @@ class _Lines:
 
     def __exit__(self, *exception: object) -> None:
         if self.path is not None:
+            written = self.file.tell()
             self.file.close()
-            os.replace(self.partial, self.path)
+            if written:
+                os.replace(self.partial, self.path)
+            else:
+                self.partial.unlink()
 
 
 def _short(image: str, common: str) -> str:

@@ -114,6 +114,15 @@ def test_an_angle_that_rounds_to_nothing_has_no_minus():
     assert said == ["pose: yaw +0, pitch +12, roll -3"]
 
 
+def test_a_share_stands_beside_the_word_whose_it_is():
+    answer = {"answer": "East_Asian", "set": ["East_Asian", "White"], "probabilities": {"White": 0.3, "East_Asian": 0.61, "Black": 0.09}}
+    assert draw._at_length("race", answer) == ["race: East Asian 61%, or White"]
+    assert draw._at_length("race", {**answer, "set": ["East_Asian"]}) == ["race: East Asian 61%"]
+    del answer["set"]
+    assert draw._at_length("race", answer) == ["race: East Asian 61%"]
+    assert draw._at_length("attributes", {"Wearing_Hat": 0.97, "Bald": 0.2}) == ["Wearing Hat 97%"]
+
+
 def test_words_outside_ascii_do_no_harm():
     assert changed(draw.draw_text_panel(GREY.copy(), ["José", "naïve ☺"], (850, 690), 16)).any()
 

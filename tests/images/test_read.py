@@ -1,5 +1,7 @@
 import base64
+import errno
 import io
+import os
 import pickle
 import struct
 import sys
@@ -366,3 +368,31 @@ def test_a_path_that_leads_to_no_picture_is_refused_by_name_and_the_rest_goes_on
     assert found == [tmp_path / "a.png"]
     assert [str(error).split(": ")[1] for error in refused] == ["no such file or folder", "no picture matches it", "holds no pictures"]
     assert all(isinstance(error, InputError) for error in refused)
+
+
+def test_a_folder_that_cannot_be_read_is_refused_by_name_and_the_rest_goes_on(tmp_path, monkeypatch):
+    for name in ("a.png", "locked/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    scan, locked = os.scandir, str(tmp_path / "locked")
+
+    def scandir(folder):
+        if folder == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # whoever runs the tests may be root, to whom nothing is locked
+    found, refused = find_pictures([tmp_path])
+    assert found == [tmp_path / "a.png"] and [str(error) for error in refused] == [f"{locked}: cannot be read (Permission denied)"]
+    assert [str(error) for error in find_pictures([locked])[1]] == [f"{locked}: cannot be read (Permission denied)"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_a_name_that_is_no_text_is_refused_and_the_rest_goes_on(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    try:
+        (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system holds names in UTF-8 only")
+    found, (refused,) = find_pictures([tmp_path])
+    assert found == [tmp_path / "a.png"] and str(refused).endswith("\\udcff.jpg': its name is no UTF-8")

@@ -223,7 +223,7 @@ def test_every_is_frames_or_seconds(text: int | str, wanted: Every) -> None:
 
 @pytest.mark.parametrize("text", ["0", "0s", "-1", "1.5", "s", "1m", "nan", "infs", ""])
 def test_every_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(RequestError, match="frames, as 10, or of seconds"):
+    with pytest.raises(RequestError, match="frames, as 10, or a time in seconds"):
         video.every(text)
 
 

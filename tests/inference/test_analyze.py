@@ -84,6 +84,13 @@ def test_a_face_answers_by_the_names_of_the_tasks(analyzer: analysis.Analyzer) -
         _ = face.agee
 
 
+def test_one_task_may_be_named_without_a_list(analyzer: analysis.Analyzer) -> None:
+    (face,) = analyzer.analyze(picture((150, 100)), "age")
+    assert list(face.answers) == ["age"]
+    with pytest.raises(RequestError, match="'agee'; did you mean 'age'"):
+        analyzer.analyze(picture((150, 100)), "agee")
+
+
 def test_points_are_in_the_pixels_of_the_picture(analyzer: analysis.Analyzer) -> None:
     (face,) = analyzer.analyze(picture((140, 90)))
     five = geometry.five_of_68() @ np.array(face.landmarks)

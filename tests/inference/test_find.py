@@ -169,11 +169,13 @@ def test_the_commands_embed_find_and_group(model: Path, calibrated: cards.Card, 
     assert sought["answer"] == "found" and [Path(each["image"]).name for each in sought["nearest"]] == ["a.png", "b.png"]
     assert cli.run(["find", str(tmp_path / "p" / "a.png"), *given]) == 0
     assert "found from a cosine of" in capsys.readouterr().out
-    assert cli.run(["find", str(tmp_path / "gone.png"), *given]) == 2
-    assert "gone.png: no such" in capsys.readouterr().err
+    assert cli.run(["find", str(tmp_path / "gone.png"), str(tmp_path / "lost.png"), *given]) == 2
+    said = capsys.readouterr().err
+    assert all(f"{name}.png: no such" in said for name in ("gone", "lost")) and "no picture to look at" in said
     html, report = tmp_path / "people.html", tmp_path / "people.json"
     assert cli.run(["people", *given, "--html", str(html), "--json", str(report)]) == 0
-    assert "1 person of 2 faces" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "1 person of 2 faces" in said.out and "; terms: " in said.err
     assert [len(person["faces"]) for person in json.loads(report.read_bytes())["people"]] == [2]
     assert html.read_text().count("data:image/jpeg;base64") == 2 and "://" not in html.read_text()
     assert "<figcaption>b.png</figcaption>" in html.read_text()  # to read without a mouse
