@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyface.errors import RequestError
 from polyface.files import sha256_of_file
-from polyface.images.detect import Face, best_match, load_detector
+from polyface.images.detect import NOTHING, Face, best_match, load_detector
 
 OPEN = ["n", 3, "h", "w"]
 
@@ -240,6 +240,20 @@ def test_a_photograph_on_its_side_or_head_is_looked_at_upright(turn: int) -> Non
     assert np.allclose(face.points, [there(*point) for point in upright.points], atol=2)
     corners = np.array([there(*upright.box[:2]), there(*upright.box[2:])])
     assert np.allclose(face.box, [*corners.min(0), *corners.max(0)], atol=3)
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_lying_photograph_on_which_nothing_is_found_is_looked_at_in_its_turns(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    portrait = pytest.importorskip("skimage.data").astronaut()[:400]
+    detector = load_detector(threads=1)
+    (upright,), found = detector.detect(portrait), detector._found
+    lying = np.rot90(portrait, turn)
+    monkeypatch.setattr(
+        detector, "_found", lambda images, threshold: [NOTHING if image is lying else each for image, each in zip(images, found(images, threshold), strict=True)]
+    )
+    (face,) = detector.detect(lying)
+    assert face.score == pytest.approx(upright.score, abs=0.02)
+    assert detector.detect(np.zeros_like(lying)) == []
 
 
 @pytest.mark.parametrize("parts", [None, ["model"]])
