@@ -59,7 +59,7 @@ import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of, split_of_train
-from polyface.datasets.tables import Mask, Rows, csv_rows, number, text
+from polyface.datasets.tables import Mask, Rows, check_inside, csv_rows, number, text
 from polyface.errors import InputError, RequestError, nearest
 from polyface.images import geometry
 from polyface.images.read import Root, Source
@@ -79,7 +79,9 @@ def read_manifest(path: Path) -> Dataset:
     manifest = strict(given, Manifest, str(path))
     if not isinstance(sections, dict) or not sections:
         raise RequestError(f"{path}: no [tasks.NAME] says what the set answers")
-    if manifest.split is None and len(set(manifest.splits)) not in (1, 3):
+    if not manifest.splits or len(set(manifest.splits)) < len(manifest.splits):
+        raise RequestError(f"{path}: splits are some of train, validation, test, each once")
+    if manifest.split is None and len(manifest.splits) == 2:
         raise RequestError(f"{path}: two splits need a column that says which (split = ...)")
     readers: dict[str, Columns] = {}
     answers: dict[str, Meaning] = {}
@@ -216,7 +218,10 @@ class PointColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def label(self, cells: Cells, root: Root) -> object:
         values = [number(cells[column]) if cells[column] else np.nan for column in self.coordinates]
         points = FROM_FIRST_PIXEL[self.first_pixel](np.array(values).reshape(-1, 2))
-        return points if np.isfinite(points).all(-1).any() else None
+        seen = np.isfinite(points)
+        if (halves := seen.any(-1) != seen.all(-1)).any():
+            raise InputError(f"point {int(halves.argmax()) + 1} has one coordinate, and not the other")
+        return points if seen.any() else None
 
 
 class PersonColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -285,6 +290,8 @@ def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping
     for task, reader in readers.items():
         try:
             label = reader.label(cells, root)
+            if isinstance(label, np.ndarray):
+                check_inside(label, root.open(cells[manifest.picture]), cells[manifest.picture])
         except InputError as error:
             raise InputError(f"{task}: {error}") from None
         if label is not None:
