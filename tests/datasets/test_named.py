@@ -55,6 +55,15 @@ def test_a_file_that_defines_no_set_is_refused_in_one_line(content, line, tmp_pa
         named(str(tmp_path / "mine.py"))
 
 
+@pytest.mark.parametrize(
+    ("name", "line"), [("utkface", "that of a listed set"), ("../mine", "that of no folder"), ("", "that of no folder"), ("..", "that of no folder")]
+)
+def test_a_set_of_ones_own_has_a_name_of_its_own_which_is_that_of_a_folder(name, line, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.replace('"mine"', repr(name)))
+    with pytest.raises(RequestError, match=f"mine.py: the name '{name}' is {line}"):
+        named(str(tmp_path / "mine.py"))
+
+
 def test_a_file_that_is_not_there_is_refused():
     with pytest.raises(RequestError, match=r"nowhere.py: no such file"):
         named("nowhere.py")
