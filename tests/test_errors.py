@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyface.errors import InputError, PolyfaceError, RequestError, RunError, reason
+from polyface.errors import InputError, PolyfaceError, RequestError, RunError, reason, shortened
 
 
 @pytest.mark.parametrize(("kind", "status"), [(InputError, 1), (RequestError, 2), (RunError, 3), (PolyfaceError, 3)])
@@ -22,3 +22,8 @@ def test_a_foreign_exception_is_named_by_its_type_and_ours_is_not() -> None:
     assert reason(ValueError("a\n b")) == "ValueError: a b"
     assert reason(KeyError()) == "KeyError"
     assert reason(InputError("a.jpg: is  cut\nshort")) == "a.jpg: is cut short"
+
+
+def test_of_many_lines_the_first_are_said_and_the_rest_counted() -> None:
+    assert shortened([1, InputError("b")], 2) == ["1", "b"]
+    assert shortened([*"abcd"], 2) == ["a", "b", "and 2 more"]
