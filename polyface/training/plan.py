@@ -125,6 +125,16 @@ class FacePlan:
         crops = np.concatenate([images for _, images in found]) if found else np.zeros((0, self.crop.size, self.crop.size, 3), np.uint8)
         return RealCrops(crops, split, tuple(dict.fromkeys(source.dataset.name for source, _ in found)))
 
+    def counts(self) -> list[str]:
+        """A line for each set: how many pictures train and validate, how many stayed out of training, and why."""
+        lines = []
+        for source in self.sources:
+            name, pictures = source.dataset.name, len(source.examples.items)
+            validation = sum(len(each.examples.items) for each in self.validation if each.dataset.name == name)
+            out = ", ".join(f"{count:,} {why}" for why, count in source.left_out.items() if count)
+            lines.append(f"{name}: {pictures:,} pictures to train on, {validation:,} to validate on" + (f"; left out of training: {out}" if out else ""))
+        return lines
+
     def summary(self) -> str:
         """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set; what this process could not read so far."""
         return json.dumps([_summary(source, self.validation) for source in self.sources], indent=1) + "\n"
