@@ -45,12 +45,18 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     except InputError as error:  # one set that cannot be listed is not the recipe's without it
         raise RequestError(str(error)) from error
     writes = parallel.rank() == 0
+    before = {file: file.read_bytes() for file in (folder / "config.toml", folder / "data.json") if resume and writes and file.exists()}
     if writes:
-        for note in plan.notes if isinstance(plan, FacePlan) else ():
+        for note in (*plan.notes, *plan.counts()) if isinstance(plan, FacePlan) else ():
             terminal.say(note)
         write_atomically(folder / "config.toml", to_toml(plan.config if isinstance(plan, FacePlan) else config))
         write_atomically(folder / "data.json", plan.summary())
-    model = loop.run(plan, folder, report)
+    try:
+        model = loop.run(plan, folder, report)
+    except RequestError:  # its checkpoint does not fit what was set: the run is what it was
+        for file, content in before.items():
+            write_atomically(file, content)
+        raise
     if writes:
         write_atomically(folder / "data.json", plan.summary())  # which now knows what could not be read
     if writes and isinstance(config, detector.Recipe):
