@@ -88,7 +88,9 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
     """What the recipe and the data say of the network; its scores come later."""
     worthless = dict.fromkeys(plan.untaught, "no data set that it learned from answers this, so its answer is worth nothing")
-    said = {"task_notes": {**config.notes, **worthless}, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
+    partly = {name: f"no data set that it learned from has a word for {', '.join(words)}" for name, words in plan.unsaid.items()}
+    notes = {name: "; ".join(each[name] for each in (config.notes, partly, worthless) if name in each) for name in (*config.notes, *partly, *worthless)}
+    said = {"task_notes": notes, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
     return new_card(config.name, model, entry_of_crop(plan.crop), [data_entry(source) for source in plan.sources], config.drawings, **said)
 
 
