@@ -1,6 +1,6 @@
 """A user's own set: a table with a row per picture, declared in a small TOML file, the manifest. Its path stands wherever a data set's name may stand.
 
-    name = "clinic"                 # the pictures and the table are in DIR/clinic, DIR/clinic.zip or DIR/clinic.tar (--data DIR)
+    name = "clinic"                 # the pictures and the table are in DIR/clinic, DIR/clinic.zip or DIR/clinic.tar (--data DIR); no listed set's name
     title = "Faces of the clinic"
     terms = "private"
     url = ""                        # optional
@@ -28,7 +28,7 @@
     [tasks.attributes]              # {its column: our attribute}; cells are 1, true, yes or 0, -1, false, no
     traits = { glasses = "Eyeglasses", smile = "Smiling" }
 
-    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any points, with `means`
+    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any points, with `means`; both empty: unseen
     columns = ["ex", "ey", "nx", "ny"]
     means = [[36, 37, 38, 39, 40, 41], [30]]        # for each point, of which of the 68 it is the mean
     first_pixel = 0                 # the coordinate of the first pixel's centre: 0 (OpenCV, most tools; the default), 0.5, or 1 (MATLAB, .pts)
@@ -87,6 +87,8 @@ def read_manifest(path: Path) -> Dataset:
     answers: dict[str, Meaning] = {}
     for name, section in sections.items():
         where = f"{path}: [tasks.{name}]"
+        if name not in [task.name for task in tasks.TASKS]:
+            raise RequestError(f"{where}: no task {name!r}{nearest(name, [task.name for task in tasks.TASKS])}; a new one is a file (CONTRIBUTING.md, A task)")
         try:
             task = tasks.named(name)
             readers[name] = strict(section, READERS[type(task)], where)

@@ -220,7 +220,7 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
         (TOP + 'splits = ["dev"]' + GENDER, "splits"),
         (TOP + "splits = []" + GENDER, "splits are some of train, validation, test, each once"),
         (TOP + 'splits = ["test", "test"]' + GENDER, "splits are some of train, validation, test, each once"),
-        (TOP + GENDER.replace("gender", "gendr"), "no task 'gendr'; did you mean 'gender'?"),
+        (TOP + GENDER.replace("gender", "gendr"), "no task 'gendr'; did you mean 'gender'?; a new one is a file"),
         (TOP + GENDER.replace("column", "colum"), r"\[tasks.gender\]: unknown key 'colum'; did you mean 'column'?"),
         (TOP + GENDER.replace('"male"', '"man"'), r"\[tasks.gender\]: the word 'M' means 'man', which is not in the vocabulary"),
         (TOP + GENDER.replace('"male"', "[]"), "the word 'M' leaves no answer possible"),
