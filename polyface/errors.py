@@ -5,7 +5,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 INTERRUPTED = 130
 
@@ -52,3 +52,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else ""
+
+
+def shortened(lines: Sequence[object], most: int = 10) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    more = len(lines) - most
+    return [*map(str, lines[:most]), *([f"and {more:,} more"] if more > 0 else [])]

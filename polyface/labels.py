@@ -134,6 +134,19 @@ class People:
     named: bool = False
 
 
+def unsaid(vocabulary: Sequence[str], meanings: Iterable[object]) -> tuple[str, ...]:
+    """The answers of a vocabulary that no word of these meanings leaves possible: what a network that learns from them cannot know. Of what has no words, none."""
+    said: set[str] = set()
+    for meaning in meanings:
+        if isinstance(meaning, Words):
+            said |= {answer for answer, possible in zip(vocabulary, meaning.scope, strict=True) if possible}
+        elif isinstance(meaning, TraitNames):
+            said |= set(meaning.meanings.values())
+        else:
+            return ()
+    return tuple(answer for answer in vocabulary if answer not in said)
+
+
 def _log_sum_exp(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
     masked = np.where(mask, np.asarray(logits, np.float32), -np.inf)
     top = masked.max(axis=-1, keepdims=True)

@@ -373,6 +373,46 @@ def test_a_set_of_ones_own_that_cannot_be_trained_on_is_a_wrong_request(column: 
     assert said.startswith(f"polyface: {tmp_path / 'clinic'}: ") and said.endswith(line.format(own=own)) and not (tmp_path / "run").exists()
 
 
+def test_stats_of_a_set_of_ones_own_are_given_by_its_file_and_one_that_cannot_be_listed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for number in range(30):
+        draw(tmp_path / "clinic" / f"{number}.png", number)
+    (tmp_path / "clinic" / "faces.csv").write_text("file,years\n" + "".join(f"{number}.png,40\n" for number in range(30)))
+    own = tmp_path / "clinic.toml"
+    own.write_text(CLINIC)
+    assert cli.run(["datasets", "stats", str(own), "--data", str(tmp_path)]) == 0
+    assert "clinic    train" in capsys.readouterr().out
+    own.write_text(CLINIC.replace("years", "yaers"))
+    assert cli.run(["datasets", "stats", str(own), "--data", str(tmp_path)]) == InputError.exit_status
+    assert "clinic train: cannot be listed (" in capsys.readouterr().err
+
+
+STATED = """
+import numpy as np
+from polyface.datasets import Alignment, Dataset, Listing, Record
+from polyface.errors import InputError
+from polyface.images.read import Source
+from polyface.labels import Ranges
+
+FACE = Alignment(np.array([[6.0, 6.0], [10.0, 6.0], [8.0, 8.0], [6.5, 10.0], [9.5, 10.0]]), "stated")
+
+
+def list_records(root, split):
+    records = tuple(Record(name, Source(root, name), {"age": 40}, alignment=FACE) for name in root.names())
+    return Listing(records, (), tuple(InputError(f"row {row}: no such age") for row in range(12)))
+
+
+dataset = Dataset("mine", "Mine", "private", "", {"age": Ranges()}, ("test",), list_records)
+"""
+
+
+def test_evaluate_names_what_it_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    draw(tmp_path / "mine" / "1.png", 1)
+    (tmp_path / "mine.py").write_text(STATED)
+    assert cli.run(["evaluate", str(model), "--data", str(tmp_path), "--sets", str(tmp_path / "mine.py")]) == InputError.exit_status
+    said = capsys.readouterr().err
+    assert "mine: row 0: no such age" in said and "row 10" not in said and "mine: and 2 more" in said
+
+
 def draw(path: Path, seed: int) -> None:
     path.parent.mkdir(exist_ok=True)
     cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyface.errors import InputError, PolyfaceError, RequestError, RunError, nearest, reason
+from polyface.errors import InputError, PolyfaceError, RequestError, RunError, nearest, reason, shortened
 
 
 @pytest.mark.parametrize(("kind", "status"), [(InputError, 1), (RequestError, 2), (RunError, 3), (PolyfaceError, 3)])
@@ -27,3 +27,8 @@ def test_a_foreign_exception_is_named_by_its_type_and_ours_is_not() -> None:
 def test_names_that_look_alike_are_told_apart() -> None:
     composed, apart = "Jos\u00e9", "Jose\u0301"
     assert "another form of Unicode" in nearest(composed, ["Ana", apart]) and nearest(composed, ["Jose"]) == "; did you mean 'Jose'?"
+
+
+def test_of_many_lines_the_first_are_said_and_the_rest_counted() -> None:
+    assert shortened([1, InputError("b")], 2) == ["1", "b"]
+    assert shortened([*"abcd"], 2) == ["a", "b", "and 2 more"]

@@ -164,3 +164,11 @@ def test_what_is_no_range_is_refused_in_one_line(label: object) -> None:
     with pytest.raises(InputError) as caught:
         labels.Ranges({"3-9": (3, 9)}).range_of(label)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_no_word_leaves_possible_is_unsaid() -> None:
+    glad = labels.words(("happy", "sad", "fear"), {"glad": "happy"})
+    low = labels.words(("happy", "sad", "fear"), {"low": ("sad", "fear"), "glad": "happy"})
+    assert labels.unsaid(("happy", "sad", "fear"), [glad]) == ("sad", "fear") and labels.unsaid(("happy", "sad", "fear"), [glad, low]) == ()
+    assert labels.unsaid(("Smiling", "Bald"), [labels.TraitNames({"smile": "Smiling"})]) == ("Bald",)
+    assert labels.unsaid((), [labels.Ranges()]) == ()

@@ -212,6 +212,7 @@ def evaluate(
     if card and not model.is_dir():
         raise RequestError(f"{model}: --card writes into a model directory, and this is none")
     from polyface import files, terminal
+    from polyface.errors import shortened
     from polyface.evaluation.evaluate import evaluate
     from polyface.inference import card as cards
     from polyface.inference import engine
@@ -225,6 +226,8 @@ def evaluate(
     for part in found.sets:
         if part.note:
             terminal.say(f"{part.name}: {part.note}")
+        for line in shortened(part.refused):
+            terminal.say(f"{part.name}: {line}")
     for name, why in found.skipped.items():
         terminal.say(f"{name} is not scored: {why}")
     if json is not None:

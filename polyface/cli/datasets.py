@@ -39,9 +39,12 @@ def datasets_test(
 
     dataset = named(file)
     root = find_root(data, dataset.name)
-    problems, refused = contract.check(dataset, root), contract.refused(dataset, root)
+    problems, listings = contract.check(dataset, root), contract.listed(dataset, root)
+    refused = contract.refusals(dataset, listings)
     for line in (*problems, *refused):
         print(line)
+    for note in contract.notes(dataset, listings):
+        terminal.say(note)
     terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract") + (f"; {len(refused):,} rows are refused" if refused else ""))
     return 1 if problems or refused else 0
 
@@ -137,16 +140,22 @@ def datasets_check(
 
 
 @app.command(name="stats", sort_key=6)
-def datasets_stats(*, data: Data = None) -> None:
+def datasets_stats(
+    *names: Annotated[str, Parameter(help="Data sets, by name or by file, wider, negatives. All listed ones that are there where nothing is said.")],
+    data: Data = None,
+) -> int:
     """What labels what: how many records of each split carry a label for each task, and how finely each set speaks; of what the detector learns from, photographs."""
     from polyface import terminal
-    from polyface.datasets import check, data_folder
+    from polyface.datasets import check, data_folder, scenes
 
     folder = data_folder(data)
-    labelled, grains = check.stats(_all_there(folder), folder)
+    labelled, grains, failed = check.stats([scenes.as_dataset(name) for name in names] or _all_there(folder), folder)
     terminal.table(labelled, title="labelled records")
     print()
     terminal.table(grains, title="words")
+    for line in failed:
+        terminal.say(line)
+    return 1 if failed else 0
 
 
 def _say_all(refused: Sequence[InputError]) -> bool:

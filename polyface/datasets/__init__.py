@@ -48,7 +48,12 @@ def named(name: str) -> Dataset:
         if dataset.name == name:
             return dataset
     if name.endswith((".toml", ".py")):
-        return replace(read_manifest(Path(name)) if name.endswith(".toml") else _of_module(Path(name)), file=name)
+        own = read_manifest(Path(name)) if name.endswith(".toml") else _of_module(Path(name))
+        if own.name in ("", ".", "..") or {*"/\\"} & {*own.name}:
+            raise RequestError(f"{name}: the name {own.name!r} is that of no folder")
+        if own.name in [dataset.name for dataset in DATASETS]:  # what `align` and `pack` keep, and the scores in a card, go by name
+            raise RequestError(f"{name}: the name {own.name!r} is that of a listed set; choose another, which may be a link to the same folder")
+        return replace(own, file=name)
     raise RequestError(f"no data set {name!r}{nearest(name, [dataset.name for dataset in DATASETS])}")
 
 

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from polyface import page, runtime, tasks
 from polyface.datasets import contract, copies, crops, find_root, scenes, shift
 from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
-from polyface.datasets.tables import check_label
+from polyface.datasets.tables import check_label, check_points
 from polyface.errors import InputError, PolyfaceError, reason
 from polyface.images import align, read
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
@@ -216,7 +216,7 @@ def _open(sharers: Sequence[Place]) -> tuple[str | None, list[Finding]]:
     found = list(_check_boxes(sharers[0], shape))
     for place in sharers:
         for task, label in place.record.labels.items():
-            if callable(label):
+            if callable(label) or isinstance(place.dataset.answers.get(task), PointMap):
                 found += _check_label(place, task, label, shape)
     return hashlib.sha256(content).hexdigest(), found
 
@@ -232,13 +232,16 @@ def _check_boxes(place: Place, shape: tuple[int, ...]) -> Iterator[Finding]:
 
 
 def _check_label(place: Place, task: str, label: Any, shape: tuple[int, ...] | None = None) -> list[Finding]:
-    """A mask that is opened when it is needed is opened for a picture of a shape. A user's own reader may fail in any way; the other labels are checked all the same."""
+    """Of a picture of a shape: a mask is opened, points are looked for in it. A user's own reader may fail in any way; the other labels are checked all the same."""
     try:
         if task not in place.dataset.answers:
             raise InputError(f"a label for {task}, which the set does not answer")
-        if shape is not None:
+        if shape is not None and callable(label):
             label = label()
             crops.check_mask(label, shape)
+        elif shape is not None:
+            check_points(label, shape, place.record.key)
+            return []  # its form was held to its words before the picture was opened
         check_label(task, place.dataset.answers[task], label)
     except Exception as error:
         return [Finding("label", f"{place}: {reason(error)}")]
@@ -375,12 +378,13 @@ PAGE = """\
 # Who labels what
 
 
-def stats(chosen: Sequence[Dataset], data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Two tables, from listings only: how many records of each split are labelled for each task; and in how many words each set speaks of it."""
+def stats(chosen: Sequence[Dataset], data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Two tables, from listings only: how many records of each split are labelled for each task; and in how many words each set speaks of it. And what is not in them."""
     labelled, grains = [], []
+    failed: list[Finding] = []
     for dataset in chosen:
         people: set[str] = set()
-        for split, listing in _listings(dataset, data, []).items():
+        for split, listing in _listings(dataset, data, failed).items():
             counts = Counter(task for record in listing.records for task, label in record.labels.items() if label is not None)
             labelled.append({"data set": dataset.name, "split": split, "records": len(listing.records), **{task.name: counts[task.name] or None for task in tasks.TASKS}})
             people |= {str(record.labels[tasks.identity.name]) for record in listing.records if tasks.identity.name in record.labels}
@@ -388,7 +392,7 @@ def stats(chosen: Sequence[Dataset], data: Path) -> tuple[list[dict[str, Any]], 
             continue  # it says nothing
         grain = {task.name: _grain(task, dataset.answers[task.name], len(people)) for task in tasks.TASKS if task.name in dataset.answers}
         grains.append({"data set": dataset.name, **{task.name: grain.get(task.name) for task in tasks.TASKS}})
-    return labelled, grains
+    return labelled, grains, [finding.words for finding in failed]
 
 
 def _grain(task: tasks.Task, meaning: Meaning, people: int) -> str:

@@ -1,13 +1,13 @@
 """What every data set must hold to, public or a user's own: `check(dataset, root)` says in plain lines where one does not."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
-from polyface.datasets.tables import check_label
+from polyface.datasets.tables import check_label, check_points
 from polyface.errors import InputError, PolyfaceError, reason
 from polyface.images import read
 from polyface.images.read import Root
@@ -28,7 +28,7 @@ FITTING: dict[type[tasks.Task], type] = {
 def check(dataset: Dataset, root: Root) -> list[str]:
     """The promises that a data set breaks, a line each; none is good. Lists everything twice, and opens a sample of the pictures and masks.
 
-    Rows that the reader itself refused are no breach: `refused` has them.
+    Rows that the reader itself refused are no breach: `refusals` has them.
     """
     problems = check_answers(dataset)
     listings: dict[Split, Listing] = {}
@@ -54,13 +54,20 @@ def check(dataset: Dataset, root: Root) -> list[str]:
     return problems
 
 
-def refused(dataset: Dataset, root: Root) -> list[str]:
-    """The rows that the reader of a set refuses, a line each. A split that cannot be listed has none: `check` says so."""
+def listed(dataset: Dataset, root: Root) -> list[Listing]:
+    """The splits of a set that can be listed; of another `check` says why not."""
     listings = []
     for split in dataset.splits:
         with suppress(Exception):
             listings.append(dataset.records(root, split))
-    return refusals(dataset, listings)
+    return listings
+
+
+def notes(dataset: Dataset, listings: Sequence[Listing]) -> list[str]:
+    """What is no breach, but should be known: files that are not there, and pictures that `check` did not open."""
+    absent, there = [file for listing in listings for file in listing.absent], sum(len(listing.records) for listing in listings)
+    missing = [f"{dataset.name}: {len(absent):,} files are listed but not there, {absent[0]} first"] if absent else []
+    return missing + ([f"{dataset.name}: {SAMPLE} of {there:,} pictures were opened; `polyface datasets check {dataset.called}` opens all"] if there > SAMPLE else [])
 
 
 def refusals(dataset: Dataset, listings: Iterable[Listing]) -> list[str]:
@@ -141,7 +148,12 @@ def _check_files(dataset: Dataset, record: Record) -> list[str]:
                 mask = label()
                 if np.shape(mask) != image.shape[:2]:
                     raise InputError(f"{record.key}: a mask of shape {np.shape(mask)} on a picture of {image.shape[:2]}")
-                check_label(task, dataset.answers[task], mask)
+                try:
+                    check_label(task, dataset.answers[task], mask)
+                except InputError as error:
+                    raise InputError(f"{record.key}: {error}") from None
+            elif isinstance(dataset.answers.get(task), PointMap):
+                check_points(label, image.shape, record.key)
     except InputError as error:
         return [str(error)]
     except Exception as error:

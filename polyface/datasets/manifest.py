@@ -1,6 +1,6 @@
 """A user's own set: a table with a row per picture, declared in a small TOML file, the manifest. Its path stands wherever a data set's name may stand.
 
-    name = "clinic"                 # the pictures and the table are in DIR/clinic, DIR/clinic.zip or DIR/clinic.tar (--data DIR)
+    name = "clinic"                 # the pictures and the table are in DIR/clinic, DIR/clinic.zip or DIR/clinic.tar (--data DIR); no listed set's name
     title = "Faces of the clinic"
     terms = "private"
     url = ""                        # optional
@@ -28,7 +28,7 @@
     [tasks.attributes]              # {its column: our attribute}; cells are 1, true, yes or 0, -1, false, no
     traits = { glasses = "Eyeglasses", smile = "Smiling" }
 
-    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any points, with `means`
+    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any points, with `means`; both empty: unseen
     columns = ["ex", "ey", "nx", "ny"]
     means = [[36, 37, 38, 39, 40, 41], [30]]        # for each point, of which of the 68 it is the mean
     first_pixel = 0                 # the coordinate of the first pixel's centre: 0 (OpenCV, most tools; the default), 0.5, or 1 (MATLAB, .pts)
@@ -59,7 +59,7 @@ import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of, split_of_train
-from polyface.datasets.tables import Mask, Rows, csv_rows, number, text
+from polyface.datasets.tables import Mask, Rows, check_inside, csv_rows, number, text
 from polyface.errors import InputError, RequestError, nearest
 from polyface.images import geometry
 from polyface.images.read import Root, Source
@@ -79,12 +79,16 @@ def read_manifest(path: Path) -> Dataset:
     manifest = strict(given, Manifest, str(path))
     if not isinstance(sections, dict) or not sections:
         raise RequestError(f"{path}: no [tasks.NAME] says what the set answers")
-    if manifest.split is None and len(set(manifest.splits)) not in (1, 3):
+    if not manifest.splits or len(set(manifest.splits)) < len(manifest.splits):
+        raise RequestError(f"{path}: splits are some of train, validation, test, each once")
+    if manifest.split is None and len(manifest.splits) == 2:
         raise RequestError(f"{path}: two splits need a column that says which (split = ...)")
     readers: dict[str, Columns] = {}
     answers: dict[str, Meaning] = {}
     for name, section in sections.items():
         where = f"{path}: [tasks.{name}]"
+        if name not in [task.name for task in tasks.TASKS]:
+            raise RequestError(f"{where}: no task {name!r}{nearest(name, [task.name for task in tasks.TASKS])}; a new one is a file (CONTRIBUTING.md, A task)")
         try:
             task = tasks.named(name)
             readers[name] = strict(section, READERS[type(task)], where)
@@ -216,7 +220,10 @@ class PointColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def label(self, cells: Cells, root: Root) -> object:
         values = [number(cells[column]) if cells[column] else np.nan for column in self.coordinates]
         points = FROM_FIRST_PIXEL[self.first_pixel](np.array(values).reshape(-1, 2))
-        return points if np.isfinite(points).all(-1).any() else None
+        seen = np.isfinite(points)
+        if (halves := seen.any(-1) != seen.all(-1)).any():
+            raise InputError(f"point {int(halves.argmax()) + 1} has one coordinate, and not the other")
+        return points if seen.any() else None
 
 
 class PersonColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -285,6 +292,8 @@ def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping
     for task, reader in readers.items():
         try:
             label = reader.label(cells, root)
+            if isinstance(label, np.ndarray):
+                check_inside(label, root.open(cells[manifest.picture]), cells[manifest.picture])
         except InputError as error:
             raise InputError(f"{task}: {error}") from None
         if label is not None:

@@ -182,10 +182,15 @@ def is_picture(name: str) -> bool:
 
 
 def check_inside(points: np.ndarray, content: bytes, name: str) -> None:
-    """Raises InputError for points [n, 2] that lie farther outside a picture than a tenth of its longer side, or for what is no picture. Decodes nothing."""
-    header = read_header(content, name)
-    sides = (header.width, header.height)
-    outside = np.maximum(-points, points - sides).max(axis=1)
+    """Raises InputError for points that `check_points` refuses, or for what is no picture. Decodes nothing."""
+    check_points(points, read_header(content, name).shape, name)
+
+
+def check_points(points: object, shape: tuple[int, ...], name: str) -> None:
+    """Raises InputError for points [n, 2] that lie farther outside a picture [H, W, ...] than a tenth of its longer side. NaN is a point that is not seen."""
+    points, sides = np.asarray(points, float).reshape(-1, 2), shape[1::-1]
+    outside = np.maximum(-points, points - sides).max(axis=1, initial=-np.inf)
+    outside[np.isnan(outside)] = -np.inf
     worst = int(outside.argmax())
     if outside[worst] > max(sides) / 10:
         x, y = points[worst]

@@ -119,7 +119,9 @@ def calibrate(
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     for task in asked:
         enough = [rows for rows in fitting.get(task.name, []) if len(rows.logits) >= ENOUGH]
-        notes += [f"{task.name}: {rows.dataset} has too few rows of validation, {len(rows.logits)}" for rows in fitting.get(task.name, []) if rows not in enough]
+        notes += [
+            f"{task.name}: {rows.dataset} has {len(rows.logits)} rows of validation, {ENOUGH} are needed" for rows in fitting.get(task.name, []) if rows not in enough
+        ]
         if enough:
             by_size = {eyes: [rows for rows in parts if len(rows.logits) >= ENOUGH] for eyes, parts in smaller.get(task.name, {}).items()}
             calibration[task.name] = fit_sizes(task, fit_answers(task, enough), by_size)

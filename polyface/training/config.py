@@ -29,7 +29,7 @@ class Data(Strict, frozen=True, kw_only=True):
 
     set: str
     weight: Positive = 1.0
-    tasks: tuple[str, ...] | None = None
+    tasks: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     """The answers to use; all that the set has by default."""
     even: str | None = None
     """A task whose labels are drawn by the square root of how many pictures have them, so that rare ones come more often; all pictures alike by default."""
@@ -41,6 +41,11 @@ class CropConfig(Strict, frozen=True, kw_only=True):
     size: Annotated[int, msgspec.Meta(ge=32, multiple_of=32)] = 128
     eye_distance: Positive = 30.0
     eyes: tuple[float, float] = (64.0, 60.0)
+
+    def __post_init__(self) -> None:
+        x, y = self.eyes
+        if abs(x - self.size / 2) > self.size / 10 or not 0 < y < self.size:
+            raise ValueError(f"eyes at {x:g}, {y:g} are not in the middle of a crop of {self.size} pixels: a crop of another size needs eyes and eye_distance of its own")
 
 
 class Small(Strict, frozen=True, kw_only=True):
@@ -101,7 +106,7 @@ class Config(Strict, frozen=True, kw_only=True):
     augment: Augment = Augment()
     optimiser: Optimiser = Optimiser()
     identity: Identity = Identity()
-    losses: dict[str, float] = {}
+    losses: dict[str, Annotated[float, msgspec.Meta(ge=0)]] = {}
     """Weight of each task's loss; 1 where nothing is said."""
     overlap: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Weight of the overlap of regions (`losses.overlap`) beside their surprise."""

@@ -10,7 +10,7 @@ from polyface.datasets import apart, copies, pack
 from polyface.datasets.apart import Reserved
 from polyface.datasets.base import Dataset, Record, Split
 from polyface.datasets.crops import Example, Examples, Faces, examples
-from polyface.errors import InputError, RequestError
+from polyface.errors import InputError, RequestError, shortened
 from polyface.tasks.kinds import Embedding, Points, Regions
 from polyface.training.config import Config, Data
 
@@ -103,6 +103,10 @@ def withheld(config: Config, data: Path) -> Withheld:
         photographs |= {copies.photograph_name(record) for record in records}
         people |= {copies.person_name(record.subject) for record in records if record.subject}
     own = [datasets.named(entry.set) for entry in config.data]
+    files: dict[str, str] = {}
+    for dataset in own:
+        if files.setdefault(dataset.name, dataset.called) != dataset.called:
+            raise RequestError(f"{files[dataset.name]} and {dataset.called} are both named {dataset.name!r}: two sets need two names, which may be links to one folder")
     faces = apart.faces_of(own, data)
     tests = apart.reserve(data, own, faces, "test", (*datasets.DATASETS, *strangers.values()))
     return Withheld(faces, {"test": tests, "validation": apart.reserve(data, own, faces, "validation")}, frozenset(photographs), frozenset(people))
@@ -130,18 +134,14 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
             kept.append(replace(example, record=_without(people, record)))
         else:
             kept.append(example)
-    notes = (*(f"{dataset.name}: {problem}" for problem in listed.problems[:SAID]), *_notes(dataset, "train", why))
+    notes = (*(f"{dataset.name}: {problem}" for problem in shortened(listed.problems)), *_notes(dataset, "train", why))
     if not kept:
         raise RequestError(f"{dataset.name}: nothing is left to train on: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count))
     unchecked = [example for example in kept if example.record.key not in faces.thumbnails]
     if unchecked and not config.drawings:
-        notes = (*notes, _unchecked(dataset, unchecked, len(kept)))
+        notes = (*notes, _unchecked(dataset, unchecked, len(kept), faces))
     even = _checked_even(entry, dataset)
     return Source(replace(listed, items=tuple(kept)), entry.weight, dataset.space(_identity(dataset)), {}, left_out, len(unchecked), even, notes)
-
-
-SAID = 10
-"""So many of the rows of a set that were refused are said; all are counted."""
 
 
 def _notes(dataset: Dataset, split: Split, why: dict[str, str]) -> tuple[str, ...]:
@@ -150,9 +150,10 @@ def _notes(dataset: Dataset, split: Split, why: dict[str, str]) -> tuple[str, ..
     return (f"{dataset.name}: {len(shared):,} pictures are left out of {split}, they show people of another split; {shared[0]} first",) if shared else ()
 
 
-def _unchecked(dataset: Dataset, unchecked: Sequence[Example], of: int) -> str:
+def _unchecked(dataset: Dataset, unchecked: Sequence[Example], of: int, faces: Faces) -> str:
     how = "by their bytes only" if len(unchecked) <= apart.MOST_HASHED else "in no way"
-    return f"{dataset.name}: {len(unchecked):,} of {of:,} pictures are compared with those of tests {how}, since `polyface datasets align` found no face on them"
+    why = f"`polyface datasets align {dataset.called}` " + ("found no face on them" if faces.detector else "never ran")
+    return f"{dataset.name}: {len(unchecked):,} of {of:,} pictures are compared with those of tests {how}, since {why}"
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:

@@ -15,6 +15,7 @@ from polyface.datasets.base import Split
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
+from polyface.labels import unsaid
 from polyface.models.losses import LOSSES, overlap
 from polyface.models.partial import Classifier
 from polyface.models.polyface import PolyFace, build
@@ -30,6 +31,7 @@ class FacePlan:
     """Every step draws from every set, every task has the loss of its kind. Of several processes each draws and validates its share of the rows.
 
     sources: sets that were listed before, for a plan that validates nothing; those of the recipe are listed where there are none. untaught: tasks that no set answers.
+    unsaid: by task, the answers that no set has a word for.
     """
 
     def __init__(self, config: Config, data: Path, sources: Sequence[Source] | None = None):
@@ -52,9 +54,15 @@ class FacePlan:
         self.config = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, tasks=tuple(task.name for task in self.tasks)))
         self.weights: Mapping[str, float] = {task.name: config.losses.get(task.name, 1.0) for task in self.tasks}
         self.untaught = tuple(task.name for task in self.tasks if task.name not in taught)
+        meanings = {task: [source.dataset.answers[task.name] for source in self.sources if task.name in source.dataset.answers] for task in self.tasks}
+        missing = {task.name: unsaid(getattr(task, "vocabulary", ()), said) for task, said in meanings.items() if said}
+        self.unsaid = {name: words for name, words in missing.items() if words}
         self.notes: tuple[str, ...] = tuple(note for source in (*self.sources, *self.validation) for note in source.notes)
         if self.untaught:
             self.notes += (f"no data set answers {', '.join(self.untaught)}, so what the network says there is worth nothing",)
+        self.notes += tuple(
+            f"{name}: no data set has a word for {', '.join(words)}, so what the network says of them is worth nothing" for name, words in self.unsaid.items()
+        )
         self.spaces = {source.space: source.people for source in self.sources if source.people}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
         self.classifier: Classifier | None = None
@@ -124,6 +132,16 @@ class FacePlan:
         ]
         crops = np.concatenate([images for _, images in found]) if found else np.zeros((0, self.crop.size, self.crop.size, 3), np.uint8)
         return RealCrops(crops, split, tuple(dict.fromkeys(source.dataset.name for source, _ in found)))
+
+    def counts(self) -> list[str]:
+        """A line for each set: how many pictures train and validate, how many stayed out of training, and why."""
+        lines = []
+        for source in self.sources:
+            name, pictures = source.dataset.name, len(source.examples.items)
+            validation = sum(len(each.examples.items) for each in self.validation if each.dataset.name == name)
+            out = ", ".join(f"{count:,} {why}" for why, count in source.left_out.items() if count)
+            lines.append(f"{name}: {pictures:,} pictures to train on, {validation:,} to validate on" + (f"; left out of training: {out}" if out else ""))
+        return lines
 
     def summary(self) -> str:
         """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set; what this process could not read so far."""

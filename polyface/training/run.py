@@ -45,12 +45,18 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     except InputError as error:  # one set that cannot be listed is not the recipe's without it
         raise RequestError(str(error)) from error
     writes = parallel.rank() == 0
+    before = {file: file.read_bytes() for file in (folder / "config.toml", folder / "data.json") if resume and writes and file.exists()}
     if writes:
-        for note in plan.notes if isinstance(plan, FacePlan) else ():
+        for note in (*plan.notes, *plan.counts()) if isinstance(plan, FacePlan) else ():
             terminal.say(note)
         write_atomically(folder / "config.toml", to_toml(plan.config if isinstance(plan, FacePlan) else config))
         write_atomically(folder / "data.json", plan.summary())
-    model = loop.run(plan, folder, report)
+    try:
+        model = loop.run(plan, folder, report)
+    except RequestError:  # its checkpoint does not fit what was set: the run is what it was
+        for file, content in before.items():
+            write_atomically(file, content)
+        raise
     if writes:
         write_atomically(folder / "data.json", plan.summary())  # which now knows what could not be read
     if writes and isinstance(config, detector.Recipe):
@@ -82,7 +88,9 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
 def card_of(config: Config, model: PolyFace, plan: FacePlan, data: Path) -> Card:
     """What the recipe and the data say of the network; its scores come later."""
     worthless = dict.fromkeys(plan.untaught, "no data set that it learned from answers this, so its answer is worth nothing")
-    said = {"task_notes": {**config.notes, **worthless}, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
+    partly = {name: f"no data set that it learned from has a word for {', '.join(words)}" for name, words in plan.unsaid.items()}
+    notes = {name: "; ".join(each[name] for each in (config.notes, partly, worthless) if name in each) for name in (*config.notes, *partly, *worthless)}
+    said = {"task_notes": notes, "limits": config.limits, "detector": detector_entry(plan.sources, data), "strangers": config.strangers}
     return new_card(config.name, model, entry_of_crop(plan.crop), [data_entry(source) for source in plan.sources], config.drawings, **said)
 
 

@@ -124,6 +124,15 @@ def test_masks_are_opened_and_held_to_their_picture_and_their_words(write: Calla
     assert lines[1].startswith("mine test 4: parsing: the mask holds 77") and "5.png" in lines[2]
 
 
+def test_points_are_looked_for_in_their_picture(write: Callable[..., Path]) -> None:
+    points = np.full((68, 2), 4.0 * SIZE)
+    outside = changed(
+        replace(dataset("mine"), answers={**dataset("mine").answers, tasks.landmarks.name: PointMap(np.eye(68))}), "2", labels={tasks.landmarks.name: points}
+    )
+    ((kind, words),) = found(check.check([outside], write("mine")))
+    assert kind == "label" and words.startswith("mine train 2: point 1 at (") and words.endswith(f"is outside the picture 2 of {SIZE} x {SIZE}")
+
+
 def test_a_mask_whose_reader_fails_does_not_take_the_check_with_it(write: Callable[..., Path]) -> None:
     def fails() -> np.ndarray:
         raise ZeroDivisionError("oh")
@@ -337,7 +346,8 @@ def test_sets_that_are_not_there_are_a_wrong_request(tmp_path: Path, capsys: pyt
 
 def test_stats_count_labels_and_say_how_finely_each_set_speaks(write: Callable[..., Path]) -> None:
     partly = changed(dataset("mine"), "1", labels={tasks.age.name: None})
-    labelled, grains = check.stats([partly], write("mine"))
+    labelled, grains, failed = check.stats([partly], write("mine"))
+    assert not failed
     assert [(row["split"], row["records"], row["age"], row["identity"], row["gender"]) for row in labelled] == [
         ("train", 3, 2, 3, None), ("validation", 1, 1, 1, None), ("test", 2, 2, 2, None),
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from polyface import tasks
 from polyface.datasets import DATASETS, Alignment, Dataset, Listing, Pairs, Record, contract, people_in_folders
 from polyface.errors import InputError
 from polyface.images.read import Source
-from polyface.labels import People, Ranges, TraitNames, same_words
+from polyface.labels import People, PointMap, Ranges, TraitNames, same_words
 from polyface.synth.write import LAYOUTS as DRAWN
 from polyface.synth.write import write as draw
 
@@ -132,6 +132,28 @@ def test_a_mask_of_another_size_is_named(good):
     for name, expected in opens.items():
         labels = {tasks.parsing.name: lambda name=name: contract.read.decode_mask(root.open(name), name)}
         assert len(contract.check(changed(dataset, "train", labels=labels), root)) == expected
+
+
+def test_a_mask_of_unknown_classes_and_points_outside_their_picture_are_named_by_record(good):
+    dataset, root = good
+    dataset = replace(dataset, answers={**dataset.answers, tasks.landmarks.name: PointMap(np.eye(68))})
+    for task, label, line in (
+        (tasks.parsing.name, lambda: np.full((16, 16), 77, np.uint8), "0: parsing: the mask holds 77, beyond the 19 words of its set"),
+        (tasks.landmarks.name, np.full((68, 2), 90.0), "point 1 at (90.0, 90.0) is outside the picture 0 of 16 x 16"),
+        (tasks.landmarks.name, np.full((68, 2), np.nan), None),
+    ):
+        assert contract.check(changed(dataset, "train", labels={task: label}), root) == ([line] if line else [])
+
+
+def test_files_that_are_not_there_and_pictures_that_were_not_opened_are_counted(good):
+    dataset, root = good
+    whole = dataset.list_records(root, "train")
+    assert contract.notes(dataset, [whole]) == []
+    listing = Listing(whole.records * 20, ("gone.jpg", "lost.jpg"))
+    assert contract.notes(dataset, [listing]) == [
+        "mine: 2 files are listed but not there, gone.jpg first",
+        "mine: 50 of 60 pictures were opened; `polyface datasets check mine` opens all",
+    ]
 
 
 def test_a_set_that_lists_differently_each_time_is_found(good):

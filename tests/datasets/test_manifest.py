@@ -218,7 +218,9 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
         (TOP.replace('terms = "private"', "") + GENDER, "missing required field 'terms'"),
         (TOP + 'splits = ["train", "test"]' + GENDER, "two splits need a column"),
         (TOP + 'splits = ["dev"]' + GENDER, "splits"),
-        (TOP + GENDER.replace("gender", "gendr"), "no task 'gendr'; did you mean 'gender'?"),
+        (TOP + "splits = []" + GENDER, "splits are some of train, validation, test, each once"),
+        (TOP + 'splits = ["test", "test"]' + GENDER, "splits are some of train, validation, test, each once"),
+        (TOP + GENDER.replace("gender", "gendr"), "no task 'gendr'; did you mean 'gender'?; a new one is a file"),
         (TOP + GENDER.replace("column", "colum"), r"\[tasks.gender\]: unknown key 'colum'; did you mean 'column'?"),
         (TOP + GENDER.replace('"male"', '"man"'), r"\[tasks.gender\]: the word 'M' means 'man', which is not in the vocabulary"),
         (TOP + GENDER.replace('"male"', "[]"), "the word 'M' leaves no answer possible"),
@@ -246,11 +248,22 @@ def test_a_manifest_that_is_not_there_is_a_wrong_request(tmp_path):
         read_manifest(tmp_path / "none.toml")
 
 
+def test_points_outside_their_picture_and_halves_of_points_are_refused_by_row(tiny):
+    points = '[tasks.landmarks]\ncolumns = ["ex", "ey", "nx", "ny"]\nmeans = [[36], [30]]\n'
+    dataset = declare(tiny, f'{TOP}splits = ["test"]\n{points}')
+    records, problems = listed(dataset, clinic(tiny, ["0.jpg,4,5,600,7", "1.jpg,4,,6,7", "2.jpg,,,6,7"], "file,ex,ey,nx,ny", 3))
+    assert [record.key for record in records] == ["2.jpg"]
+    assert problems == [
+        "faces.csv, row 2: landmarks: point 2 at (600.5, 7.5) is outside the picture 0.jpg of 16 x 16",
+        "faces.csv, row 3: landmarks: point 1 has one coordinate, and not the other",
+    ]
+
+
 @pytest.mark.parametrize(("count", "aligned"), [(5, True), (68, True)])
 def test_five_or_sixty_eight_labelled_points_align_the_face(count, aligned, tiny):
     columns = [f"{axis}{i}" for i in range(count) for axis in "xy"]
     dataset = declare(tiny, f'{TOP}splits = ["test"]\n[tasks.landmarks]\ncolumns = {columns}\n')
-    values = [str(value) for value in range(2 * count)]
+    values = [str(value / 10) for value in range(2 * count)]  # in the picture
     root = tiny.root({"0.jpg": tiny.noise(0), "faces.csv": ",".join(["file", *columns]) + "\n" + ",".join(["0.jpg", *values]) + "\n"})
     (record,), _ = listed(dataset, root)
     assert record.alignment.how == "labelled" and record.alignment.points.shape == (5, 2)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from polyface.datasets import DATASETS, find_root, lfw, named
-from polyface.errors import RequestError
+from polyface.errors import InputError, RequestError
 
 MINE = """
 from dataclasses import dataclass
@@ -53,6 +53,21 @@ def test_a_file_that_defines_no_set_is_refused_in_one_line(content, line, tmp_pa
     (tmp_path / "mine.py").write_text(content)
     with pytest.raises(RequestError, match=f"mine.py: {line}"):
         named(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("utkface", "that of a listed set"), ("../mine", "that of no folder"), ("", "that of no folder"), ("..", "that of no folder")]
+)
+def test_a_set_of_ones_own_has_a_name_of_its_own_which_is_that_of_a_folder(name, line, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.replace('"mine"', repr(name)))
+    with pytest.raises(RequestError, match=f"mine.py: the name '{name}' is {line}"):
+        named(str(tmp_path / "mine.py"))
+
+
+def test_a_reader_of_ones_own_that_fails_is_one_line_that_names_its_file(tiny):
+    (tiny.folder / "mine.py").write_text(MINE.replace('[Row("a.jpg")]', "[Row(1 / 0)]"))
+    with pytest.raises(InputError, match=r"mine.py: its list_records fails with ZeroDivisionError: division by zero"):
+        named(str(tiny.folder / "mine.py")).records(tiny.root({"a.jpg": tiny.noise(1)}), "test")
 
 
 def test_a_file_that_is_not_there_is_refused():

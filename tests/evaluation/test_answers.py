@@ -267,7 +267,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(drawn: Path
     assert "saved as a .npz" in refused("age", ["utkface"], save=tmp_path / "E.csv")
     assert "labels that age scores, of fairface" in refused("age", ["fairface"])
     assert "labels that pose scores, of mtfl" in refused("pose", ["mtfl"])
-    assert "scores none of the model's tasks" in refused("verification", ["helen"])
+    assert "helen scores none of identity; it answers landmarks, pose" in refused("verification", ["helen"])
     assert "no afw" in refused("landmarks", ["afw"])
     silent = Projects(tasks=tuple(task for task in TASKS if task.name != "age"))
     assert "answers no question that age scores" in refused("age", ["utkface"], network=silent)

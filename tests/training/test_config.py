@@ -53,11 +53,11 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10)
             "name": TEXT,
             "steps": st.integers(1, 10**6),
             "data": st.lists(
-                st.fixed_dictionaries({"set": TEXT}, optional={"tasks": st.lists(TEXT, max_size=3), "weight": st.floats(1e-9, 1e9)}), min_size=1, max_size=3
+                st.fixed_dictionaries({"set": TEXT}, optional={"tasks": st.lists(TEXT, min_size=1, max_size=3), "weight": st.floats(1e-9, 1e9)}), min_size=1, max_size=3
             ),
         },
         optional={
-            "crop": st.fixed_dictionaries({"eyes": st.tuples(st.floats(0, 128), st.floats(0, 128))}),
+            "crop": st.fixed_dictionaries({"eyes": st.tuples(st.floats(52, 76), st.floats(1, 127))}),
             "losses": st.dictionaries(st.sampled_from(["age", "my task", "ä.b"]), st.floats(0, 1e6)),
             "strangers": st.lists(TEXT, max_size=2),
         },
@@ -86,6 +86,9 @@ def test_settings_change_plain_and_nested_keys_in_tomls_notation(recipe: str) ->
         (SHORT.replace("3", "'three'"), "in steps"),
         (SHORT + "[augment]\nflip = 1.5\n", "<= 1"),
         (SHORT + "[crop]\nsize = 100\n", "multiple of 32"),
+        (SHORT + "[crop]\nsize = 64\n", "eyes at 64, 60 are not in the middle of a crop of 64 pixels.* in crop"),
+        (SHORT + "losses.age = -1.0\n", r">= 0.0 in losses"),
+        (SHORT.replace("weight", "tasks = [], weight"), r"length >= 1 in data\[.\].tasks"),
         ("name = 'x'\nsteps = 1\ndata = []\n", "a recipe names at least one data set"),
         (SHORT + "batch = 1\n", "2 data sets do not fit into a batch of 1"),
         ("name = 'x'\n", "missing required field"),

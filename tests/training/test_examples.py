@@ -132,9 +132,23 @@ def test_of_pictures_that_were_never_aligned_the_same_bytes_are_found_and_the_re
     (source,) = examples.training_sources(recipe(name), tmp_path)
     assert keys(source) == {"b.jpg"} and source.unchecked == 1
     assert source.left_out["same bytes as a test picture"] == source.left_out["same bytes as a validation picture"] == 1
-    said = "mine: 1 of 1 pictures are compared with those of tests by their bytes only, since `polyface datasets align` found no face on them"
+    said = f"mine: 1 of 1 pictures are compared with those of tests by their bytes only, since `polyface datasets align {mine.called}` never ran"
     assert source.notes == (said,)
     assert examples.training_sources(recipe(name, drawings=True), tmp_path)[0].notes == ()  # who draws knows
+
+
+def test_two_files_of_one_name_are_refused_since_what_align_keeps_and_scores_go_by_name(tmp_path: Path) -> None:
+    name = own_set(tmp_path, ("a.jpg", "Ann", "train"))
+    shutil.copy(name, tmp_path / "again.toml")
+    with pytest.raises(RequestError, match=r"mine.toml and .*again.toml are both named 'mine'"):
+        examples.training_sources(recipe(name, str(tmp_path / "again.toml")), tmp_path)
+
+
+def test_rows_that_training_goes_without_are_named_and_the_rest_of_many_counted(tmp_path: Path, find_faces: Callable[..., None]) -> None:
+    name = own_set(tmp_path, ("a.jpg", "Ann", "train"), *((f"b{number}.jpg", "Bob", "trian") for number in range(12)))
+    find_faces(tmp_path, name)
+    (source,) = examples.training_sources(recipe(name), tmp_path)
+    assert "row 3: no split 'trian'" in source.notes[0] and source.notes[10] == "mine: and 2 more" and source.left_out["refused"] == 12
 
 
 def test_a_near_copy_of_another_sets_test_picture_leaves_training_too(helens: Path, tmp_path: Path, find_faces: Callable[..., None]) -> None:

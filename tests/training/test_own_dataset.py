@@ -56,6 +56,17 @@ def test_a_task_that_no_data_set_answers_is_said_and_noted_in_the_card(tmp_path:
 
 
 @pytest.mark.timeout(300)
+def test_answers_that_no_set_has_a_word_for_are_said_and_noted_in_the_card(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write("utkface", tmp_path / "data" / "mine", 4, 2, 1)
+    (tmp_path / "mine.py").write_text(MINE.replace(', "w": "female"', "").replace('"mw"[int(sex)]', '"m"'))
+    (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py") + 'notes.gender = "of drawings"\n')
+    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    notes = engine.load(folder / "model", threads=1).card.task_notes
+    assert notes == {"gender": "of drawings; no data set that it learned from has a word for female"}
+    assert "gender: no data set has a word for female, so" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(300)
 def test_a_data_set_of_ones_own_passes_the_contract_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     write("utkface", tmp_path / "data" / "mine", 4, 2, 1)
     (tmp_path / "mine.py").write_text(MINE)

@@ -1,5 +1,6 @@
 """What the plan of the network `polyface` asks of a step."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,11 @@ def test_a_network_answers_what_its_sets_do_unless_the_recipe_names_its_question
         assert plan.untaught == ()
     worthless = FacePlan(from_table({**table, "model": {"tasks": ["age", "pose"]}}, "own"), tmp_path)
     assert worthless.untaught == ("pose",) and any("pose" in note for note in worthless.notes)
+
+
+def test_a_plan_says_how_many_pictures_of_each_set_train_and_what_stayed_out(tmp_path: Path) -> None:
+    write("utkface", tmp_path / "utkface", people=12, photos=2, seed=0)
+    for number in range(8):  # of a race that there is not; some of them would be train
+        (tmp_path / "utkface" / f"40_0_9_2017010100000000{number}.jpg.chip.jpg").write_bytes(bytes(number))
+    (line,) = FacePlan(from_table({"name": "own", "steps": 1, "batch": 2, "data": [{"set": "utkface"}]}, "own"), tmp_path).counts()
+    assert re.fullmatch(r"utkface: [1-9]\d* pictures to train on, [1-9]\d* to validate on; left out of training: [1-9] refused", line)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from polyface.errors import RequestError
+from polyface.synth.write import write
 from polyface.training import run
 
 RECIPE = """
@@ -30,3 +31,24 @@ def test_a_run_goes_on_with_the_recipe_that_began_it_and_in_its_own_folder(tmp_p
     assert f"a run goes on in its own folder, {folder}" in refused(str(tmp_path / "mine.toml"), tmp_path / "elsewhere")
     for recipe, out in ((tmp_path / "mine.toml", None), (folder / "config.toml", folder)):
         assert "no utkface, utkface.zip or utkface.tar in it" in refused(str(recipe), out)  # the run is right, and its data are not here
+
+
+SMALL = (
+    RECIPE
+    + """
+crop = {{ size = 32, eye_distance = 7.5, eyes = [16, 15] }}
+model = {{ stem = 8, widths = [8, 16], blocks = [1, 1], hidden = 16 }}
+batch = 2
+"""
+)
+
+
+@pytest.mark.timeout(300)
+def test_settings_that_do_not_fit_the_checkpoint_leave_the_run_as_it_was(tmp_path: Path) -> None:
+    write("utkface", tmp_path / "utkface", people=6, photos=2, seed=0)
+    (tmp_path / "mine.toml").write_text(SMALL.format(name="mine"))
+    folder = run.train(str(tmp_path / "mine.toml"), tmp_path, tmp_path / "run")
+    before = (folder / "config.toml").read_text()
+    with pytest.raises(RequestError, match="this network's is"):
+        run.train(str(tmp_path / "mine.toml"), tmp_path, settings=["model.stem=16"], out=None, resume=folder)
+    assert (folder / "config.toml").read_text() == before
