@@ -19,6 +19,10 @@
     [tasks.race]
     column = "origin"
     words = { Asian = ["East Asian", "Southeast Asian"], Black = "Black" }      # a word may leave several answers possible
+    unknown = ["NA", "-1"]          # optional, of any question: cells that say no more than an empty one
+
+    [tasks.expression]              # or, where several people were asked: {its column of counts: our answer}
+    votes = { happy_votes = "happy", upset = ["sad", "fear"] }
 
     [tasks.age]                     # a cell is a number or one of the ranges' words; ends included
     column = "age"
@@ -91,7 +95,8 @@ def read_manifest(path: Path) -> Dataset:
             raise RequestError(f"{where}: no task {name!r}{nearest(name, [task.name for task in tasks.TASKS])}; a new one is a file (CONTRIBUTING.md, A task)")
         try:
             task = tasks.named(name)
-            readers[name] = strict(section, READERS[type(task)], where)
+            voted = isinstance(task, tasks.Category) and "votes" in section
+            readers[name] = strict(section, VoteColumns if voted else READERS[type(task)], where)
             answers[name] = readers[name].meaning(task)  # type: ignore[arg-type]  # READERS pairs them by kind
         except RequestError as error:
             raise error if str(error).startswith(where) else RequestError(f"{where}: {error}") from None
@@ -120,7 +125,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # One struct for each kind of question: its keys, what its words mean, and the label in a row's cells (None where nobody answered).
 
 
-class ClassColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """unknown: cells of its columns that are as good as empty."""
+
+    unknown: tuple[str, ...] = ()
+
+
+class ClassColumn(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
     column: str
     words: Literal["same"] | dict[str, str | tuple[str, ...]]
 
@@ -134,7 +145,21 @@ class ClassColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cells[self.column] or None
 
 
-class MaskColumn(ClassColumn, frozen=True, forbid_unknown_fields=True):
+class VoteColumns(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    votes: dict[str, str | tuple[str, ...]]
+
+    def columns(self) -> list[str]:
+        return list(self.votes)
+
+    def meaning(self, task: tasks.Category) -> Words:
+        return words(task.vocabulary, self.votes)
+
+    def label(self, cells: Cells, root: Root) -> object:
+        counts = {column: number(cells[column]) for column in self.votes if cells[column]}
+        return counts if any(counts.values()) else None
+
+
+class MaskColumn(ClassColumn, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def label(self, cells: Cells, root: Root) -> object:
         name = cells[self.column]
         if name and not root.exists(name):
@@ -142,7 +167,7 @@ class MaskColumn(ClassColumn, frozen=True, forbid_unknown_fields=True):
         return Mask(Source(root, name)) if name else None
 
 
-class NumberColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NumberColumn(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
     column: str
     ranges: dict[str, tuple[float, float]] = {}
     sigma: float = 0.0
@@ -161,7 +186,7 @@ class NumberColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return _number_or_word(cell, self.ranges) if cell else None
 
 
-class AngleColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AngleColumns(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
     of_axes: dict[str, str] = msgspec.field(name="columns")
     ranges: dict[str, tuple[float, float]] = {}
     sigma: float = 0.0
@@ -179,7 +204,7 @@ class AngleColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {axis: _number_or_word(cells[column], self.ranges) for axis, column in self.of_axes.items() if cells[column]} or None
 
 
-class TraitColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TraitColumns(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
     traits: dict[str, str]
 
     def columns(self) -> list[str]:
@@ -195,7 +220,7 @@ class TraitColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {column: _yes_or_no(cells[column]) for column in self.traits if cells[column]} or None
 
 
-class PointColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PointColumns(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
     coordinates: tuple[str, ...] = msgspec.field(name="columns")
     means: tuple[tuple[int, ...], ...] = ()
     first_pixel: float = 0
@@ -226,7 +251,7 @@ class PointColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return points if seen.any() else None
 
 
-class PersonColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PersonColumn(Column, frozen=True, forbid_unknown_fields=True, kw_only=True):
     column: str
 
     def columns(self) -> list[str]:
@@ -239,7 +264,7 @@ class PersonColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cells[self.column] or None
 
 
-Columns = ClassColumn | MaskColumn | NumberColumn | AngleColumns | TraitColumns | PointColumns | PersonColumn
+Columns = ClassColumn | VoteColumns | MaskColumn | NumberColumn | AngleColumns | TraitColumns | PointColumns | PersonColumn
 READERS: dict[type[tasks.Task], Any] = {
     tasks.Category: ClassColumn,
     tasks.Regions: MaskColumn,
@@ -290,8 +315,9 @@ def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str]) -> Sp
 def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, cells: Cells) -> Record:
     labels = {}
     for task, reader in readers.items():
+        own = {column: "" if cells[column] in reader.unknown else cells[column] for column in reader.columns()}
         try:
-            label = reader.label(cells, root)
+            label = reader.label(own, root)
             if isinstance(label, np.ndarray):
                 check_inside(label, root.open(cells[manifest.picture]), cells[manifest.picture])
         except InputError as error:

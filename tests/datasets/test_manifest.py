@@ -109,7 +109,7 @@ def test_a_set_of_a_manifest_keeps_the_contract_and_is_named_by_its_path(tiny):
 def test_the_example_in_the_manual_is_read(tiny):
     example = manifest.__doc__.split("\n\n", 1)[1].rpartition("\n\nAn empty cell")[0]
     dataset = declare(tiny, example)
-    assert set(dataset.answers) == {"gender", "race", "age", "attributes", "landmarks", "parsing", "pose", "identity"}
+    assert set(dataset.answers) == {task.name for task in tasks.TASKS}
     assert dataset.splits == ("test",)
 
 
@@ -120,6 +120,28 @@ def test_an_empty_cell_is_a_question_nobody_answered(tiny):
     assert set(record.labels) == {"age", "attributes", "landmarks"}
     assert record.labels["age"] == "20-29" and record.labels["attributes"] == {"smile": True}
     assert np.isnan(record.labels["landmarks"][0]).all()
+
+
+def test_cells_that_say_unknown_are_as_good_as_empty_in_their_own_question(tiny):
+    attributes = '[tasks.attributes]\ntraits = { smile = "Smiling" }\n'
+    dataset = declare(tiny, TOP + GENDER + 'unknown = ["NA", "?"]\n[tasks.age]\ncolumn = "age"\nunknown = ["-1"]\n' + attributes)
+    records, problems = listed(dataset, clinic(tiny, ["0.jpg,NA,-1,-1", "1.jpg,F,31,1", "2.jpg,-1,3,"], "file,sex,age,smile", count=3))
+    assert sorted((record.key, record.labels) for record in records) == [
+        ("0.jpg", {"attributes": {"smile": False}}),
+        ("1.jpg", {"gender": "F", "age": 31, "attributes": {"smile": True}}),
+    ]
+    assert len(problems) == 1 and "row 4" in problems[0] and "'-1'" in problems[0]
+
+
+def test_columns_of_votes_are_the_shares_of_those_who_were_asked(tiny):
+    dataset = declare(tiny, TOP + '[tasks.expression]\nvotes = { happy_votes = "happy", upset = ["sad", "fear"] }\n')
+    rows = ["0.jpg,3,1", "1.jpg,,2", "2.jpg,0,0", "3.jpg,-1,2", "4.jpg,many,2"]
+    records, problems = listed(dataset, clinic(tiny, rows, "file,happy_votes,upset", count=5))
+    labels = {record.key: record.labels for record in records}
+    assert labels == {"0.jpg": {"expression": {"happy_votes": 3, "upset": 1}}, "1.jpg": {"expression": {"upset": 2}}, "2.jpg": {}}
+    row = tasks.expression.encode(dataset.answers["expression"], labels["0.jpg"]["expression"])
+    assert row["share"].tolist() == [0.75, 0.25] and row["sets"].sum(1).tolist() == [1, 2]
+    assert len(problems) == 2 and all(f"row {number}" in problem for number, problem in zip((5, 6), sorted(problems), strict=True))
 
 
 def test_parquet_and_csv_list_the_same(tiny):
