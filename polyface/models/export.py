@@ -79,7 +79,18 @@ def write_model(model: Network, card: cards.Card, folder: Path, real: RealCrops 
 
 def write_weights(model: Network, name: str, folder: Path) -> None:
     """FOLDER/model.safetensors: with the card beside it, all that `export` needs."""
-    write_atomically(folder / WEIGHTS, save(exported_weights(model), {"polyface": name, **_beside_weights(model)}))
+    write_atomically(folder / WEIGHTS, _weights(model, name))
+
+
+def holds(folder: Path, model: Network, name: str) -> bool:
+    """Whether a model directory is of this network as it is: then its card, with what was measured since, stays."""
+    model = model.cpu().eval()
+    whole = all((folder / file).exists() for file in (WEIGHTS, FLOATS, "card.json"))
+    return whole and (folder / WEIGHTS).read_bytes() == _weights(model, name)
+
+
+def _weights(model: Network, name: str) -> bytes:
+    return save(exported_weights(model), {"polyface": name, **_beside_weights(model)})
 
 
 def new_card(name: str, model: Network, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool, **said: Any) -> cards.Card:

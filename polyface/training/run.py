@@ -11,7 +11,7 @@ from polyface.errors import InputError, RequestError
 from polyface.files import sha256_of_lines, write_atomically
 from polyface.inference.card import Card, Data, Detector, entry_of_crop
 from polyface.models.export import export as export_network
-from polyface.models.export import new_card, write_model
+from polyface.models.export import holds, new_card, write_model
 from polyface.models.polyface import PolyFace
 from polyface.runtime import processors
 from polyface.training import detector, loop, parallel
@@ -63,7 +63,8 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         detector.export(folder, config)
     elif writes:
         assert isinstance(model, PolyFace) and isinstance(config, Config) and isinstance(plan, FacePlan)
-        write_model(model, card_of(config, model, plan, where), folder / "model", plan.real_crops())
+        if not holds(folder / "model", model, config.name):
+            write_model(model, card_of(config, model, plan, where), folder / "model", plan.real_crops())
     return folder
 
 
