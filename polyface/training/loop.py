@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from polyface.errors import RunError
+from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
 from polyface.models.partial import Classifier
 from polyface.training import checkpoint, parallel, shards
@@ -68,7 +68,8 @@ class _Parts(NamedTuple):
 def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     """Train from the folder's last checkpoint, or from the start; returns the averaged model of the best validation.
 
-    Raises RunError when a loss is not finite, after writing the loss, the data set and the picture to FOLDER/nan.json.
+    Raises RequestError where the checkpoint is not of this plan, RunError when a loss is not finite, after writing the loss, the data set and the picture to
+    FOLDER/nan.json.
     """
     device = parallel.device()
     torch.manual_seed(plan.seed)
@@ -203,9 +204,12 @@ def _resume(folder: Path, parts: _Parts, plan: Plan, classifier: Classifier | No
     last = folder / "checkpoints" / "last"
     if not last.exists() and not last.with_name("last.old").exists():
         return checkpoint.State(format=checkpoint.FORMAT, step=0, best=None, people=dict(plan.people))
+    stated = [{key: value for key, value in group.items() if key != "params"} for group in parts.optimiser.param_groups]
     state = checkpoint.load(last, *parts)
+    for group, now in zip(parts.optimiser.param_groups, stated, strict=True):
+        group.update(now)  # rates and decay are the recipe's, which may be set anew; the checkpoint has those it began with
     if state.people != dict(plan.people):
-        raise RunError(f"{last}: trained on other people than the data at hand hold; start a new run")
+        raise RequestError(f"{last}: trained on other people than the data at hand hold; start a new run")
     if classifier is not None:
         shards.load(folder / "checkpoints", state.step, classifier)
     return state
