@@ -229,7 +229,7 @@ def _refuse_nan(plan: Plan, losses: Mapping[str, Tensor], batch: Any, step: int,
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is faster here and not merely emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
 
 

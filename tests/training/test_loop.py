@@ -111,6 +111,11 @@ def test_a_resumed_run_has_the_rates_that_are_set_anew(tmp_path: Path) -> None:
     assert resumed == whole > 0
 
 
+def test_bfloat16_is_not_computed_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)  # as of a GPU before Ampere
+    assert not loop._has_bfloat16(torch.device("cuda"))
+
+
 def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
     first = loop.run(Line(validations=[3.0, 1.0, 2.0]), tmp_path)
     assert equal(loop.run(Line(), tmp_path), first)
