@@ -99,8 +99,10 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
                 averaged.update_parameters(model)
             numbers = plan.validate(averaged.module, device)
             log.write(step=step, validation=numbers)
-            better = "loss" not in numbers or best is None or numbers["loss"] <= best
-            best = numbers.get("loss") if better else best
+            loss = numbers.get("loss", math.nan)  # what is no number is better than nothing, and any number is better
+            better = "loss" not in numbers or best is None or loss <= best
+            if better:
+                best = None if math.isnan(loss) else loss
             if classifier is not None:
                 shards.save(folder / "checkpoints", step, classifier)
             now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))

@@ -135,6 +135,11 @@ def test_without_any_validation_the_last_is_the_best(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "checkpoints/best/state.json").read_text())["step"] == 12
 
 
+def test_a_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path: Path) -> None:
+    loop.run(Line(validations=[math.nan, 3.0, math.nan]), tmp_path)
+    assert json.loads((tmp_path / "checkpoints/best/state.json").read_text())["step"] == 8
+
+
 def test_without_a_mean_the_weights_of_the_best_step_themselves_are_kept(tmp_path: Path) -> None:
     loop.run(Line(optimiser=Optimiser(rate=0.05, ema=0.0), validations=[3.0, 1.0, 2.0]), tmp_path)
     for name in ("best", "last"):
