@@ -117,7 +117,8 @@ def _fits(task: tasks.Task, meaning: Meaning) -> bool:
         return set(task.vocabulary).issuperset(meaning.meanings.values())
     if isinstance(meaning, PointMap) and isinstance(task, tasks.Points):
         weights = meaning.weights
-        return weights.ndim == 2 and weights.shape[1] == task.count and bool((weights >= 0).all()) and bool(np.allclose(weights.sum(axis=1), 1))
+        fits = weights.ndim == 2 and weights.shape[1] == task.count >= len(weights)
+        return fits and bool((weights >= 0).all()) and bool(np.allclose(weights.sum(axis=1), 1))
     return isinstance(meaning, People)
 
 

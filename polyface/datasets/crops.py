@@ -265,13 +265,16 @@ def _face_row(record: Record, image: np.ndarray, found: Found | None) -> dict:
 
 
 def choose(faces: Sequence[detect.Face], record: Record) -> Found | None:
-    """The detection of a record's face: where its points are labelled, the one whose box overlaps theirs most; else the largest."""
+    """The detection of a record's face: where its box or its points are labelled, the one whose box overlaps theirs most; else the largest."""
     if not faces:
         return None
     boxes = [np.asarray(face.box, np.float64) for face in faces]
     overlaps = [1.0] * len(faces)
-    if record.boxes is not None and len(record.boxes):
-        overlaps = [geometry.overlap(box, record.boxes[0]) for box in boxes]
+    labelled = record.boxes[0] if record.boxes is not None and len(record.boxes) else None
+    if labelled is None and record.alignment is not None and record.alignment.how == "labelled":
+        labelled = align.box_of_points(record.alignment.points)
+    if labelled is not None:
+        overlaps = [geometry.overlap(box, labelled) for box in boxes]
         best = int(np.argmax(overlaps))
     else:
         best = int(np.argmax([np.prod(box[2:] - box[:2]) for box in boxes]))

@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
-from polyface.datasets.tables import Mask, Rows, as_text, check_inside, lines, number
+from polyface.datasets.tables import Mask, Rows, as_text, check_inside, lines, points_of_rows
 from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.read import Root, Source
@@ -66,17 +66,10 @@ def list_records(root: Root, split: Split) -> Listing:
 
 def read_points(content: str, name: str) -> np.ndarray:
     """`x y` in 70 lines -> the 68 points float [68, 2] in our coordinates. Raises InputError naming file and row."""
-    points = []
-    for row, fields in lines(content):
-        try:
-            if len(fields) != 2:
-                raise InputError("not `x y`")
-            points.append([number(field) for field in fields])
-        except InputError as error:
-            raise InputError(f"{name}, row {row}: {error}") from None
+    points = points_of_rows(lines(content), name)
     if len(points) != landmarks.count + PUPILS:
         raise InputError(f"{name}: {len(points)} points where there are {landmarks.count + PUPILS}")
-    return np.array(points)[: landmarks.count]
+    return points[: landmarks.count]
 
 
 facesynthetics = Dataset(

@@ -32,7 +32,7 @@
     [tasks.attributes]              # {its column: our attribute}; cells are 1, true, yes or 0, -1, false, no
     traits = { glasses = "Eyeglasses", smile = "Smiling" }
 
-    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any points, with `means`; both empty: unseen
+    [tasks.landmarks]               # columns x, y, x, y, ... of 5 or 68 points in our order, or of any 68 at most, with `means`; both empty: unseen
     columns = ["ex", "ey", "nx", "ny"]
     means = [[36, 37, 38, 39, 40, 41], [30]]        # for each point, of which of the 68 it is the mean
     first_pixel = 0                 # the coordinate of the first pixel's centre: 0 (OpenCV, most tools; the default), 0.5, or 1 (MATLAB, .pts)
@@ -234,6 +234,8 @@ class PointColumns(Column, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.first_pixel not in FROM_FIRST_PIXEL:
             raise RequestError(f"first_pixel {self.first_pixel:g} is none of 0, 0.5, 1")
         count = len(self.coordinates) // 2
+        if count > task.count:
+            raise RequestError(f"{count} points, of which a row holds at most {task.count}: leave some out")
         if self.means:
             if len(self.means) != count or not all(mean and all(0 <= point < task.count for point in mean) for mean in self.means):
                 raise RequestError(f"means must hold, for each of the {count} points, numbers from 0 to {task.count - 1}")
@@ -330,9 +332,9 @@ def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping
 
 
 def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> Alignment | None:
-    """Five or sixty-eight labelled points, all seen, say where the face is."""
+    """Five or sixty-eight labelled points, all seen and not all in one place, say where the face is."""
     points, meaning = labels.get(tasks.landmarks.name), answers.get(tasks.landmarks.name)
-    if not isinstance(points, np.ndarray) or not isinstance(meaning, PointMap) or not np.isfinite(points).all():
+    if not isinstance(points, np.ndarray) or not isinstance(meaning, PointMap) or not np.isfinite(points).all() or not np.ptp(points, axis=0).any():
         return None
     if len(points) == tasks.landmarks.count:
         return Alignment(geometry.five_of_68() @ points, "labelled")

@@ -38,7 +38,7 @@ def list_records(root: Root, split: Split) -> Listing:
     records, rows = _opened(path, path.stat().st_mtime_ns, index.stat().st_mtime_ns if index.is_file() else 0), Rows(recordio.answers)
     for key, label in records.labels.items():
         with rows.row(f"{path}/{key}"):
-            if label != int(label) or not 0 <= label < people:
+            if not (0 <= label < people and label == int(label)):  # NaN is nobody either
                 raise InputError(f"the label {label:g} is none of the {people} people")
             person = f"number {int(label)}"
             if split_of(person) == split:

@@ -278,6 +278,10 @@ class Regions(Task):
         return larger.argmax(-1).astype(np.uint8)
 
 
+ROLL = 2
+"""The axis of `Angles` that turns with the picture."""
+
+
 @dataclass(frozen=True)
 class Angles(Task):
     """Degrees about three axes, yaw, pitch, roll. Row: lo, hi, sigma f32 [3]; the picture's frame in labels and answers, the crop's in the network."""
@@ -302,24 +306,27 @@ class Angles(Task):
         return _range_row([-self.limit] * 3, [self.limit] * 3, [0.0] * 3)
 
     def encode(self, words: Ranges, label: Label) -> Row:
-        """{axis: a number, a range or a word}, any of the axes, in degrees."""
+        """{axis: a number, a range or a word}, any of the axes, in degrees. A roll that is a number may be any: the head of a picture that lies on its side is upright in
+        the crop."""
         row = self.unknown(0)
         if not isinstance(label, Mapping):
             raise InputError(f"{label!r} is no table of angles")
         for axis, value in label.items():
             if axis not in self.axes:
                 raise InputError(f"no axis {axis!r}{nearest(axis, self.axes)}")
-            low, high = (float(np.clip(end, -self.limit, self.limit)) for end in words.range_of(value))
+            low, high = words.range_of(value)
             at = self.axes.index(axis)
+            low, high = (_around(end) if at == ROLL and low == high else float(np.clip(end, -self.limit, self.limit)) for end in (low, high))
             row["lo"][at], row["hi"][at], row["sigma"][at] = low, high, words.sigma if low == high else 0.0
         return row
 
     def to_crop(self, row: Row, matrix: np.ndarray, size: int) -> Row:
-        """The warp's rotation adds to roll."""
-        turned = {name: row[name].copy() for name in row}
-        if row["lo"][2] > -self.limit or row["hi"][2] < self.limit:
-            for end in ("lo", "hi"):
-                turned[end][2] = np.clip(row[end][2] + geometry.rotation_of(matrix), -self.limit, self.limit)
+        """The warp's rotation adds to roll; an end of a range at the limit, which means beyond it too, stays there."""
+        turned, number = {name: row[name].copy() for name in row}, row["lo"][ROLL] == row["hi"][ROLL]
+        for end in ("lo", "hi"):
+            roll = row[end][ROLL] + geometry.rotation_of(matrix)
+            if number or abs(row[end][ROLL]) < self.limit:
+                turned[end][ROLL] = np.clip(_around(roll) if number else roll, -self.limit, self.limit)
         return turned
 
     def mirror(self, row: Row, size: int) -> Row:
@@ -329,7 +336,7 @@ class Angles(Task):
 
     def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
         mirrored = output.copy()
-        for axis in (0, 2):
+        for axis in (0, ROLL):
             mirrored[:, axis] = output[:, axis, ::-1]
         return mirrored
 
@@ -391,6 +398,11 @@ def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
     for at, array in enumerate(arrays):
         padded[at, : len(array)] = array
     return padded
+
+
+def _around(angle: float) -> float:
+    """The same angle within -180 to 180 degrees."""
+    return angle if abs(angle) <= 180 else (angle + 180) % 360 - 180
 
 
 def _range_row(low: object, high: object, sigma: object) -> Row:

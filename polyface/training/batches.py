@@ -4,18 +4,18 @@ Any worker, any resume and any number of processes therefore make the same batch
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from polyface import runtime
+from polyface import runtime, tasks
 from polyface.datasets.crops import Example, open_crop, rows_of
 from polyface.errors import InputError
 from polyface.images import align, geometry
-from polyface.tasks.kinds import Row, Task
+from polyface.tasks.kinds import Category, Row, Task
 from polyface.training.config import Augment
 from polyface.training.examples import Source
 
@@ -50,15 +50,18 @@ def mix(sources: Sequence[Source], tasks: Sequence[Task], batch: int, crop: alig
 
 
 def turns_of(source: Source) -> np.ndarray:
-    """int64: every example once; where a task is drawn evenly, the commonest label once and rarer ones so often that labels come by the square roots of their numbers."""
+    """int64: every example once; where a task is drawn evenly, the commonest label once and rarer ones so often that labels come by the square roots of their numbers.
+    Of votes the label is the word that has most of them; without a label an example comes once."""
     items = source.examples.items
     if source.even is None:
         return np.arange(len(items))
-    said = [str(example.record.labels.get(source.even)) for example in items]
-    counts = Counter(said)
-    often, seen, turns = max(counts.values()), Counter[str](), []
+    votes = isinstance(tasks.named(source.even), Category)
+    labels = [example.record.labels.get(source.even) for example in items]
+    said = [str(max(label, key=label.__getitem__) if votes and isinstance(label, Mapping) else label) for label in labels]
+    counts = Counter(word for word, label in zip(said, labels, strict=True) if label is not None)
+    often, seen, turns = max(counts.values(), default=1), Counter[str](), []
     for at, word in enumerate(said):
-        times, before = (often / counts[word]) ** 0.5, seen[word]
+        times, before = (often / counts.get(word, often)) ** 0.5, seen[word]
         turns += [at] * (int((before + 1) * times) - int(before * times))
         seen[word] += 1
     return np.array(turns)

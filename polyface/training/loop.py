@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from polyface.errors import RunError
+from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
 from polyface.models.partial import Classifier
 from polyface.training import checkpoint, parallel, shards
@@ -68,7 +68,8 @@ class _Parts(NamedTuple):
 def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     """Train from the folder's last checkpoint, or from the start; returns the averaged model of the best validation.
 
-    Raises RunError when a loss is not finite, after writing the loss, the data set and the picture to FOLDER/nan.json.
+    Raises RequestError where the checkpoint is not of this plan, RunError when a loss is not finite, after writing the loss, the data set and the picture to
+    FOLDER/nan.json.
     """
     device = parallel.device()
     torch.manual_seed(plan.seed)
@@ -98,8 +99,10 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
                 averaged.update_parameters(model)
             numbers = plan.validate(averaged.module, device)
             log.write(step=step, validation=numbers)
-            better = "loss" not in numbers or best is None or numbers["loss"] <= best
-            best = numbers.get("loss") if better else best
+            loss = numbers.get("loss", math.nan)  # what is no number is better than nothing, and any number is better
+            better = "loss" not in numbers or best is None or loss <= best
+            if better:
+                best = None if math.isnan(loss) else loss
             if classifier is not None:
                 shards.save(folder / "checkpoints", step, classifier)
             now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))
@@ -203,9 +206,12 @@ def _resume(folder: Path, parts: _Parts, plan: Plan, classifier: Classifier | No
     last = folder / "checkpoints" / "last"
     if not last.exists() and not last.with_name("last.old").exists():
         return checkpoint.State(format=checkpoint.FORMAT, step=0, best=None, people=dict(plan.people))
+    stated = [{key: value for key, value in group.items() if key != "params"} for group in parts.optimiser.param_groups]
     state = checkpoint.load(last, *parts)
+    for group, now in zip(parts.optimiser.param_groups, stated, strict=True):
+        group.update(now)  # rates and decay are the recipe's, which may be set anew; the checkpoint has those it began with
     if state.people != dict(plan.people):
-        raise RunError(f"{last}: trained on other people than the data at hand hold; start a new run")
+        raise RequestError(f"{last}: trained on other people than the data at hand hold; start a new run")
     if classifier is not None:
         shards.load(folder / "checkpoints", state.step, classifier)
     return state
@@ -225,7 +231,7 @@ def _refuse_nan(plan: Plan, losses: Mapping[str, Tensor], batch: Any, step: int,
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is faster here and not merely emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
 
 

@@ -134,6 +134,15 @@ def test_the_detection_that_overlaps_the_labelled_face_is_chosen_else_the_larges
     assert crops.choose([], record()) is None
 
 
+def test_points_that_people_clicked_choose_among_detections_without_a_box_too() -> None:
+    small = face(tuple(align.box_of_points(POINTS)))  # type: ignore[arg-type]
+    largest = face((small.box[2], small.box[1], small.box[2] + 500, small.box[1] + 500), OTHERS)
+    chosen = crops.choose([largest, small], record("labelled"))
+    assert chosen is not None and np.array_equal(chosen.points, POINTS) and chosen.overlap > 0.99
+    alone = crops.choose([largest], record("labelled"))
+    assert alone is not None and alone.overlap < crops.SMALLEST_OVERLAP  # somebody else's face
+
+
 class Fake:
     """A detector that finds the points of the picture's own number, and nothing in a black picture."""
 

@@ -254,6 +254,7 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
         (TOP + '[tasks.landmarks]\ncolumns = ["x"]', "an even number"),
         (TOP + '[tasks.landmarks]\ncolumns = ["x", "y"]', "1 points, neither 5 nor 68"),
         (TOP + '[tasks.landmarks]\ncolumns = ["x", "y"]\nmeans = [[68]]', "numbers from 0 to 67"),
+        (TOP + f"[tasks.landmarks]\ncolumns = {['x', 'y'] * 98}\nmeans = {[[3]] * 98}", "98 points, of which a row holds at most 68"),
         (TOP + '[tasks.landmarks]\ncolumns = ["x", "y"]\nmeans = [[3]]\nfirst_pixel = 2', "first_pixel 2 is none of"),
         (TOP + '[tasks.pose]\ncolumns = { jaw = "a" }', "no axis 'jaw'; did you mean 'yaw'?"),
         (TOP + "[tasks]\nage = 3", r"\[tasks.age\]"),

@@ -41,7 +41,7 @@ def test_a_recipe_trains_on_it_in_an_order_of_its_own_and_every_picture_once_a_p
     assert sorted(passes[0].labels[identity.name]["person"]) == list(range(count)) and passes[0].images.std() > 5
 
 
-@pytest.mark.parametrize("label", [0.5, -1.0, 80.0, 1e20])
+@pytest.mark.parametrize("label", [0.5, -1.0, 80.0, 1e20, float("nan"), float("inf")])
 def test_a_label_that_is_nobody_is_refused_by_record(tiny, label):
     files = tiny.layouts["recordio"]()
     files["train.rec"] = files["train.rec"][:12] + struct.pack("<f", label) + files["train.rec"][16:]

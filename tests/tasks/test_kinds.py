@@ -160,6 +160,14 @@ def test_a_warp_turns_roll_by_as_much_and_nothing_else() -> None:
     assert unknown["lo"][2] == -99 and unknown["hi"][2] == 99
 
 
+@pytest.mark.parametrize(
+    ("roll", "rotation", "wanted"), [(120, -115, (5, 5)), (-179, -178, (3, 3)), (120, 0, (99, 99)), ((-99, 20), 30, (-99, 50)), ((-20, 99), 30, (10, 99))]
+)
+def test_a_head_that_lies_on_its_side_is_upright_in_its_crop_and_an_open_range_stays_open(roll: object, rotation: float, wanted: tuple[float, float]) -> None:
+    turned = tasks.pose.to_crop(tasks.pose.encode(Ranges(), {"roll": roll}), geometry.about((9, 9), degrees=rotation), SIZE)
+    assert np.allclose([turned["lo"][2], turned["hi"][2]], wanted, atol=1e-4)
+
+
 # Mirrors
 
 

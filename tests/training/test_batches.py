@@ -140,6 +140,15 @@ def test_rare_labels_come_by_the_square_root_of_their_pictures_and_every_picture
     assert drawn == {"happy": 64, "sad": 32, "afraid": int(3 * (64 / 3) ** 0.5)}
 
 
+def test_an_example_without_a_label_is_no_rare_one_and_votes_are_the_word_with_most(sources: tuple[Source, ...]) -> None:
+    first, one = sources[0].examples, sources[0].examples.items[0]
+    labels = [{"happy": 10 + number, "sad": 1} for number in range(16)] + [{"sad": 7, "happy": number} for number in range(4)] + [None]
+    records = [dataclasses.replace(one.record, labels={} if label is None else {tasks.expression.name: label}) for label in labels]
+    items = tuple(dataclasses.replace(one, record=record) for record in records)
+    turns = batches.turns_of(dataclasses.replace(sources[0], examples=dataclasses.replace(first, items=items), even=tasks.expression.name))
+    assert Counter(turns.tolist()) == {**dict.fromkeys(range(16), 1), **dict.fromkeys(range(16, 20), 2), 20: 1}
+
+
 def disc(image: np.ndarray, channel: int) -> np.ndarray:
     """The centre of a disc, in continuous pixels."""
     others = [other for other in range(3) if other != channel]

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from polyface.errors import RunError
+from polyface.errors import RequestError, RunError
 from polyface.synth.write import write
 from polyface.training import checkpoint, loop
 from polyface.training.config import Method, Optimiser, load
@@ -102,6 +102,20 @@ def test_the_log_of_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
     assert steps == [(4, False), (8, True), (8, False), (12, True), (12, False)]
 
 
+def test_a_resumed_run_has_the_rates_that_are_set_anew(tmp_path: Path) -> None:
+    slower = Optimiser(rate=0.01, ema=0.5)
+    loop.run(Line(steps=8), tmp_path / "resumed")
+    loop.run(Line(optimiser=slower), tmp_path / "resumed")
+    loop.run(Line(optimiser=slower), tmp_path / "whole")
+    resumed, whole = (next(entry["rate"] for entry in entries(tmp_path / run) if entry["step"] == 12) for run in ("resumed", "whole"))
+    assert resumed == whole > 0
+
+
+def test_bfloat16_is_not_computed_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)  # as of a GPU before Ampere
+    assert not loop._has_bfloat16(torch.device("cuda"))
+
+
 def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
     first = loop.run(Line(validations=[3.0, 1.0, 2.0]), tmp_path)
     assert equal(loop.run(Line(), tmp_path), first)
@@ -119,6 +133,11 @@ def test_the_best_is_by_validation_and_the_last_is_the_last(tmp_path: Path) -> N
 def test_without_any_validation_the_last_is_the_best(tmp_path: Path) -> None:
     loop.run(Line(), tmp_path)
     assert json.loads((tmp_path / "checkpoints/best/state.json").read_text())["step"] == 12
+
+
+def test_a_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path: Path) -> None:
+    loop.run(Line(validations=[math.nan, 3.0, math.nan]), tmp_path)
+    assert json.loads((tmp_path / "checkpoints/best/state.json").read_text())["step"] == 8
 
 
 def test_without_a_mean_the_weights_of_the_best_step_themselves_are_kept(tmp_path: Path) -> None:
@@ -154,7 +173,7 @@ def test_a_full_disk_stops_the_run_and_the_one_before_is_whole(tmp_path: Path, m
 
 def test_other_people_than_those_of_the_checkpoint_are_refused(tmp_path: Path) -> None:
     loop.run(Line(steps=4, people={"a": "one"}), tmp_path)
-    with pytest.raises(RunError, match="trained on other people"):
+    with pytest.raises(RequestError, match="trained on other people"):
         loop.run(Line(people={"a": "another"}), tmp_path)
 
 
