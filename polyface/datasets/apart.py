@@ -18,6 +18,7 @@ from polyface.datasets.base import Dataset, Record, Split
 from polyface.datasets.crops import Faces, read_faces
 from polyface.errors import InputError, RequestError
 from polyface.images.read import Source
+from polyface.tasks import identity
 
 LATER: dict[Split, tuple[Split, ...]] = {"train": ("test", "validation"), "validation": ("test",), "test": ()}
 """The splits that are measured after one."""
@@ -33,7 +34,8 @@ MOST_HASHED = 100_000
 
 @dataclass(frozen=True)
 class Reserved:
-    """The pictures of one split of all sets. thumbnails: as `copies.comparable` makes them; seen, unseen: the files with and without one; people: by set."""
+    """The pictures of one split of all sets. thumbnails: as `copies.comparable` makes them; seen, unseen: the files with and without one; people: by the space in which
+    their keys mean something."""
 
     thumbnails: np.ndarray = field(repr=False)
     seen: tuple[Source, ...] = field(default=(), repr=False)
@@ -53,7 +55,8 @@ def reserve(data: Path, own: Sequence[Dataset], known: Mapping[str, Faces], spli
     """What other splits must do without: the pictures of a split of one's own sets, and of those others that `align` saw, where they are at hand. known: `faces_of` one's
     own."""
     mine = {dataset.name: dataset for dataset in own}
-    thumbnails, people = [], {}
+    thumbnails: list[np.ndarray] = []
+    people: dict[str, frozenset[str]] = {}
     seen: list[Source] = []
     unseen: list[Source] = []
     for dataset in ({dataset.name: dataset for dataset in others} | mine).values():
@@ -66,7 +69,8 @@ def reserve(data: Path, own: Sequence[Dataset], known: Mapping[str, Faces], spli
         thumbnails += [faces.thumbnails[record.key] for record in records if record.key in faces.thumbnails]
         for record in records:
             (seen if record.key in faces.thumbnails else unseen).append(record.source)
-        people[dataset.name] = _subjects(records)
+        space = dataset.space(identity.name)
+        people[space] = people.get(space, frozenset()) | _subjects(records)
     return Reserved(copies.comparable(thumbnails), tuple(seen), tuple(unseen), people)
 
 
@@ -92,12 +96,12 @@ def listed(dataset: Dataset, data: Path, split: Split) -> tuple[Record, ...]:
         return ()
 
 
-def unfit(name: str, split: Split, records: Sequence[Record], faces: Faces, reserved: dict[Split, Reserved]) -> dict[str, str]:
-    """{key: why} of the records of a split of the set `name` that stay out of it."""
+def unfit(dataset: Dataset, split: Split, records: Sequence[Record], faces: Faces, reserved: dict[Split, Reserved]) -> dict[str, str]:
+    """{key: why} of the records of a split of a set that stay out of it."""
     out: dict[str, str] = {}
     for later in (each for each in LATER[split] if each in reserved):
         kept = reserved[later]
-        people = kept.people.get(name, frozenset())
+        people = kept.people.get(dataset.space(identity.name), frozenset())
         found = {record.key: PERSON for record in records if record.subject in people}
         found |= dict.fromkeys(near_copies([record.key for record in records], faces, kept.thumbnails), NEAR_COPY[later])
         unseen = [record for record in records if record.key not in faces.thumbnails]

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from polyface.errors import InputError, PolyfaceError, RequestError, nearest, reason
+from polyface.errors import InputError, PolyfaceError, RequestError, RunError, nearest, reason
 from polyface.images.read import Root, Source
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 from polyface.metrics.intervals import groups_of
@@ -86,14 +86,15 @@ class Dataset:
         return self.file or self.name
 
     def records(self, root: Root, split: Split) -> Listing:
-        """The records of a split. Raises RequestError where the set has no such split, InputError where nothing of it is there, or a user's own reader fails."""
+        """The records of a split. Raises RequestError where the set has no such split, InputError where nothing of it is there, RunError where
+        a user's own reader fails: a split that cannot be listed is not one that is not there."""
         if split not in self.splits:
             raise RequestError(f"{self.name} has no split {split!r}{nearest(split, self.splits)}")
         try:
             listing = self.list_records(root, split)
         except Exception as error:
             if self.file and not isinstance(error, PolyfaceError):
-                raise InputError(f"{self.file}: its list_records fails with {reason(error)}; POLYFACE_DEBUG=1 shows where") from error
+                raise RunError(f"{self.file}: its list_records fails with {reason(error)}; POLYFACE_DEBUG=1 shows where") from error
             raise
         if not listing.records:
             hint = f"; {len(listing.absent)} files are listed but absent, {listing.absent[0]} first" if listing.absent else ""

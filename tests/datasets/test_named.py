@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from polyface.datasets import DATASETS, find_root, lfw, named
-from polyface.errors import InputError, RequestError
+from polyface.errors import RequestError, RunError
 
 MINE = """
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def test_a_set_of_ones_own_has_a_name_of_its_own_which_is_that_of_a_folder(name,
 
 def test_a_reader_of_ones_own_that_fails_is_one_line_that_names_its_file(tiny):
     (tiny.folder / "mine.py").write_text(MINE.replace('[Row("a.jpg")]', "[Row(1 / 0)]"))
-    with pytest.raises(InputError, match=r"mine.py: its list_records fails with ZeroDivisionError: division by zero"):
+    with pytest.raises(RunError, match=r"mine.py: its list_records fails with ZeroDivisionError: division by zero"):
         named(str(tiny.folder / "mine.py")).records(tiny.root({"a.jpg": tiny.noise(1)}), "test")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from polyface import datasets, tasks
-from polyface.datasets import crops
-from polyface.datasets.base import Alignment, Listing, Split
-from polyface.errors import RequestError
-from polyface.images import align
+from polyface.datasets import apart, crops
+from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
+from polyface.errors import RequestError, RunError
+from polyface.images import align, read
 from polyface.images.read import Root
 from polyface.labels import People
 from polyface.synth.write import write
@@ -87,6 +88,21 @@ subject = "patient"
 split = "part"
 [tasks.age]
 column = "age"
+"""
+
+
+READER_THAT_FAILS = """
+from polyface.datasets.base import Dataset, Listing, Record
+from polyface.images.read import Source
+from polyface.labels import Ranges
+from polyface.tasks import age
+
+
+def list_records(root, split):
+    return Listing((Record("a.jpg", Source(root, "a.jpg"), {age.name: 30 if split == "train" else 1 / 0}),))
+
+
+dataset = Dataset("mine", "Mine", "", "", {age.name: Ranges()}, ("train", "test"), list_records)
 """
 
 
@@ -247,6 +263,29 @@ def test_sets_that_share_a_space_share_its_people_and_others_do_not(tmp_path: Pa
     together = examples.training_sources(recipe("pins", "celeba"), tmp_path)
     assert [source.space for source in together] == ["everyone"] * 2
     assert together[0].people == together[1].people and set(together[0].people) == set(apart[0].people) | set(apart[1].people)
+
+
+def test_whoever_is_in_a_test_of_a_set_of_the_same_space_leaves_training(tmp_path: Path) -> None:
+    answers = {tasks.identity.name: People("clinic")}
+    who = {"one": ("train", "Ann"), "other": ("test", "Ann")}
+
+    def listed(name: str, root: Root, split: str) -> Listing:
+        its_split, person = who[name]
+        return Listing((Record("a.jpg", read.Source(root, "a.jpg"), {tasks.identity.name: person}, person),) if split == its_split else ())
+
+    sets = {name: Dataset(name, name, "", "", answers, ("train", "test"), partial(listed, name)) for name in who}
+    for name in who:
+        (tmp_path / name).mkdir()
+    reserved = {"test": apart.reserve(tmp_path, list(sets.values()), apart.faces_of(list(sets.values()), tmp_path), "test")}
+    records = apart.listed(sets["one"], tmp_path, "train")
+    assert apart.unfit(sets["one"], "train", records, crops.Faces(), reserved) == {"a.jpg": "somebody of another split"}
+
+
+def test_a_set_whose_reader_fails_for_its_test_trains_nothing_since_nobody_knows_what_to_keep_out(tmp_path: Path) -> None:
+    own_set(tmp_path, ("a.jpg", "Ann", "train"))
+    (tmp_path / "mine.py").write_text(READER_THAT_FAILS)
+    with pytest.raises(RunError, match=r"mine\.py: its list_records fails with ZeroDivisionError"):
+        examples.training_sources(recipe(str(tmp_path / "mine.py")), tmp_path)
 
 
 def test_a_recipe_can_ask_a_set_for_some_of_its_answers(strangers: Path) -> None:
