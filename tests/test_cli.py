@@ -308,6 +308,15 @@ def test_what_goes_wrong_is_one_line_and_its_status(error: BaseException, status
     assert capsys.readouterr().err.splitlines() == [said]
 
 
+@pytest.mark.parametrize("command", [["calibrate"], ["evaluate", "--card"]])
+def test_what_a_card_is_written_with_is_missed_before_anything_is_measured(
+    command: list[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert cli.run([command[0], str(model), *command[1:], "--data", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "polyface: this needs onnx: pip install 'polyface[train]'\n"
+
+
 def test_debugging_shows_where_an_unexpected_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYFACE_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):

@@ -54,13 +54,16 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
         files.write_atomically(tmp_path / "f" / "a.json", "x")
 
 
-def test_a_written_file_can_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+def test_a_written_file_can_be_read_by_whom_the_umask_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.umask(0o027)
     try:
         files.write_atomically(tmp_path / "a", "x")
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
         assert os.umask(0o027) == 0o027  # and the mask is as it was
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the mask is of all threads, and two that set it at once may leave it open"))
+        files.write_atomically(tmp_path / "a", "x")
     finally:
+        monkeypatch.undo()
         os.umask(before)
 
 

@@ -217,6 +217,8 @@ def evaluate(
     from polyface.inference import card as cards
     from polyface.inference import engine
 
+    if card:
+        cards.require_onnx()
     network = engine.load(model)
     with terminal.progress("scoring") as report:
         said = network.sha256, _lessons(network.card), network.card.made_of
@@ -252,6 +254,7 @@ def calibrate(
     from polyface.inference import calibrate as calibration
     from polyface.inference import card as cards
 
+    cards.require_onnx()
     networks = calibration.networks_of(model)
     card = next(iter(networks.values())).card
     with terminal.progress("calibrating") as report:

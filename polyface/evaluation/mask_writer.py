@@ -35,16 +35,17 @@ class MaskWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            if kind is None:
-                self._write(CLASSES, np.array(self._classes))
-                self._write(NAMES, np.array(list(self._subjects)))
-                self._write(SUBJECTS, np.array(list(self._subjects.values())))
-        finally:
-            self._archive.close()
+            with self._archive:
+                if kind is None:
+                    self._write(CLASSES, np.array(self._classes))
+                    self._write(NAMES, np.array(list(self._subjects)))
+                    self._write(SUBJECTS, np.array(list(self._subjects.values())))
             if kind is None:
                 os.replace(self._partial, self._file)
-            else:
-                self._partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"{self._file}: cannot be written ({error.strerror or error})") from error
+        finally:
+            self._partial.unlink(missing_ok=True)
 
     def _write(self, name: str, array: np.ndarray) -> None:
         try:

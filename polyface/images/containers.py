@@ -64,7 +64,9 @@ def _length_of_box(file: BinaryIO) -> int | None:
     """Of the part of an MP4 that begins here, its head included (ISO/IEC 14496-12, 4.2)."""
     head = file.read(16).ljust(16, b"\xff")
     length = struct.unpack(">I", head[:4])[0]
-    return struct.unpack(">Q", head[8:])[0] if length == 1 else max(length, 8) if length else None
+    if length == 1:
+        return max(struct.unpack(">Q", head[8:])[0], 16)
+    return max(length, 8) if length else None
 
 
 def _length_of_chunk(file: BinaryIO) -> int | None:

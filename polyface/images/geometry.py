@@ -91,6 +91,13 @@ def about(centre: tuple[float, float], scale: float = 1.0, degrees: float = 0.0,
     return _turn(cosine, sine, centre, (centre[0] + shift[0], centre[1] + shift[1]))
 
 
+def to_square(box: Sequence[float], side: int, room: float) -> np.ndarray:
+    """Picture -> a square of `side` pixels about a box (x0, y0, x1, y1), that shows `room` times its longer side."""
+    x0, y0, x1, y1 = box
+    scale = side / (room * max(x1 - x0, y1 - y0, 1.0))
+    return _turn(scale, 0.0, ((x0 + x1) / 2, (y0 + y1) / 2), (side / 2, side / 2))
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int | tuple[int, int, int] = GREY, nearest: bool = False) -> np.ndarray:
     """One resampling of an image [H, W] or [H, W, 3] into size (width, height); what lies outside the source becomes the border value.
 

@@ -7,6 +7,7 @@ files.
 
 import glob
 import os
+import posixpath
 import struct
 import tarfile
 import zipfile
@@ -180,7 +181,7 @@ class Archive:
 def _index_of_zip(path: Path) -> dict[str, Member]:
     with zipfile.ZipFile(path) as archive:
         return {
-            info.filename: Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
+            _inside(info.filename): Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
             for info in archive.infolist()
             if not info.is_dir() and not info.filename.startswith("__MACOSX/")
         }
@@ -188,7 +189,12 @@ def _index_of_zip(path: Path) -> dict[str, Member]:
 
 def _index_of_tar(path: Path) -> dict[str, Member]:
     with tarfile.open(path, "r:") as archive:  # "r:" refuses compression, in which nothing can be found without reading all before it
-        return {info.name.removeprefix("./"): Member(info.offset_data, info.size, info.size) for info in archive if info.isreg()}
+        return {_inside(info.name): Member(info.offset_data, info.size, info.size) for info in archive if info.isreg()}
+
+
+def _inside(name: str) -> str:
+    """A member's name as a folder has it when all is unpacked into it: a/b.jpg of ./a/b.jpg, of a//b.jpg, and of /a/b.jpg, which is no path of this machine."""
+    return posixpath.normpath(f"/{name}").lstrip("/")
 
 
 def _without_own_folder(members: dict[str, Member], stem: str) -> dict[str, Member]:

@@ -304,6 +304,11 @@ def with_calibration(
     return msgspec.structs.replace(card, calibration=both, thresholds=tuple(thresholds) or card.thresholds, smaller=tuple(smaller) or card.smaller)
 
 
+def require_onnx() -> None:
+    """Raises ModuleNotFoundError where the package is missing by which cards are put into networks: before hours are spent on what is to be on one."""
+    import onnx  # noqa: F401
+
+
 def rewrite(folder: Path, card: Card) -> None:
     """Give a model directory another card, beside its network and inside it."""
     for network in sorted(folder.glob("*.onnx")):

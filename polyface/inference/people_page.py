@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from polyface import page
 from polyface.errors import InputError
 from polyface.images import geometry, read
@@ -52,15 +50,8 @@ def _pictures(faces: list[GalleryFace]) -> tuple[dict[GalleryFace, str], list[st
             refused.append(str(error))
             continue
         for face in its_faces:
-            found[face] = page.picture(geometry.warp(pixels, _to_square(face.box), (SIDE, SIDE)), quality=80)
+            found[face] = page.picture(geometry.warp(pixels, geometry.to_square(face.box, SIDE, ROOM), (SIDE, SIDE)), quality=80)
     return found, refused
-
-
-def _to_square(box: tuple[float, float, float, float]) -> np.ndarray:
-    """Picture -> the square about a box."""
-    x0, y0, x1, y1 = box
-    scale = SIDE / (ROOM * max(x1 - x0, y1 - y0, 1.0))
-    return np.array([[scale, 0.0, SIDE / 2 - scale * (x0 + x1) / 2], [0.0, scale, SIDE / 2 - scale * (y0 + y1) / 2]])
 
 
 BODY = """\

@@ -126,7 +126,7 @@ def about(engine: Engine) -> Markup:
 
 
 def _drawn(face: Face, pixels: np.ndarray, tasks: Sequence[Task], filterable: dict[str, Any]) -> Markup:
-    to_thumbnail = _to_thumbnail(face.box)
+    to_thumbnail = geometry.to_square(face.box, SIDE, ROOM)
     crop = page.picture(geometry.warp(pixels, to_thumbnail, (SIDE, SIDE)), quality=80)
     regions, points = None, ""
     for task in tasks:
@@ -138,13 +138,6 @@ def _drawn(face: Face, pixels: np.ndarray, tasks: Sequence[Task], filterable: di
     said = [words for task in tasks if task.name in face.answers and (words := _in_words(task, face.answers[task.name]))]
     values = {"face": face, "name": Path(face.image).name, "crop": crop, "regions": regions, "points": points, "said": said}
     return page.render(FACE, **values, filterable=filterable, side=SIDE)
-
-
-def _to_thumbnail(box: Sequence[float]) -> np.ndarray:
-    """Picture -> the square about a box (x0, y0, x1, y1)."""
-    x0, y0, x1, y1 = box
-    scale = SIDE / (ROOM * max(x1 - x0, y1 - y0, 1.0))
-    return np.array([[scale, 0.0, SIDE / 2 - scale * (x0 + x1) / 2], [0.0, scale, SIDE / 2 - scale * (y0 + y1) / 2]])
 
 
 def _coloured(regions: ClassMap, to_thumbnail: np.ndarray) -> np.ndarray:

@@ -209,7 +209,7 @@ class _Lines:
             if self.file.write(content) != len(content):
                 raise OSError(0, "disk full")
         except OSError as error:
-            self.file.truncate(end)
+            self.file.truncate(self.file.seek(end))
             raise RunError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def __exit__(self, *exception: object) -> None:

@@ -1,5 +1,6 @@
 """Files of strangers: what is read, and that everything else is refused by file and row, before anything is scored."""
 
+import errno
 import io
 import pickle
 import struct
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polyface.errors import InputError
+from polyface.errors import InputError, RunError
 from polyface.evaluation.arrays import matched, read_arrays
+from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.masks import read_masks
 from polyface.evaluation.pair_lists import read_pair_list
 from polyface.evaluation.pair_pictures import read_pair_pictures
@@ -388,3 +390,22 @@ def test_other_containers_are_refused_by_row(tmp_path: Path, content: object, me
     with pytest.raises(InputError, match=message) as error:
         read_pair_pictures(written(tmp_path / "x.bin", pickle.dumps(content, 4)))
     assert str(tmp_path / "x.bin") in str(error.value)
+
+
+@pytest.mark.parametrize("full", ["1.npy", "classes.npy", "names.npy"])
+def test_masks_appear_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    opened = zipfile.ZipFile.open
+
+    def disk(archive: zipfile.ZipFile, name: str, mode: str = "r") -> object:
+        if name == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(archive, name, mode)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", disk)
+    with pytest.raises(RunError, match=r"m\.npz: cannot be written \(No space left on device\)"), MaskWriter(tmp_path / "m.npz", ["background", "skin"]) as masks:
+        masks.add("1", np.zeros((2, 2), np.uint8))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    with MaskWriter(tmp_path / "m.npz", ["background", "skin"]) as masks:
+        masks.add("1", np.zeros((2, 2), np.uint8))
+    assert read_masks(tmp_path / "m.npz").names == ("1",) and [path.name for path in tmp_path.iterdir()] == ["m.npz"]

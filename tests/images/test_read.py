@@ -296,7 +296,12 @@ def tarred(place, mode="w", inside="./"):
 
 
 @pytest.mark.parametrize(
-    "make", [folder, zipped, lambda p: zipped(p, zipfile.ZIP_STORED), lambda p: zipped(p, inside="set/"), tarred, lambda p: tarred(p, inside="set/")]
+    "make",
+    [
+        folder,
+        *(zipped, lambda p: zipped(p, zipfile.ZIP_STORED), lambda p: zipped(p, inside="set/")),
+        *(tarred, lambda p: tarred(p, inside="/"), lambda p: tarred(p, inside="set/")),
+    ],
 )
 def test_a_folder_a_zip_and_a_tar_read_alike(make, tmp_path):
     root = pickle.loads(pickle.dumps(open_root(make(tmp_path))))

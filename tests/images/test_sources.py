@@ -68,6 +68,18 @@ def test_a_name_leads_back_to_its_bytes(heap: Path) -> None:
         source_of(str(heap / "photos" / "2.jpg")).read()
 
 
+@pytest.mark.parametrize("member", ["/faces/1.jpg", "./faces/1.jpg", "faces//1.jpg", "../faces/1.jpg"])
+def test_the_picture_of_an_archive_has_a_name_in_it_whatever_its_member_is_called(tmp_path: Path, member: str) -> None:
+    for archive in ("a.tar", "b.tar"):
+        with tarfile.open(tmp_path / archive, "w") as tar:
+            info = tarfile.TarInfo(member)
+            info.size = len(archive)
+            tar.addfile(info, io.BytesIO(archive.encode()))
+    sources, refused = find_sources([tmp_path / "a.tar", tmp_path / "b.tar"])
+    assert not refused and [str(source) for source in sources] == [str(tmp_path / archive / "faces/1.jpg") for archive in ("a.tar", "b.tar")]
+    assert [source_of(str(source)).read() for source in sources] == [b"a.tar", b"b.tar"]
+
+
 def test_what_leads_nowhere_is_refused_by_name_and_line(heap: Path) -> None:
     (heap / "empty.tar").write_bytes(b"")
     (heap / "cut.rec").write_bytes((heap / "train.rec").read_bytes()[:50])

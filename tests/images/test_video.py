@@ -162,6 +162,12 @@ def test_an_ogg_file_is_cut_where_its_last_page_is(tmp_path: Path, size: int, cu
     assert containers.without_an_end(tmp_path / "a.ogv") == cut
 
 
+@pytest.mark.parametrize("stated", [0, 1, 15])
+def test_a_box_that_states_a_length_shorter_than_its_own_head_holds_nobody_up(tmp_path: Path, stated: int) -> None:
+    (tmp_path / "a.mp4").write_bytes(struct.pack(">I4sQ", 1, b"mdat", stated) + struct.pack(">I4s", 100, b"free"))
+    assert containers.without_an_end(tmp_path / "a.mp4")
+
+
 def test_an_mp4_cut_short_before_its_index_has_no_frames(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", 30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
