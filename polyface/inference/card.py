@@ -5,6 +5,7 @@ network names no task. It also says what the network learned from, how well it d
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -286,6 +287,36 @@ def put_into_onnx(network: bytes, card: Card) -> bytes:
     kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != CARD_IN_ONNX}
     onnx.helper.set_model_props(model, {**kept, CARD_IN_ONNX: json_of_card(card).decode()})
     return model.SerializeToString()
+
+
+METADATA_PROPS = 14
+"""The field of ModelProto, in onnx.proto, that holds what is said of a network: its card."""
+
+
+def network_sha256(content: bytes) -> str:
+    """The sha256 of an ONNX file but for its metadata: a network that was measured or calibrated anew is the network that it was. content: one that onnxruntime opens."""
+    sha256, at = hashlib.sha256(), 0
+    while at < len(content):
+        start = at
+        key, at = _varint(content, at)
+        if key & 7 == 2:  # so many bytes
+            length, at = _varint(content, at)
+            at += length
+        else:  # a number; ModelProto has no others
+            _, at = _varint(content, at)
+        if key >> 3 != METADATA_PROPS:
+            sha256.update(memoryview(content)[start:at])
+    return sha256.hexdigest()
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    """A number of protobuf's, seven bits in a byte, the last first; and where it ends."""
+    number = shift = 0
+    while True:
+        number |= (content[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if content[at - 1] < 128:
+            return number, at
 
 
 def with_scores(card: Card, scores: Sequence[dict[str, Any]]) -> Card:

@@ -15,7 +15,7 @@ import numpy as np
 from polyface import files, runtime
 from polyface.errors import RequestError, RunError, nearest, reason
 from polyface.images.align import Crop
-from polyface.inference.card import CARD_IN_ONNX, Card, card_of_json, crop_of_card, read_card, tasks_of_card
+from polyface.inference.card import CARD_IN_ONNX, Card, card_of_json, crop_of_card, network_sha256, read_card, tasks_of_card
 from polyface.inference.drift import DRIFT_IN_ONNX, Drift, drift_of_json
 from polyface.installed import installed
 from polyface.tasks.kinds import Task
@@ -33,7 +33,8 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Engine:
-    """A network that answers. sha256 is that of its ONNX file; drift, of one in eight bits, how far it is from the one that it was made from."""
+    """A network that answers. sha256 is that of its ONNX file, network that of the file without what is said of it (`card.network_sha256`); drift, of one in eight bits,
+    how far it is from the one that it was made from."""
 
     card: Card
     tasks: tuple[Task, ...]
@@ -41,6 +42,7 @@ class Engine:
     sha256: str
     session: Any = field(repr=False)
     drift: Drift | None = field(default=None, repr=False)
+    network: str = ""
 
     @property
     def label(self) -> str:
@@ -98,7 +100,7 @@ def load(path: Path | None = None, threads: int | None = None) -> Engine:
     if inside is not None:
         _check_cards(card, inside, network)
     drift = drift_of_json(said[DRIFT_IN_ONNX].encode(), str(network)) if DRIFT_IN_ONNX in said else None
-    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session, drift)
+    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session, drift, network_sha256(network.read_bytes()))
     _check(engine, network)
     if drift is not None or network.name == INT8:
         _check_drift(engine, network)

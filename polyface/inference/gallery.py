@@ -6,7 +6,7 @@ DIR/gallery.json names the model, the detector, and every shard with its sha256.
     boxes float32 [n, 4]            (x0, y0, x1, y1) in pixels of the upright picture;  scores float32 [n]: the detector's
     embeddings float32 [n, d]       of unit length
     pictures [p]                    all that were looked at;  refused [r] and reasons [r]: those of them that could not be read
-    network                         the sha256 of the network's ONNX file
+    network                         the network's sha256, without what is said of it (`card.network_sha256`)
 
 A shard counts once gallery.json names it, which is written after it.
 """
@@ -29,7 +29,7 @@ from polyface.strict import strict
 from polyface.tasks.kinds import Embedding
 
 MANIFEST = "gallery.json"
-VERSION = 1
+VERSION = 2
 """The format of a gallery; raised when a reader of the old one would misread the new one."""
 
 UNIT = 1e-3
@@ -45,7 +45,8 @@ class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """gallery: the version of the format. model: as answers name it; network, detector_sha256: hashes of their files."""
+    """gallery: the version of the format. model: as answers name it; network: its sha256, without what is said of it; detector_sha256:
+    of the detector's file."""
 
     gallery: int = VERSION
     model: str
@@ -109,7 +110,7 @@ def open_gallery(folder: Path, engine: Engine) -> Gallery:
     """The gallery in a folder, of this network. Raises RequestError where there is none, a shard is missing, or another network or version made it."""
     gallery = Gallery(folder, _read_manifest(folder / MANIFEST))
     made = gallery.manifest
-    if (made.network, made.dimension) != (engine.sha256, embedding_task(engine).dimension):
+    if (made.network, made.dimension) != (engine.network, embedding_task(engine).dimension):
         raise RequestError(f"{folder / MANIFEST}: made by the model {made.model}, whose vectors say nothing beside those of {engine.label}")
     for entry in made.shards:
         if not (folder / entry.file).is_file():
@@ -120,7 +121,7 @@ def open_gallery(folder: Path, engine: Engine) -> Gallery:
 def manifest_of(engine: Engine, detector: Detector) -> Manifest:
     """What a new gallery of this network and detector says. Raises RequestError for a model that does not answer who somebody is."""
     task = embedding_task(engine)
-    return Manifest(model=engine.label, network=engine.sha256, detector=detector.name, detector_sha256=detector.sha256, dimension=task.dimension)
+    return Manifest(model=engine.label, network=engine.network, detector=detector.name, detector_sha256=detector.sha256, dimension=task.dimension)
 
 
 def embedding_task(engine: Engine) -> Embedding:
@@ -175,7 +176,7 @@ def _read_manifest(path: Path) -> Manifest:
     if type(version) is not int:
         raise RequestError(f"{path}: not of a gallery (its key 'gallery' must hold the version of the format)")
     if version != VERSION:
-        raise RequestError(f"{path}: a gallery of format {version}; this polyface reads format {VERSION}")
+        raise RequestError(f"{path}: a gallery of format {version}; this polyface reads format {VERSION}; `polyface embed` makes it anew, into another folder")
     return strict(tree, Manifest, str(path))
 
 

@@ -35,7 +35,7 @@ class Colours:
     """A network whose vector is the mean colour of the crop and the three after it, of unit length; `length` is what it makes of that."""
 
     card: cards.Card
-    sha256: str = "c" * 64
+    network: str = "c" * 64
     length: float = 1.0
     label = "colours@cccccccccccc"
     tasks = (Embedding("identity", "Who?", dimension=6),)
@@ -224,7 +224,7 @@ def test_another_model_or_detector_does_not_add_to_a_gallery(tmp_path: Path) -> 
     draw(tmp_path / "p", 2)
     run(tmp_path / "p", tmp_path / "g")
     with pytest.raises(RequestError, match=r"gallery\.json: made by the model colours@cccccccccccc, whose vectors say nothing"):
-        run(tmp_path / "p", tmp_path / "g", sha256="e" * 64)
+        run(tmp_path / "p", tmp_path / "g", network="e" * 64)
     analyzer = looking()
     analyzer.detector.sha256 = "f" * 64
     with pytest.raises(RequestError, match="its faces were found by quarters@dddddddddddd, not by quarters@ffffffffffff"):
@@ -283,7 +283,7 @@ def _changed(folder: Path, what: str) -> None:
     elif what == "network":
         rewritten(folder, network=np.array("e" * 64))
     elif what == "version":
-        (folder / "gallery.json").write_text(json.dumps(manifest | {"gallery": 2}))
+        (folder / "gallery.json").write_text(json.dumps(manifest | {"gallery": 1}))
     elif what == "key":
         (folder / "gallery.json").write_text(json.dumps(manifest | {"detektor": "x"}))
     elif what == "card":
@@ -307,7 +307,7 @@ def _changed(folder: Path, what: str) -> None:
         ("few", r"00001\.npz: embeddings is float32 of shape"),
         ("double", r"00001\.npz: embeddings is float64"),
         ("network", r"00001\.npz: made by the network eeeeeeeeeeee, the gallery by cccccccccccc"),
-        ("version", r"gallery\.json: a gallery of format 2; this polyface reads format 1"),
+        ("version", r"gallery\.json: a gallery of format 1; this polyface reads format 2"),
         ("key", r"gallery\.json: unknown key 'detektor'; did you mean 'detector'"),
         ("card", r"gallery\.json: not of a gallery"),
         ("half", r"gallery\.json: no JSON"),

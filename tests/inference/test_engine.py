@@ -69,6 +69,16 @@ def test_the_label_says_which_file_answered(engine: engines.Engine, model: Path)
     assert engine.label == f"tiny@{files.sha256_of_file(model / 'model.onnx')[:12]}"
 
 
+def test_a_network_that_is_measured_anew_is_the_network_that_it_was(model: Path, card: cards.Card) -> None:
+    before = engines.load(model)
+    cards.rewrite(model, msgspec.structs.replace(card, created="1999-12-31"))
+    after = engines.load(model)
+    assert after.network == before.network and after.sha256 != before.sha256
+    content = bytearray((model / "model.onnx").read_bytes())
+    weights = onnx.load_from_string(bytes(content)).graph.initializer[0].raw_data
+    assert cards.network_sha256(bytes(content).replace(weights, bytes(len(weights) - 1) + b"x")) != after.network
+
+
 def test_one_file_with_its_card_inside_is_a_model(tmp_path: Path, card: cards.Card, write_network: Callable) -> None:
     assert engines.load(write_network(tmp_path / "alone.onnx", card), threads=1).tasks == tasks.TASKS
 

@@ -25,6 +25,7 @@ class Knows:
     vectors: dict[str, list[np.ndarray]] = field(default_factory=dict)
     name: str = "knows"
     sha256: str = "a" * 64
+    network: str = "a" * 64
     score: float = 0.95
     label: str = "knows@aaaaaaaaaaaa"
     tasks = tasks.TASKS

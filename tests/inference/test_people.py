@@ -21,7 +21,7 @@ class Engine:
     """Of a network and a detector, what a gallery has to know."""
 
     name = "drawn"
-    sha256, label, tasks = "a" * 64, "knows@aaaaaaaaaaaa", (Embedding("identity", "Who?", dimension=3),)
+    sha256, network, label, tasks = "a" * 64, "a" * 64, "knows@aaaaaaaaaaaa", (Embedding("identity", "Who?", dimension=3),)
 
     def __init__(self, card: cards.Card):
         self.card = card
