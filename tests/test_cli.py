@@ -422,6 +422,17 @@ def test_evaluate_names_what_it_refused(model: Path, tmp_path: Path, capsys: pyt
     assert "mine: row 0: no such age" in said and "row 10" not in said and "mine: and 2 more" in said
 
 
+def test_a_named_set_that_cannot_be_scored_is_no_success(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    whole = STATED.replace("range(12)", "range(0)")
+    for name, text in (("mine", whole), ("other", whole.replace("alignment=FACE", "alignment=None").replace('"mine"', '"other"'))):
+        draw(tmp_path / name / "1.png", 1)
+        (tmp_path / f"{name}.py").write_text(text)
+    mine, both = str(tmp_path / "mine.py"), f"{tmp_path / 'mine.py'},{tmp_path / 'other.py'}"
+    assert cli.run(["evaluate", str(model), "--data", str(tmp_path), "--sets", mine]) == 0
+    assert cli.run(["evaluate", str(model), "--data", str(tmp_path), "--sets", both]) == InputError.exit_status
+    assert "other is not scored: " in capsys.readouterr().err
+
+
 def draw(path: Path, seed: int) -> None:
     path.parent.mkdir(exist_ok=True)
     cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))

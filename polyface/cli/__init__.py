@@ -236,7 +236,7 @@ def evaluate(
         files.write_atomically(json, found.to_json())
     if card:
         cards.rewrite(model, cards.with_scores(network.card, found.card_scores()))
-    return 1 if any(part.refused for part in found.sets) else 0
+    return 1 if any(part.refused for part in found.sets) or (sets and found.skipped) else 0
 
 
 @app.command(sort_key=5)

@@ -184,6 +184,8 @@ def _check_header(stream: IO[bytes], size: int, name: str) -> None:
     shape, _, dtype = readers[version](stream)
     if dtype.hasobject:
         raise ValueError(f"{name}: holds Python objects, which are not unpickled; save words as np.array(words, dtype=str)")
+    if not dtype.itemsize:  # of which any number of rows is no byte
+        raise ValueError(f"{name}: holds {dtype}, words of no length")
     claimed, there = dtype.itemsize, size - stream.tell()
     for side in shape:
         claimed *= side

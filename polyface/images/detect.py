@@ -98,6 +98,8 @@ class YuNet:
             self.threshold, self.best_size = float(said.get(THRESHOLD_IN_ONNX, THRESHOLD)), float(said.get(BEST_SIZE_IN_ONNX, BEST_SIZE))
         except ValueError as error:
             raise RequestError(f"{path}: its threshold or best size is no number ({error})") from error
+        if not (0 <= self.threshold <= 1 and self.best_size > 0):
+            raise RequestError(f"{path}: a threshold of {self.threshold:g} and a best size of {self.best_size:g}; 0 to 1 and a number of pixels are needed")
         self.sha256 = sha256_of_file(path)
         self.outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
         inputs = self.session.get_inputs()

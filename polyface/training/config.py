@@ -16,6 +16,7 @@ from polyface.strict import strict
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0)]
 Method = Literal["fixed", "uncertainty", "dwa"]
 """How weights of losses change while training: not at all, by uncertainty (Kendall et al. 2018), by how fast each loss falls (Liu et al. 2019)."""
 
@@ -99,7 +100,7 @@ class Config(Strict, frozen=True, kw_only=True):
     data: tuple[Data, ...]
     steps: Count
     batch: Count = 96
-    seed: int = 1
+    seed: Seed = 1
     crop: CropConfig = CropConfig()
     model: ModelConfig = ModelConfig()
     small: Small = Small()

@@ -26,7 +26,7 @@ from polyface.models.detector_losses import Faces, losses_of
 from polyface.models.weights import read_tensors
 from polyface.strict import strict
 from polyface.training import batches, loop, parallel, views
-from polyface.training.config import Count, Method, Optimiser, Positive, Share, Strict
+from polyface.training.config import Count, Method, Optimiser, Positive, Seed, Share, Strict
 
 NETWORK = "detector"
 """What such a recipe says of itself: `network = "detector"`."""
@@ -57,7 +57,7 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     data: tuple[SceneSet, ...]
     steps: Count
     batch: Count = 32
-    seed: int = 1
+    seed: Seed = 1
     sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (256, 192, 448, 256, 320)
     """Of the views of a step, in pixels; steps take turns. Large ones are for faces that fill a photograph, small ones are cheap."""
     last_sides: Annotated[tuple[Side, ...], msgspec.Meta(min_length=1)] = (640, 384)

@@ -139,6 +139,13 @@ def test_a_header_that_lies_about_its_size_is_refused_before_it_costs_memory(tmp
         read_arrays(tmp_path / "x.npz")
 
 
+def test_words_of_no_length_are_refused_since_any_number_of_them_is_no_byte(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<U0", "fortran_order": False, "shape": (10**12,)})
+    with pytest.raises(InputError, match="words of no length"):
+        read_arrays(written(tmp_path / "x.npy", stream.getvalue()))
+
+
 def test_an_archive_that_claims_more_than_it_can_hold_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("names.npy", header_of((2**37,)) + bytes(16))

@@ -98,10 +98,11 @@ def test_a_file_may_say_from_which_score_a_find_is_a_face(tmp_path):
 
 def test_a_file_whose_threshold_is_no_number_is_refused(tmp_path):
     model = onnx.load(constant_yunet(tmp_path / "y.onnx", {}))
-    helper.set_model_props(model, {"polyface_threshold": "high"})
-    onnx.save(model, tmp_path / "y.onnx")
-    with pytest.raises(RequestError, match=r"y\.onnx: its threshold or best size is no number"):
-        load_detector(tmp_path / "y.onnx", 1)
+    for said, why in (("high", "is no number"), ("nan", "of nan .* 0 to 1"), ("7", "of 7 .* 0 to 1")):
+        helper.set_model_props(model, {"polyface_threshold": said})
+        onnx.save(model, tmp_path / "y.onnx")
+        with pytest.raises(RequestError, match=rf"y\.onnx: .*threshold.* {why}"):
+            load_detector(tmp_path / "y.onnx", 1)
 
 
 def test_finds_of_one_face_are_one_face_with_points_by_score(tmp_path):

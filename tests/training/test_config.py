@@ -89,6 +89,7 @@ def test_settings_change_plain_and_nested_keys_in_tomls_notation(recipe: str) ->
         (SHORT + "[crop]\nsize = 64\n", "eyes at 64, 60 are not in the middle of a crop of 64 pixels.* in crop"),
         (SHORT + "losses.age = -1.0\n", r">= 0.0 in losses"),
         (SHORT.replace("weight", "tasks = [], weight"), r"length >= 1 in data\[.\].tasks"),
+        ("seed = -1\n" + SHORT, "seed"),
         ("name = 'x'\nsteps = 1\ndata = []\n", "a recipe names at least one data set"),
         (SHORT + "batch = 1\n", "2 data sets do not fit into a batch of 1"),
         ("name = 'x'\n", "missing required field"),
