@@ -98,7 +98,7 @@ class Worker:
 
 def _made_by(analyzer: Analyzer) -> tuple[str, ...]:
     engine, detector = analyzer.engine, analyzer.detector
-    return f"{engine.card.name}@{engine.sha256}", f"{detector.name}@{detector.sha256}"
+    return f"{engine.card.name}@{engine.network}", f"{detector.name}@{detector.sha256}"
 
 
 def _require_alike(seen: Seen, batch: Sequence[Source]) -> None:
