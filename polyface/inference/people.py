@@ -66,9 +66,10 @@ class People:
 
     def in_words(self) -> str:
         joined = self.faces - len(self.alone) - len(self.unclear)
-        people, alone = f"{count(len(self.people), 'person', 'people')} of {count(joined, 'face')}", f"{count(len(self.alone), 'face')} like no other"
-        unclear = f", and {count(len(self.unclear), 'face')} too unclear to compare" if self.unclear else ""
-        return f"{people}, {alone}{unclear}. Joined from a cosine of {self.cosine:.3f} on, which {self.far:g} of pairs of two people reach."
+        parts = [f"{count(len(self.people), 'person', 'people')} of {count(joined, 'face')}", f"{count(len(self.alone), 'face')} like no other"]
+        parts += [f"{count(len(self.unclear), 'face')} too unclear to compare"] if self.unclear else []
+        said = f"{', '.join(parts[:-1])}, and {parts[-1]}"
+        return f"{said}. Joined from a cosine of {self.cosine:.3f} on, which {self.far:g} of pairs of two people reach."
 
 
 def people(gallery: Gallery, engine: Engine, far: float | None = None, report: Report | None = None) -> People:

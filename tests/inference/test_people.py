@@ -77,6 +77,7 @@ def test_unclear_faces_are_left_out_and_counted(engine: Engine, tmp_path: Path) 
     found = people(gallery_of(tmp_path / "some", engine, [[0, 10, 200, 201, 202]], unclear=180), engine)
     assert [len(person.faces) for person in found.people] == [2] and not found.alone and [face.image for face in found.unclear] == [f"/g/{row}.jpg" for row in (2, 3, 4)]
     assert found.in_words().startswith("1 person of 2 faces, 0 faces like no other, and 3 faces too unclear to compare.")
+    assert people(gallery_of(tmp_path / "none", engine, [[0, 10]]), engine).in_words().startswith("1 person of 2 faces, and 0 faces like no other. Joined")
     nobody = people(gallery_of(tmp_path / "all", engine, [[200, 201]], unclear=180), engine)
     assert (nobody.people, nobody.alone, len(nobody.unclear), nobody.faces) == ((), (), 2, 2)
 
