@@ -330,5 +330,5 @@ def _with_terms(analyzer: Any) -> Any:
     """Say the terms of the weights, once a run."""
     from polyface import terminal
 
-    terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
+    terminal.say(analyzer.engine.terms)
     return analyzer

@@ -105,7 +105,7 @@ def people(
     from polyface.inference.gallery import open_gallery
 
     engine = engines.load(model)
-    terminal.say(f"model {engine.label}; terms: {engine.card.terms}")
+    terminal.say(engine.terms)
     opened = open_gallery(gallery, engine)
     with terminal.progress("faces") as report:
         found = grouping.people(opened, engine, far, report)
@@ -131,5 +131,5 @@ def _loaded(model: Path | None, detector: Path | None) -> Any:
 
     runtime.threads_for_opencv(runtime.processors())
     analyzer = analysis.load(model, detector)
-    terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
+    terminal.say(analyzer.engine.terms)
     return analyzer

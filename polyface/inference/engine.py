@@ -7,6 +7,7 @@ is allowed (`drift.py`), or that does not say by how much, answers nobody.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Engine:
-    """A network that answers. sha256 is that of its ONNX file, network that of the file without what is said of it (`card.network_sha256`); drift, of one in eight bits,
-    how far it is from the one that it was made from."""
+    """A network that answers. sha256 is that of its ONNX file; drift, of one in eight bits, how far it is from the one that it was made from."""
 
     card: Card
     tasks: tuple[Task, ...]
@@ -42,12 +42,23 @@ class Engine:
     sha256: str
     session: Any = field(repr=False)
     drift: Drift | None = field(default=None, repr=False)
-    network: str = ""
+    file: Path | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
         """What every answer carries: the name, and the beginning of the hash."""
         return f"{self.card.name}@{self.sha256[:12]}"
+
+    @property
+    def terms(self) -> str:
+        """What a command says of it before it answers."""
+        return f"model {self.label}; terms: {self.card.terms}"
+
+    @cached_property
+    def network(self) -> str:
+        """The sha256 of its file without what is said of it (`card.network_sha256`), of which only galleries ask."""
+        assert self.file is not None
+        return network_sha256(self.file.read_bytes())
 
     def chosen(self, names: Iterable[str]) -> tuple[Task, ...]:
         """The tasks of these names, in the card's order. Raises RequestError for one the model does not answer."""
@@ -100,7 +111,7 @@ def load(path: Path | None = None, threads: int | None = None) -> Engine:
     if inside is not None:
         _check_cards(card, inside, network)
     drift = drift_of_json(said[DRIFT_IN_ONNX].encode(), str(network)) if DRIFT_IN_ONNX in said else None
-    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session, drift, network_sha256(network.read_bytes()))
+    engine = Engine(card, tasks_of_card(card), crop_of_card(card), files.sha256_of_file(network), session, drift, network)
     _check(engine, network)
     if drift is not None or network.name == INT8:
         _check_drift(engine, network)
