@@ -34,8 +34,8 @@ MOST_HASHED = 100_000
 
 @dataclass(frozen=True)
 class Reserved:
-    """The pictures of one split of all sets. thumbnails: as `copies.comparable` makes them; seen, unseen: the files with and without one; people: by the space in which
-    their keys mean something."""
+    """The pictures of one split of all sets. thumbnails: as `copies.comparable` makes them; seen, unseen: the files with and without one; people: by set,
+    those of all sets of its space, in which their keys mean the same."""
 
     thumbnails: np.ndarray = field(repr=False)
     seen: tuple[Source, ...] = field(default=(), repr=False)
@@ -55,11 +55,12 @@ def reserve(data: Path, own: Sequence[Dataset], known: Mapping[str, Faces], spli
     """What other splits must do without: the pictures of a split of one's own sets, and of those others that `align` saw, where they are at hand. known: `faces_of` one's
     own."""
     mine = {dataset.name: dataset for dataset in own}
+    every = {dataset.name: dataset for dataset in others} | mine
     thumbnails: list[np.ndarray] = []
     people: dict[str, frozenset[str]] = {}
     seen: list[Source] = []
     unseen: list[Source] = []
-    for dataset in ({dataset.name: dataset for dataset in others} | mine).values():
+    for dataset in every.values():
         if split not in dataset.splits:
             continue
         faces = known[dataset.name] if dataset.name in known else read_faces(data, dataset.name)
@@ -71,7 +72,8 @@ def reserve(data: Path, own: Sequence[Dataset], known: Mapping[str, Faces], spli
             (seen if record.key in faces.thumbnails else unseen).append(record.source)
         space = dataset.space(identity.name)
         people[space] = people.get(space, frozenset()) | _subjects(records)
-    return Reserved(copies.comparable(thumbnails), tuple(seen), tuple(unseen), people)
+    of_sets = {name: people.get(dataset.space(identity.name), frozenset()) for name, dataset in every.items()}
+    return Reserved(copies.comparable(thumbnails), tuple(seen), tuple(unseen), of_sets)
 
 
 def faces_of(own: Sequence[Dataset], data: Path) -> dict[str, Faces]:
@@ -96,12 +98,12 @@ def listed(dataset: Dataset, data: Path, split: Split) -> tuple[Record, ...]:
         return ()
 
 
-def unfit(dataset: Dataset, split: Split, records: Sequence[Record], faces: Faces, reserved: dict[Split, Reserved]) -> dict[str, str]:
-    """{key: why} of the records of a split of a set that stay out of it."""
+def unfit(name: str, split: Split, records: Sequence[Record], faces: Faces, reserved: dict[Split, Reserved]) -> dict[str, str]:
+    """{key: why} of the records of a split of the set `name` that stay out of it."""
     out: dict[str, str] = {}
     for later in (each for each in LATER[split] if each in reserved):
         kept = reserved[later]
-        people = kept.people.get(dataset.space(identity.name), frozenset())
+        people = kept.people.get(name, frozenset())
         found = {record.key: PERSON for record in records if record.subject in people}
         found |= dict.fromkeys(near_copies([record.key for record in records], faces, kept.thumbnails), NEAR_COPY[later])
         unseen = [record for record in records if record.key not in faces.thumbnails]

@@ -178,7 +178,7 @@ class _Work:
         without = {}
         for dataset in chosen:
             records = apart.listed(dataset, self.folder, "validation")
-            without[dataset.name] = apart.unfit(dataset, "validation", records, faces[dataset.name], {"test": tests})
+            without[dataset.name] = apart.unfit(dataset.name, "validation", records, faces[dataset.name], {"test": tests})
             for why, count in Counter(without[dataset.name].values()).items():
                 self.notes.append(f"{dataset.name}: {count:,} of {len(records):,} pictures of validation left out, {why}")
         return without

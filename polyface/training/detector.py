@@ -187,7 +187,7 @@ class _Without:
         """{photograph: why} of those of a split of a set that stay out, whichever of their faces says so."""
         dataset = scenes.as_dataset(name)
         records = apart.listed(dataset, data, split)
-        why = apart.unfit(dataset, split, records, self.faces[dataset.name], self.reserved)
+        why = apart.unfit(dataset.name, split, records, self.faces[dataset.name], self.reserved)
         return {str(record.source): why[record.key] for record in records if record.key in why}
 
 

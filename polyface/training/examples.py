@@ -81,7 +81,7 @@ def validation_sources(config: Config, data: Path, without: Withheld | None = No
             found = examples(dataset, root, "validation", faces.found, training=True)
         except (InputError, RequestError):
             continue  # nothing of that split is here
-        why = apart.unfit(dataset, "validation", [example.record for example in found.items], faces, without.reserved)
+        why = apart.unfit(dataset.name, "validation", [example.record for example in found.items], faces, without.reserved)
         kept = tuple(example for example in found.items if example.record.key not in why)
         step = -(-len(kept) // config.validation_rows)
         if kept:
@@ -120,7 +120,7 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
     if folder.exists():
         pack.require_fresh(folder, listed)
         listed = replace(listed, items=pack.read_pack(folder, dataset).items)
-    why = apart.unfit(dataset, "train", [example.record for example in listed.items], faces, without.reserved)
+    why = apart.unfit(dataset.name, "train", [example.record for example in listed.items], faces, without.reserved)
     left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
     kept, people = [], {task.name for task in tasks.TASKS if isinstance(task, Embedding)}
     for example in listed.items:

@@ -91,6 +91,23 @@ column = "age"
 """
 
 
+PATIENTS = """
+import numpy as np
+from polyface.datasets.base import Alignment, Dataset, Listing, Record
+from polyface.images.read import Source
+from polyface.labels import People, Ranges
+from polyface.tasks import age, identity
+
+FACE = Alignment(np.array([[30.0, 30.0], [60.0, 30.0], [45.0, 45.0], [33.0, 60.0], [57.0, 60.0]]), "stated")
+WHO = {"train": {"a.jpg": "Ann", "b.jpg": "Bob"}, "test": {"c.jpg": "Ann"}}
+
+
+def list_records(root, split):
+    return Listing(tuple(Record(name, Source(root, name), {age.name: 30, identity.name: who}, who, FACE) for name, who in WHO[split].items()))
+
+
+dataset = Dataset("mine", "Mine", "", "", {age.name: Ranges(), identity.name: People("clinic")}, ("train", "test"), list_records)
+"""
 READER_THAT_FAILS = """
 from polyface.datasets.base import Dataset, Listing, Record
 from polyface.images.read import Source
@@ -278,7 +295,14 @@ def test_whoever_is_in_a_test_of_a_set_of_the_same_space_leaves_training(tmp_pat
         (tmp_path / name).mkdir()
     reserved = {"test": apart.reserve(tmp_path, list(sets.values()), apart.faces_of(list(sets.values()), tmp_path), "test")}
     records = apart.listed(sets["one"], tmp_path, "train")
-    assert apart.unfit(sets["one"], "train", records, crops.Faces(), reserved) == {"a.jpg": "somebody of another split"}
+    assert apart.unfit("one", "train", records, crops.Faces(), reserved) == {"a.jpg": "somebody of another split"}
+
+
+def test_whoever_is_in_a_test_leaves_training_of_a_set_that_is_asked_for_some_answers_only(tmp_path: Path) -> None:
+    own_set(tmp_path, ("a.jpg", "Ann", "train"), ("b.jpg", "Bob", "train"), ("c.jpg", "Ann", "test"))
+    (tmp_path / "mine.py").write_text(PATIENTS)
+    training = examples.training_sources(recipe({"set": str(tmp_path / "mine.py"), "tasks": [tasks.age.name]}), tmp_path)[0]
+    assert keys(training) == {"b.jpg"} and training.left_out["somebody of another split"] == 1
 
 
 def test_a_set_whose_reader_fails_for_its_test_trains_nothing_since_nobody_knows_what_to_keep_out(tmp_path: Path) -> None:
