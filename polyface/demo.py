@@ -84,7 +84,7 @@ def portrait(out: Path) -> None:
     path = out / "astronaut.png"
     write.write_picture(path, skimage.data.astronaut())
     analyzer = analyze.load()
-    terminal.say(f"model {analyzer.engine.label}; terms: {analyzer.engine.card.terms}")
+    terminal.say(analyzer.engine.terms)
     _answer(analyzer, path, out / "portrait")
 
 

@@ -81,8 +81,8 @@ def people(gallery: Gallery, engine: Engine, far: float | None = None, report: R
     if not gallery.faces:
         raise RequestError(f"{gallery.folder}: no face in this gallery")
     every = [face for shard in shards for face in faces_of(shard)]
-    clear = np.array([face.score >= CLEAR for face in every])
-    faces, unclear = [face for face in every if face.score >= CLEAR], tuple(face for face in every if face.score < CLEAR)
+    clear = [row for row, face in enumerate(every) if face.score >= CLEAR]
+    faces, unclear = [every[row] for row in clear], tuple(face for face in every if face.score < CLEAR)
     line = joining_line(engine.card, embedding_task(engine), len(faces), far)
     if not faces:
         return People((), (), unclear, line.cosine, line.far, engine.label, len(every))
