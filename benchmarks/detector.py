@@ -41,6 +41,7 @@ from polyface.files import sha256_of_file, write_atomically
 from polyface.images import read
 from polyface.images.detect import Face, best_match, load_detector
 from polyface.metrics.detection import Judgement, average_precision, five_point_errors, overlaps_between
+from polyface.models.detector import open_sides
 
 FOUND = 0.3
 LOWEST, NMS, MOST_FINDS = 0.02, 0.45, 5000
@@ -274,13 +275,8 @@ def _open(scene: Scene) -> np.ndarray:
 
 
 def _open_sided(file: Path) -> bytes:
-    """The file with its picture's sides left open: 2023mar declares 640 x 640, though nothing in it needs that."""
     model = onnx.load(file)
-    for side, name in ((2, "height"), (3, "width")):
-        model.graph.input[0].type.tensor_type.shape.dim[side].dim_param = name
-    for output in model.graph.output:
-        output.type.tensor_type.shape.dim[1].dim_param = f"cells_{output.name}"
-    del model.graph.value_info[:]
+    open_sides(model)
     return model.SerializeToString()
 
 

@@ -14,7 +14,7 @@ from polyface.strict import strict
 class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a set gave: how many photographs and faces, on how many of these people placed points, who found what nobody labelled (name and sha256), the hash of the list
     of photographs, what stayed out and why. unchecked: how many of the photographs were compared with test pictures by their bytes at most, because nothing aligned their
-    faces; None where nobody counted."""
+    faces; None where nobody counted. taught_by: which detector said of every cell of its views what it sees (name and sha256)."""
 
     name: str
     terms: str
@@ -25,6 +25,7 @@ class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     left_out: dict[str, int] = {}
     unchecked: int | None = None
+    taught_by: tuple[str, str] | None = None
 
 
 class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +55,7 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 "faces": each.faces,
                 "with points by people": each.clicked,
                 "other faces found by": each.found_by[0] if each.found_by else None,
+                "taught by": each.taught_by[0] if each.taught_by else None,
                 "compared with tests by bytes at most": each.unchecked,
                 "terms": each.terms,
             }

@@ -13,7 +13,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from polyface import runtime
 from polyface.errors import RunError
 from polyface.images.detect import BEST_SIZE_IN_ONNX, NAME_IN_ONNX, THRESHOLD_IN_ONNX
+
+if TYPE_CHECKING:
+    import onnx
 
 STRIDES = (8, 16, 32)
 PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
@@ -145,11 +148,7 @@ def to_onnx(model: Detector, threshold: float, best_size: float) -> bytes:
         warnings.simplefilter("ignore")
         torch.onnx.export(named, (torch.zeros(1, 3, 64, 96),), file, dynamo=False, input_names=[INPUT], output_names=list(OUTPUTS), opset_version=13)  # type: ignore[arg-type]
     network = onnx.load_from_string(file.getvalue())
-    for side, name in ((2, "height"), (3, "width")):
-        network.graph.input[0].type.tensor_type.shape.dim[side].dim_param = name
-    for output in network.graph.output:
-        output.type.tensor_type.shape.dim[1].dim_param = f"cells_{output.name.rpartition('_')[2]}"
-    del network.graph.value_info[:]
+    open_sides(network)
     for node in network.graph.node:
         node.doc_string = ""  # where in this machine's files it came from
     onnx.helper.set_model_props(network, {NAME_IN_ONNX: NAME, THRESHOLD_IN_ONNX: str(threshold), BEST_SIZE_IN_ONNX: str(best_size)})
@@ -157,6 +156,15 @@ def to_onnx(model: Detector, threshold: float, best_size: float) -> bytes:
     content = network.SerializeToString()
     _compare(named, content)
     return content
+
+
+def open_sides(network: "onnx.ModelProto") -> None:
+    """Leave the sides of the picture that a network of YuNet's form reads open, in place: YuNet's own file declares 640 x 640, though nothing in it needs that."""
+    for side, name in ((2, "height"), (3, "width")):
+        network.graph.input[0].type.tensor_type.shape.dim[side].dim_param = name
+    for output in network.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_param = f"cells_{output.name.rpartition('_')[2]}"
+    del network.graph.value_info[:]
 
 
 class _Named(nn.Module):

@@ -38,7 +38,7 @@ class Faces:
 def losses_of(answers: Sequence[Mapping[str, Tensor]], faces: Faces, side: int) -> dict[str, Tensor]:
     """seen [B]: whether a face is in each cell, summed over a view's cells and divided by the mean number of cells that a view's faces have; and for each chosen cell
     fit: how well its box will fit, and box; points: for each whose face has some, their mean distance in sizes of the face, times its trust."""
-    corner, stride = (each.to(faces.boxes.device) for each in _cells(side))
+    corner, stride = every_cell(side, faces.boxes.device)
     said = {part: torch.cat([answer[part].float() for answer in answers], dim=1) for part in answers[0]}
     boxes = boxes_of(said["bbox"], corner, stride)
     cls, obj = said["cls"][..., 0], said["obj"][..., 0]
@@ -113,6 +113,15 @@ def points_loss(found: Tensor, truth: Tensor, boxes: Tensor, trust: Tensor) -> T
     return rows[known.any(1)]
 
 
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # validation may be the first to ask, and training has the same tensors
+def every_cell(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Corners [P, 2] in strides, and strides [P], of all cells of a square view."""
+    corners = [torch.from_numpy(cells(side, side, stride)).float() for stride in STRIDES]
+    strides = [torch.full((len(corner),), float(stride)) for corner, stride in zip(corners, STRIDES, strict=True)]
+    return torch.cat(corners).to(device), torch.cat(strides).to(device)
+
+
 def _inside(middle: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
     """Whether each middle [P, 2] lies in any of a view's chosen boxes [B, M, 4]: bool [B, P]."""
     within = ((middle > boxes[:, :, None, :2]) & (middle < boxes[:, :, None, 2:])).all(-1)
@@ -121,12 +130,3 @@ def _inside(middle: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
 
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
-
-
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # validation may be the first to ask, and training has the same tensors
-def _cells(side: int) -> tuple[Tensor, Tensor]:
-    """Corners [P, 2] in strides, and strides [P], of all cells of a square view."""
-    corners = [torch.from_numpy(cells(side, side, stride)).float() for stride in STRIDES]
-    strides = [torch.full((len(corner),), float(stride)) for corner, stride in zip(corners, STRIDES, strict=True)]
-    return torch.cat(corners), torch.cat(strides)

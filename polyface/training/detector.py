@@ -21,8 +21,10 @@ from polyface.evaluation.report import commit
 from polyface.files import sha256_of_lines, write_atomically
 from polyface.images.detect import ABOUT, BEST_SIZE, FILE, THRESHOLD
 from polyface.inference.detector_card import DetectorCard, Learned, json_of
+from polyface.models import detector_losses, detector_teacher
 from polyface.models.detector import NAME, Detector, DetectorConfig, build, parameters_of, pictures_of, to_onnx
-from polyface.models.detector_losses import Faces, losses_of
+from polyface.models.detector_losses import Faces
+from polyface.models.detector_teacher import Teacher
 from polyface.models.weights import read_tensors
 from polyface.strict import strict
 from polyface.training import batches, loop, parallel, views
@@ -48,6 +50,9 @@ class Losses(Strict, frozen=True, kw_only=True):
     fit: float = 1.0
     box: float = 5.0
     points: float = 10.0
+    taught: float = 1.0
+    taught_box: float = 2.5
+    """Both only where a teacher is."""
 
 
 class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK):
@@ -66,6 +71,8 @@ class Recipe(Strict, frozen=True, kw_only=True, tag_field="network", tag=NETWORK
     last: Share = 0.15
     """Which share of the steps they are."""
     model: DetectorConfig = DetectorConfig()
+    teacher: str | None = None
+    """A file with YuNet's inputs and outputs: what it says of every cell of a view is learned beside the labels (`models/detector_teacher.py`)."""
     look: views.Look = views.Look()
     trust: Share = 0.5
     """What points count that another detector found, against 1 for those that people clicked."""
@@ -104,10 +111,12 @@ class DetectorPlan:
         if recipe.batch < parallel.count():
             raise RequestError(f"a batch of {recipe.batch} views cannot be shared by {parallel.count()} processes")
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)
+        self.teacher = Teacher(Path(recipe.teacher), recipe.compute_threads) if recipe.teacher else None
         self.validate_every, self.share = recipe.validate_every, batches.share_of(parallel.rank(), parallel.count())
         without = _reserved(recipe, data)
         pools = [_pool(entry, data, without) for entry in recipe.data]
-        self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(said for _, said in pools)
+        taught_by = (self.teacher.name, self.teacher.sha256) if self.teacher else None
+        self.pools, self.learned = tuple(pool for pool, _ in pools), tuple(msgspec.structs.replace(said, taught_by=taught_by) for _, said in pools)
         self.validation = tuple(pool for entry in recipe.data for pool in _validation(entry, data, recipe.validation_rows, without))
         self.counts = batches.shares([pool.weight for pool in self.pools], recipe.batch)
         self.people: Mapping[str, str] = {each.name: each.sha256 for each in self.learned}  # a checkpoint goes on only with the same scenes
@@ -119,10 +128,14 @@ class DetectorPlan:
         return views.ahead(self.pools, self.counts, steps, self.recipe.side, self.recipe.look, self.seed, self.recipe.threads, self.share)
 
     def loss(self, model: nn.Module, batch: views.Views, device: torch.device) -> dict[str, Tensor]:
-        answers = model(pictures_of(torch.from_numpy(batch.images).to(device)))
+        images, side = torch.from_numpy(batch.images).to(device), batch.images.shape[1]
+        answers = model(pictures_of(images))
         trust = np.where(batch.clicked, 1.0, self.recipe.trust).astype(np.float32)
         faces = Faces(*(torch.from_numpy(each).to(device) for each in (batch.boxes, batch.points, trust, batch.face, batch.ignored)))
-        return losses_of(answers, faces, batch.images.shape[1])
+        losses = detector_losses.losses_of(answers, faces, side)
+        if self.teacher:
+            losses |= detector_teacher.losses_of(answers, self.teacher.of(images), side)
+        return losses
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """The mean of each loss over the validation scenes, and their sum by the recipe's weights as `loss`."""
@@ -130,8 +143,8 @@ class DetectorPlan:
         return loop.mean_losses(self, model, seen, self.weights, device)
 
     def blame(self, batch: views.Views, name: str, row: int) -> dict[str, object]:
-        """All pictures of the batch; rows of `seen` are views, others are cells, which are not counted back."""
-        return {"key": batch.keys[row] if name == "seen" else "one of the batch", "batch": list(batch.keys)}
+        """All pictures of the batch; rows of `seen` and `taught` are views, others are cells, which are not counted back."""
+        return {"key": batch.keys[row] if name in ("seen", "taught") else "one of the batch", "batch": list(batch.keys)}
 
     def summary(self) -> str:
         """What is trained on, as JSON."""

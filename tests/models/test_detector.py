@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from polyface import runtime
+from polyface.errors import RequestError
 from polyface.images.detect import load_detector
-from polyface.models import detector
+from polyface.models import detector, detector_teacher
 from polyface.models.detector import INPUT, OUTPUTS, PARTS, STRIDES, DetectorConfig, build, cells, parameters_of, pictures_of, to_onnx
-from polyface.models.detector_losses import Faces, assign, box_loss, boxes_of, losses_of, overlaps_of, points_loss
+from polyface.models.detector_losses import Faces, assign, box_loss, boxes_of, every_cell, losses_of, overlaps_of, points_loss
+from polyface.models.detector_teacher import Taught, Teacher
 
 TINY = DetectorConfig(stem=4, early=4, widths=(8, 8, 8), blocks=(1, 1, 2), neck=8)
 
@@ -212,3 +214,55 @@ def test_the_network_learns_one_view_by_heart() -> None:
 
 def test_parts_and_strides_are_named_in_yunets_order() -> None:
     assert tuple(f"{part}_{stride}" for part, stride in itertools.product(PARTS, STRIDES)) == OUTPUTS
+
+
+# What another detector teaches
+
+
+@pytest.fixture
+def taught_by(content: bytes, tmp_path: Path) -> Teacher:
+    (tmp_path / "teacher.onnx").write_bytes(content)
+    return Teacher(tmp_path / "teacher.onnx", 1)
+
+
+def test_a_teacher_says_of_every_cell_of_every_view_what_its_network_answers(taught_by: Teacher) -> None:
+    torch.manual_seed(0)
+    same = build(TINY).eval()
+    for head in same.heads:
+        torch.nn.init.constant_(head.answers["obj"].bias, 4.0)
+    images = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
+    said = taught_by.of(images)
+    with torch.inference_mode():
+        answers = same(pictures_of(images))
+    expected = {part: torch.cat([answer[part] for answer in answers], dim=1) for part in PARTS}
+    torch.testing.assert_close(said.obj, expected["obj"][..., 0].sigmoid(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(said.cls, expected["cls"][..., 0].sigmoid(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(said.boxes, boxes_of(expected["bbox"], *every_cell(96, torch.device("cpu"))), atol=1e-2, rtol=1e-3)
+
+
+def test_who_says_what_the_teacher_says_has_nothing_to_learn_and_who_says_otherwise_has() -> None:
+    side, cells_of_all = 64, 64 + 16 + 4
+    obj = torch.zeros(1, cells_of_all)
+    obj[0, [5, 70]] = 0.9
+    boxes = torch.tensor([10.0, 12, 30, 40]).repeat(1, cells_of_all, 1)
+    corner, stride = every_cell(side, torch.device("cpu"))
+    centre, sides = torch.tensor([20.0, 26]) / stride[:, None] - corner, torch.log(torch.tensor([20.0, 28]) / stride[:, None])
+    taught = Taught(torch.full_like(obj, 0.8), obj, boxes)
+    agreed = {"obj": torch.logit(obj, 1e-6)[..., None], "cls": torch.logit(taught.cls)[..., None], "bbox": torch.cat([centre, sides], 1)[None], "kps": torch.zeros(1, cells_of_all, 10)}
+    answers = {name: each.clone().requires_grad_() for name, each in agreed.items()}
+    rows = detector_teacher.losses_of([answers], taught, side)
+    assert len(rows["taught_box"]) == 2 and rows["taught_box"].max() < 1e-4
+    sum(each.sum() for each in rows.values()).backward()  # type: ignore[union-attr]
+    assert all(answers[name].grad.abs().max() < 1e-4 for name in ("obj", "cls"))  # type: ignore[union-attr]
+    assert answers["kps"].grad is None or not answers["kps"].grad.any()
+    for name in ("obj", "cls"):
+        other = detector_teacher.losses_of([agreed | {name: agreed[name] - 1}], taught, side)
+        assert other["taught"].sum() > rows["taught"].sum()
+
+
+def test_what_cannot_teach_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(RequestError, match="none.onnx"):
+        Teacher(tmp_path / "none.onnx")
+    (tmp_path / "broken.onnx").write_bytes(content[:100])
+    with pytest.raises(RequestError, match="broken.onnx"):
+        Teacher(tmp_path / "broken.onnx")

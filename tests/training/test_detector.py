@@ -213,6 +213,18 @@ def test_a_run_ends_in_a_file_that_finds_faces_and_says_what_it_learned_from(tmp
         run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run")
 
 
+def test_a_run_may_learn_from_another_detector_and_its_card_says_from_which(tmp_path: Path) -> None:
+    write_sets(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    teacher = run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "first") / "model" / "detector.onnx"
+    folder = run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run", settings=[f"teacher={teacher}"])
+    learned = detector_card.read(folder / "model" / "detector.json").data
+    assert {each.taught_by for each in learned} == {("polyface", load_detector(teacher, 1).sha256)}
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(line["validation"]["taught"]) for line in lines if "validation" in line)
+    assert (folder / "model" / "detector.onnx").read_bytes() != teacher.read_bytes()
+
+
 def test_a_set_whose_other_faces_nobody_looked_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sets(tmp_path)
     some = Scene.of("a", file_source(tmp_path / "a.png"), np.array([[1.0, 2, 30, 40]]), complete=False)
