@@ -248,7 +248,8 @@ def test_who_says_what_the_teacher_says_has_nothing_to_learn_and_who_says_otherw
     corner, stride = every_cell(side, torch.device("cpu"))
     centre, sides = torch.tensor([20.0, 26]) / stride[:, None] - corner, torch.log(torch.tensor([20.0, 28]) / stride[:, None])
     taught = Taught(torch.full_like(obj, 0.8), obj, boxes)
-    agreed = {"obj": torch.logit(obj, 1e-6)[..., None], "cls": torch.logit(taught.cls)[..., None], "bbox": torch.cat([centre, sides], 1)[None], "kps": torch.zeros(1, cells_of_all, 10)}
+    scores = {"obj": torch.logit(obj, 1e-6)[..., None], "cls": torch.logit(taught.cls)[..., None]}
+    agreed = scores | {"bbox": torch.cat([centre, sides], 1)[None], "kps": torch.zeros(1, cells_of_all, 10)}
     answers = {name: each.clone().requires_grad_() for name, each in agreed.items()}
     rows = detector_teacher.losses_of([answers], taught, side)
     assert len(rows["taught_box"]) == 2 and rows["taught_box"].max() < 1e-4
@@ -261,8 +262,8 @@ def test_who_says_what_the_teacher_says_has_nothing_to_learn_and_who_says_otherw
 
 
 def test_what_cannot_teach_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(RequestError, match="none.onnx"):
+    with pytest.raises(RequestError, match=r"none\.onnx"):
         Teacher(tmp_path / "none.onnx")
     (tmp_path / "broken.onnx").write_bytes(content[:100])
-    with pytest.raises(RequestError, match="broken.onnx"):
+    with pytest.raises(RequestError, match=r"broken\.onnx"):
         Teacher(tmp_path / "broken.onnx")
