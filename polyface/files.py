@@ -1,5 +1,6 @@
 """Files written whole or not at all, and hashes."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -26,6 +27,25 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
     with _whole(path) as file:
         np.savez(file, **arrays)
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def make_mapped(path: Path, kind: Any, shape: tuple[int, ...]) -> Any:
+    """A new .npy of zeros, mapped so that it can be filled. Its place on the disk is taken at once: where there is none this raises OSError now, and the process is not
+    killed when a page that has no place is written (SIGBUS)."""
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, "w+", np.dtype(kind), shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:  # a file system that cannot is none that is full
+                if error.errno in NO_ROOM:
+                    raise
+    return array
 
 
 @contextmanager

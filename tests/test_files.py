@@ -34,6 +34,27 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot take a place on the disk at once")
+def test_a_mapped_array_has_its_place_on_the_disk_before_it_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = files.make_mapped(tmp_path / "a.npy", np.float32, (1000, 1000))
+    assert os.stat(tmp_path / "a.npy").st_blocks * 512 >= array.nbytes
+    array[-1] = 3
+    array.flush()
+    assert (np.load(tmp_path / "a.npy")[-2:, 0] == [0, 3]).all()
+
+    def refuse(number: int) -> None:
+        def refused(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "posix_fallocate", refused)
+
+    refuse(errno.EOPNOTSUPP)
+    assert files.make_mapped(tmp_path / "b.npy", np.int8, (3,)).shape == (3,)
+    refuse(errno.ENOSPC)
+    with pytest.raises(OSError, match="No space left on device"):
+        files.make_mapped(tmp_path / "c.npy", np.int8, (3,))
+
+
 def test_arrays_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.npz"
     files.write_arrays(path, {"numbers": np.arange(3)})

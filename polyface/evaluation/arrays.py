@@ -135,29 +135,29 @@ def require_same_names(one: str, names: Sequence[str], other: str, others: Seque
             raise InputError(f"{here}: {len(missing)} of the {len(asked)} names of {there} are missing, {missing[0]!r} first{nearest(missing[0], known)}")
 
 
-def open_npz(path: Path) -> dict[str, zipfile.ZipInfo]:
-    """{key: member}. Raises BROKEN for what is no .npz."""
-    with zipfile.ZipFile(path) as archive:
-        found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+def open_npz(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """The archive, whose list is long where it has many masks and is read once, and {key: member}. Raises BROKEN for what is no .npz."""
+    archive = zipfile.ZipFile(path)
+    found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
     members = {info.filename.removesuffix(".npy"): info for info in found}
     if len(members) != len(found) or not members:
         raise ValueError("an archive without arrays" if not members else "it holds two arrays of one name")
-    return members
+    return archive, members
 
 
-def read_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array of a .npz. Raises BROKEN; an array whose header claims other than its bytes is refused before it is given memory."""
     if member.file_size > 1100 * member.compress_size:  # deflate packs 1,032 bytes into one at best
         raise ValueError(f"{member.filename}: {member.compress_size} packed bytes cannot be {member.file_size}")
-    with zipfile.ZipFile(path) as archive:
-        with archive.open(member) as stream:
-            _check_header(stream, member.file_size, member.filename)
-        with archive.open(member) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
+    with archive.open(member) as stream:
+        _check_header(stream, member.file_size, member.filename)
+    with archive.open(member) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    arrays = {key: read_member(path, member) for key, member in open_npz(path).items()}
+    archive, members = open_npz(path)
+    arrays = {key: read_member(archive, member) for key, member in members.items()}
     if NAMES not in arrays:
         raise InputError(f"{path}: no array 'names' that says whose each row is{nearest(NAMES, arrays)}")
     return arrays

@@ -47,8 +47,8 @@ def read_masks(path: Path) -> Masks:
 
 
 def _of_npz(path: Path) -> Masks:
-    members = open_npz(path)
-    beside = {key: read_member(path, members[key]) for key in BESIDE if key in members}
+    archive, members = open_npz(path)
+    beside = {key: read_member(archive, members[key]) for key in BESIDE if key in members}
     listed = [str(name) for name in beside[NAMES].tolist()] if NAMES in beside else None
     names = tuple(sorted(set(members) - set(beside)))
     if not names:
@@ -61,12 +61,13 @@ def _of_npz(path: Path) -> Masks:
             raise InputError(f"{path}: {key} needs an array `names`, as long, that says whose they are")
     by_name = {key: dict(zip(listed or (), map(str, beside[key].tolist()), strict=True)) for key in (SUBJECTS, GROUPS) if key in beside}
     classes = tuple(str(name) for name in beside[CLASSES].tolist()) if CLASSES in beside else None
-    return Masks(str(path), sha256_of_file(path), names, lambda name: _opened(path, name, members[name]), classes, by_name.get(SUBJECTS), by_name.get(GROUPS))
+    return Masks(str(path), sha256_of_file(path), names, lambda name: _opened(archive, name, members[name]), classes, by_name.get(SUBJECTS), by_name.get(GROUPS))
 
 
-def _opened(path: Path, name: str, member: zipfile.ZipInfo) -> np.ndarray:
+def _opened(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.ndarray:
+    path = archive.filename
     try:
-        mask = read_member(path, member)
+        mask = read_member(archive, member)
     except BROKEN as error:
         raise InputError(f"{path}, {name}: cannot be read ({error or type(error).__name__})") from error
     if mask.ndim != 2 or mask.dtype.kind not in "iub":

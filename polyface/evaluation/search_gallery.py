@@ -20,7 +20,7 @@ from polyface import runtime
 from polyface.errors import InputError, RequestError, RunError
 from polyface.evaluation.search_codes import Coded, code_rows
 from polyface.evaluation.search_scores import LARGEST, LONGEST, Side
-from polyface.files import sha256_of_file, write_atomically
+from polyface.files import make_mapped, sha256_of_file, write_atomically
 from polyface.terminal import Report
 
 BLOCK = 65536
@@ -93,7 +93,7 @@ def kept_gallery(path: Path, of: Mapping[str, str], count: int, blocks: Iterable
         path.parent.mkdir(parents=True, exist_ok=True)
         for block in blocks:
             if not done:
-                rows = np.lib.format.open_memmap(unfinished, "w+", np.dtype(np.float32), (count, block.shape[1]))
+                rows = make_mapped(unfinished, np.float32, (count, block.shape[1]))
             rows[done : done + len(block)] = block
             done += len(block)
         assert done == count, f"{done} of {count} rows"
@@ -260,7 +260,7 @@ def _identity(rows: np.ndarray, folder: Path, name: str) -> tuple[dict[str, Any]
 def _mapped(path: Path, kind: Any, shape: tuple[int, ...], mode: str) -> np.ndarray:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(path, mode, np.dtype(kind), shape)  # type and shape are asked only where it is made
+        array = make_mapped(path, kind, shape) if mode == "w+" else np.lib.format.open_memmap(path, mode)
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: missing, cut short or not to be written ({error}); remove the folder to have the codes made again") from error
     if array.shape != shape or array.dtype != kind:
