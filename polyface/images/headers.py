@@ -2,6 +2,7 @@
 cost much before it is known to be a whole picture of a size that may be decoded.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ MAX_PIXELS = 100_000_000  # 300 MB as RGB; the largest phones take 50 to 200 meg
 MAX_SIDE = 65_535  # what JPEG itself allows; a panorama of 30,000 x 2,000 is read
 MAX_JPEG_SCANS = 200  # a progressive picture has about ten; thousands of empty ones take minutes to decode
 PNG = b"\x89PNG\r\n\x1a\n"
+EXIF = b"Exif\0\0"
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)  # in a JPEG; neither a byte of a scan nor a restart within it
+LENGTHY = frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE))  # markers of segments that say how long they are
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 HEIF_BRANDS = (*HEIC_BRANDS, b"avif", b"avis")
 
@@ -39,18 +43,16 @@ def read_header(data: bytes, name: str) -> Header:
     try:
         header = _header(data)
     except (struct.error, IndexError):
-        header = None
-        cut_short = True
-    else:
-        cut_short = header is not None and _is_cut_short(data, header.format)
-    if cut_short:
-        raise InputError(f"{name}: cut short, its end is missing")
+        raise InputError(f"{name}: cut short, its end is missing") from None
     if header is None:
         raise InputError(f"{name}: {_what_it_is(data)}")
+    scans, whole = _jpeg_scans(data) if header.format == "JPEG" else (1, _is_whole(data, header.format))
+    if not whole:
+        raise InputError(f"{name}: cut short, its end is missing")
     if header.width < 1 or header.height < 1:
         raise InputError(f"{name}: {header.format} of {header.width} x {header.height} pixels")
     check_size(header.width, header.height, name)
-    if header.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+    if scans > MAX_JPEG_SCANS:
         raise InputError(f"{name}: a JPEG of more than {MAX_JPEG_SCANS} scans, made to take long")
     return header
 
@@ -78,12 +80,12 @@ def _header(data: bytes) -> Header | None:
         return Header("BMP", width, abs(height))
     if data[:4] in (b"II*\0", b"MM\0*"):
         tags = _tiff_tags(data)
-        return Header("TIFF", tags.get(0x100, 0), tags.get(0x101, 0))
+        return Header("TIFF", tags.get(0x100, 0), tags.get(0x101, 0), orientation=_known(tags))
     return None
 
 
 def _jpeg_header(data: bytes) -> Header:
-    at = 2
+    at, orientation = 2, 1
     while True:
         if data[at] != 0xFF:  # decoders skip what lies between segments
             at = data.find(b"\xff", at) if data.find(b"\xff", at) >= 0 else len(data)
@@ -91,11 +93,30 @@ def _jpeg_header(data: bytes) -> Header:
         marker = data[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return Header("JPEG", width, height)
+            return Header("JPEG", width, height, orientation=orientation)
         if marker in (0xFF, 0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # fill, or a marker without length
             at += 1 if marker == 0xFF else 2
         else:
-            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+            length = struct.unpack(">H", data[at + 2 : at + 4])[0]
+            if marker == 0xE1 and data[at + 4 : at + 10] == EXIF:
+                orientation = _orientation(data[at + 4 : at + 2 + length])
+            at += 2 + length
+
+
+def _jpeg_scans(data: bytes) -> tuple[int, bool]:
+    """How many scans the first picture has, at most one more than are read, and whether its end marker is there. What follows it is another picture, a film or
+    anything, as phones write them; a scan and its segments cannot hold the marker."""
+    at, scans = 2, 0
+    while scans <= MAX_JPEG_SCANS and (found := MARKER.search(data, at)):
+        kind, at = data[found.start() + 1], found.end()
+        if kind == 0xD9:
+            return scans, True
+        if kind in LENGTHY:
+            if at + 2 > len(data):
+                break
+            at += struct.unpack(">H", data[at : at + 2])[0]
+            scans += kind == 0xDA
+    return scans, scans > MAX_JPEG_SCANS
 
 
 def _png_header(data: bytes) -> Header:
@@ -136,10 +157,14 @@ def _webp_header(data: bytes) -> Header | None:
 
 def _orientation(exif: bytes) -> int:
     try:
-        value = _tiff_tags(exif.removeprefix(b"Exif\0\0")).get(0x112, 1)
+        return _known(_tiff_tags(exif.removeprefix(EXIF)))
     except (struct.error, IndexError):
         return 1
-    return value if 1 <= value <= 8 else 1
+
+
+def _known(tags: dict[int, int]) -> int:
+    """The orientation that tags state, where it is one."""
+    return value if 1 <= (value := tags.get(0x112, 1)) <= 8 else 1
 
 
 def _tiff_tags(data: bytes) -> dict[int, int]:
@@ -155,17 +180,13 @@ def _tiff_tags(data: bytes) -> dict[int, int]:
     return tags
 
 
-def _is_cut_short(data: bytes, format: str) -> bool:
-    """Decoders fill what is missing with grey, and say nothing. After a JPEG's last scan there must be its end marker, which a scan
-    cannot hold.
-    """
-    if format == "JPEG":
-        return data.find(b"\xff\xd9", max(data.rfind(b"\xff\xda"), 0)) < 0
+def _is_whole(data: bytes, format: str) -> bool:
+    """Decoders fill what is missing with grey, and say nothing."""
     if format == "PNG":
-        return data.rfind(b"IEND") < 0
+        return data.rfind(b"IEND") >= 0
     if format == "WebP":
-        return struct.unpack("<I", data[4:8])[0] + 8 > len(data)
-    return False
+        return struct.unpack("<I", data[4:8])[0] + 8 <= len(data)
+    return True
 
 
 def _what_it_is(data: bytes) -> str:

@@ -132,8 +132,30 @@ def test_a_truncated_picture_is_refused_by_name(ending, kept):
         decode(data[: int(len(data) * kept)], "cut" + ending)
 
 
-def test_a_jpeg_with_bytes_after_its_end_is_read():
-    assert decode(encode(quarters(), ".jpg") + b"\0" * 100, "a").shape == (32, 48, 3)
+@pytest.mark.parametrize("behind", [b"\0" * 100, b"\xff\xda" * 300, b"\xff\xda no end", np.random.default_rng(0).bytes(300_000)])
+def test_a_jpeg_with_anything_after_its_end_is_read_as_phones_put_films_there(behind):
+    assert decode(encode(quarters(), ".jpg") + behind, "a").shape == (32, 48, 3)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused():
+    whole = encode(quarters(), ".jpg")
+    scan = whole.index(b"\xff\xda")
+    with pytest.raises(InputError, match=r"^slow.jpg: a JPEG of more than 200 scans"):
+        decode(whole[:-2] + whole[scan:-2] * 200 + whole[-2:], "slow.jpg")
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("ending", [".jpg", ".tiff"])
+def test_a_header_gives_the_shape_that_the_picture_has_when_it_is_decoded(orientation, ending):
+    data = jpeg_with_exif(quarters(), orientation) if ending == ".jpg" else _tiff_of(orientation)
+    assert read_header(data, "a").shape == decode(data, "a").shape[:2]
+
+
+def _tiff_of(orientation: int) -> bytes:
+    """48 x 32 grey pixels, uncompressed."""
+    tags = [(256, 3, 48), (257, 3, 32), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (274, 3, orientation), (277, 3, 1), (278, 3, 32), (279, 4, 48 * 32)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + 48 * 32) + bytes(48 * 32) + directory
 
 
 @pytest.mark.parametrize(
