@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -251,6 +253,7 @@ def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, cap
         (["analyze", "a.jpg", "--tasks", "agee"], "no task 'agee'; did you mean 'age'?"),
         (["analyze", "a.jpg", "--tasks", ","], "',' names nothing"),
         (["analyze", "a.jpg", "--tasks", "parsing"], "give --out DIR"),
+        (["analyze", "a.jpg", "--tasks", "age,parsing"], "parsing is answered by pictures; give --out DIR"),
         (["analyze", "a.jpg", "--pictures"], "--pictures needs --out DIR"),
         (["analyze", "a.mp4", "--every", "often"], "say a whole number of frames, as 10, or a time in seconds, as 0.5s"),
         (["analyze", "a.jpg", "--detector", "nowhere.onnx"], "nowhere.onnx: "),
@@ -328,6 +331,30 @@ def test_a_reader_that_leaves_is_no_error(model: Path, photographs: Path) -> Non
         process.stdout.close()
         assert process.wait() == cli.BROKEN_PIPE
         assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nobody else sends SIGTERM")
+def test_answers_of_a_run_that_is_ended_from_outside_are_there(model: Path, photographs: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(300):
+        shutil.copy(photographs / "astronaut.jpg", many / f"{number:03d}.jpg")
+    out = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-m", "polyface", "analyze", str(many), "--model", str(model), "--out", str(out)], stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not ((part := out / ".answers.jsonl.part").exists() and part.stat().st_size):
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() == cli.TERMINATED
+    lines = (out / "answers.jsonl").read_text().splitlines()
+    assert 0 < len(lines) < 300 and all(json.loads(line) for line in lines) and not (out / ".answers.jsonl.part").exists()
+
+
+def test_answers_are_utf_8_whatever_the_language_of_the_machine(model: Path, photographs: Path, tmp_path: Path) -> None:
+    name = tmp_path / "Иван 写真.jpg"
+    shutil.copy(photographs / "astronaut.jpg", name)
+    arguments = [sys.executable, "-m", "polyface", "analyze", str(name), "--model", str(model)]
+    done = subprocess.run(arguments, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True)
+    assert json.loads(done.stdout.decode("utf-8").splitlines()[0])["image"] == str(name)
 
 
 def test_drawn_people_are_previewed(tmp_path: Path) -> None:

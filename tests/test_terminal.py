@@ -63,6 +63,11 @@ def test_nothing_is_said_to_be_certain_and_one_thing_is_one() -> None:
     assert [terminal.count(1, "face"), terminal.count(2000, "face"), terminal.count(0, "person", "people")] == ["1 face", "2,000 faces", "0 people"]
 
 
+def test_names_of_files_move_no_cursor(capsys: pytest.CaptureFixture) -> None:
+    terminal.say("\x1b]0;owned\x07\x1b[2Ja.jpg: empty")
+    assert capsys.readouterr().err == "polyface: ?]0;owned??[2Ja.jpg: empty\n"
+
+
 def test_no_rows_print_nothing() -> None:
     file = io.StringIO()
     terminal.table([], title="scores", file=file)

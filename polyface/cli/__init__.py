@@ -1,6 +1,7 @@
 """The command line: parse, call, print. What a command does is in the rooms; they are imported where they are used, so that --help is there at once."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, 
 
 BROKEN_PIPE = 141
 """The reader of our output is gone; what a shell reports of a process that SIGPIPE ended."""
+
+TERMINATED = 143
+"""Likewise of SIGTERM."""
 
 EXTRA_OF = {
     **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript"), "train"),
@@ -45,7 +49,10 @@ app.command(info, sort_key=4)
 
 
 def main() -> NoReturn:
-    """The command `polyface`."""
+    """The command `polyface`. Whoever ends it by SIGTERM, as a batch system or a container does, has what was written ended as well as whoever presses Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the language of the machine
     sys.exit(run(sys.argv[1:]))
 
 

@@ -181,7 +181,8 @@ class YuNet:
         for length, room in ((width, self.canvas[0]), (height, self.canvas[1])):
             shown = max(1, round(length * scale))
             count = 1 if shown <= room else -(-(shown - room // 4) // (room - room // 4))
-            tile = length if count == 1 else min(length, math.ceil((shown + (count - 1) * (room // 4)) / count / scale))  # no larger than the overlap asks for
+            asked = math.ceil((shown + (count - 1) * (room // 4)) / count / scale)  # by the overlap, and no more
+            tile = length if count == 1 else min(length, asked, int(room / scale))
             spans.append([(int(start), int(start) + tile) for start in np.linspace(0, length - tile, count)])
         largest = np.inf if len(spans[0]) == len(spans[1]) == 1 else min(self.canvas) // 4
         return [_patch(index, (x0, y0, x1, y1), scale, image, largest) for y0, y1 in spans[1] for x0, x1 in spans[0]]

@@ -189,7 +189,13 @@ def _index_of_zip(path: Path) -> dict[str, Member]:
 
 def _index_of_tar(path: Path) -> dict[str, Member]:
     with tarfile.open(path, "r:") as archive:  # "r:" refuses compression, in which nothing can be found without reading all before it
-        return {_inside(info.name): Member(info.offset_data, info.size, info.size) for info in archive if info.isreg()}
+        members: dict[str, Member] = {}
+        for info in archive:
+            if info.isreg():
+                members[_inside(info.name)] = Member(info.offset_data, info.size, info.size)
+            elif info.islnk() and (same := members.get(_inside(info.linkname))):  # a file by a second name, as tar stores it
+                members[_inside(info.name)] = same
+        return members
 
 
 def _inside(name: str) -> str:
@@ -236,15 +242,15 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]], endings: frozenset[st
     refused: list[InputError] = []
     for given in map(str, paths):
         path, before = Path(given), len(refused)
-        if path.is_file():
+        if os.path.isfile(path):  # unlike Path.is_file this takes a name that is too long for none
             files = [path]
-        elif path.is_dir():
+        elif os.path.isdir(path):
             files = _pictures_below(path, endings, refused)
         else:
             matches = sorted(map(Path, glob.glob(given, recursive=True))) if glob.has_magic(given) else []
-            files = [file for match in matches for file in (_pictures_below(match, endings, refused) if match.is_dir() else [match]) if _ends_in(file, endings)]
+            files = [file for match in matches for file in (_pictures_below(match, endings, refused) if os.path.isdir(match) else [match]) if _ends_in(file, endings)]
         if not files and len(refused) == before:
-            why = "holds no pictures" if path.is_dir() else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
+            why = "holds no pictures" if os.path.isdir(path) else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
             refused.append(InputError(f"{given}: {why}"))
         refused += [InputError(f"{str(file)!r}: its name is no UTF-8") for file in files if not is_unicode(str(file))]
         found.update({os.path.abspath(file): file for file in files if is_unicode(str(file))})
@@ -333,7 +339,7 @@ def _imdecode(data: bytes, flags: int, name: str, format: str) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise InputError(f"{name}: a damaged {format} that cannot be decoded")
+        raise InputError(f"{name}: a damaged {format} that cannot be decoded" + (", or of floating point" if format == "TIFF" else ""))
     return image
 
 

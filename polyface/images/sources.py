@@ -13,6 +13,9 @@ from polyface.images import read
 from polyface.images.read import Directory, Root, Source
 from polyface.images.recordio import open_records
 
+SHOWN = 200
+"""Characters of a line that names nothing: a list may be anything."""
+
 ARCHIVES, RECORDS, LISTS = (".zip", ".tar"), (".rec",), (".txt", ".lst")
 
 
@@ -39,7 +42,7 @@ def source_of(name: str) -> Source:
     """The picture of a name that `find_sources` gave. Raises InputError where its file is gone."""
     path = Path(name)
     for file in path.parents:
-        if file.suffix.lower() in (*ARCHIVES, *RECORDS) and file.is_file():
+        if file.suffix.lower() in (*ARCHIVES, *RECORDS) and os.path.isfile(file):
             try:
                 return Source(_root(str(file), file.stat().st_mtime_ns), path.relative_to(file).as_posix())
             except RequestError as error:
@@ -49,7 +52,7 @@ def source_of(name: str) -> Source:
 
 def _below(given: str) -> tuple[list[Source], list[InputError]]:
     path = Path(os.path.abspath(given))
-    suffix = path.suffix.lower() if path.is_file() else ""
+    suffix = path.suffix.lower() if os.path.isfile(path) else ""
     if suffix in LISTS:
         return _listed(path)
     if suffix in (*ARCHIVES, *RECORDS):
@@ -83,10 +86,10 @@ def _listed(path: Path) -> tuple[list[Source], list[InputError]]:
         if not name:
             continue
         file = path.parent / name
-        if file.is_file():
+        if os.path.isfile(file):  # unlike Path.is_file this takes a name that is too long for none
             sources.append(_of_file(file))
         else:
-            refused.append(InputError(f"{path}, line {number}: no such file: {name}"))
+            refused.append(InputError(f"{path}, line {number}: no such file: {name[:SHOWN]}"))
     if not sources:  # no list of paths at all: one line, whatever it is
         refused = [InputError(f"{path}: names no pictures" if not refused else str(refused[0]) + ", nor do its other lines name one")]
     return sources, refused

@@ -21,7 +21,7 @@ from polyface.images.headers import check_size, no_picture_at_all
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"})
 USUAL_RATE = 25.0
-LOWEST_RATE, HIGHEST_RATE = 0.001, 1000.0
+LOWEST_RATE, HIGHEST_RATE = 0.002, 1000.0
 """Frames per second that are believed; some containers say 90,000."""
 LONGEST_HOLD = 10.0
 """Seconds for which a written clip shows one frame where the next is far off in time."""
@@ -118,7 +118,8 @@ class Clip:
     """
 
     def __init__(self, path: Path, rate: float):
-        self.path, self.rate = path, min(max(rate, LOWEST_RATE), HIGHEST_RATE)
+        rate = min(max(rate, LOWEST_RATE), HIGHEST_RATE)
+        self.path, self.rate = path, round(rate, 3 if rate < 65 else 2 if rate < 655 else 1)  # MPEG-4 counts in 65,535ths of a second at finest
         self.partial = path.with_name(f".{path.stem}.part{path.suffix}")
         self.writer: cv2.VideoWriter | None = None
         self.size = (0, 0)

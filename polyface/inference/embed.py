@@ -1,14 +1,15 @@
 """A heap of pictures -> a gallery, shard by shard: what one run has written, no later one does again.
 
 A shard is a run of pictures in the order they were named, and is written whole or not at all; so a run that was killed at any moment, and then repeated, leaves the bytes
-of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One that could not be read is listed, and not tried again.
+of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One that could not be read is listed, and whenever it is asked
+for tried again after the new ones: its disk may be there now.
 """
 
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +28,13 @@ SHARD_PICTURES = 512
 
 SHARDS, HALF_WRITTEN = re.compile(r"\d{5,}\.npz"), re.compile(r"\.(\d{5,}\.npz|gallery\.json)\..+")
 """The names of shards, and of what was to become a file when a run was killed."""
+LOCK = ".lock"
+"""While a run writes. A file of its own, because a network's file system locks files that can be written, and no folders."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a run did: pictures that were new, faces found on them, why pictures were refused, in earlier runs too; new pictures a second; the whole gallery."""
+    """What a run did: pictures that were new, faces found on them and on those that were refused before, why any were refused; pictures a second; the whole gallery."""
 
     pictures: int
     faces: int
@@ -57,22 +60,26 @@ def embed(
     task = embedding_task(analyzer.engine)
     with _alone(out):
         manifest = _started(out, analyzer)
-        known, refused = _known(Gallery(out, manifest), {str(picture) for picture in pictures})
-        todo = [picture for picture in pictures if str(picture) not in known]
-        batches = [todo[start : start + shard_pictures] for start in range(0, len(todo), shard_pictures)]
+        looked_at, refused = _known(Gallery(out, manifest))
+        new = [picture for picture in pictures if str(picture) not in looked_at and str(picture) not in refused]
+        again = [picture for picture in pictures if str(picture) in refused]
+        batches = [part[start : start + shard_pictures] for part in (new, again) for start in range(0, len(part), shard_pictures)]
+        todo, reasons = len(new) + len(again), list[str]()
         began, faces, done = time.monotonic(), 0, 0
 
         def tell(more: int) -> None:
             nonlocal done
             done += more
-            report(done, len(todo), f"{done / max(time.monotonic() - began, 1e-9):.1f} pictures/s")
+            report(done, todo, f"{done / max(time.monotonic() - began, 1e-9):.1f} pictures/s")
 
         with closing((look or _look_here)(analyzer, batches, tell)) as found:
             for gathered in found:
-                manifest = add_shard(out, manifest, gathered.shard(task.dimension))
+                reasons += gathered.reasons
+                gathered.forget(refused)
                 faces += len(gathered.names)
-                refused += gathered.reasons
-    return Embedded(len(todo), faces, tuple(refused), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
+                if gathered.pictures:
+                    manifest = add_shard(out, manifest, gathered.shard(task.dimension))
+    return Embedded(todo - len(again), faces, tuple(reasons), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
 
 
 def gather(analyzer: Analyzer, pictures: Sequence[Source], tell: Callable[[int], None] = lambda more: None) -> "Gathered":
@@ -112,6 +119,13 @@ class Gathered:
             self.boxes.append(face.box)
             self.scores.append(face.score)
             self.vectors.append(vector)
+
+    def forget(self, before: set[str]) -> None:
+        """Pictures that are refused and were before: the gallery has them already."""
+        kept = [at for at, picture in enumerate(self.refused) if picture not in before]
+        still = {picture for picture in self.refused if picture in before}
+        self.pictures[:] = [picture for picture in self.pictures if picture not in still]
+        self.refused[:], self.reasons[:] = [self.refused[at] for at in kept], [self.reasons[at] for at in kept]
 
     def shard(self, dimension: int) -> Shard:
         return Shard(
@@ -156,15 +170,14 @@ def _started(out: Path, analyzer: Analyzer) -> Manifest:
     return manifest
 
 
-def _known(gallery: Gallery, asked: Iterable[str]) -> tuple[set[str], list[str]]:
-    """The pictures of a gallery, and why those of them that are asked for again were refused."""
-    known: set[str] = set()
-    reasons: list[str] = []
-    asked = set(asked)
+def _known(gallery: Gallery) -> tuple[set[str], set[str]]:
+    """The pictures of a gallery that were looked at, and those that were refused whenever they were."""
+    looked_at: set[str] = set()
+    refused: set[str] = set()
     for shard in gallery.shards():
-        known.update(map(str, shard.pictures))
-        reasons += [str(reason) for picture, reason in zip(shard.refused, shard.reasons, strict=True) if str(picture) in asked]
-    return known, reasons
+        refused.update(map(str, shard.refused))
+        looked_at.update(set(map(str, shard.pictures)) - set(map(str, shard.refused)))
+    return looked_at, refused - looked_at
 
 
 def _named(detector: str, sha256: str) -> str:
@@ -183,12 +196,23 @@ def _alone(out: Path) -> Iterator[None]:
         return
     import fcntl
 
-    handle = os.open(out, os.O_RDONLY)
+    file = out / LOCK
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise RequestError(f"{out}: cannot be written to ({error.strerror})") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RequestError(f"{out}: another run is writing to it") from error
-        yield
+        except OSError as error:
+            raise RequestError(f"{out}: its file system knows no locks ({error.strerror}); choose another place, and copy the gallery") from error
+        if not (file.exists() and os.path.samestat(os.fstat(handle), os.stat(file))):  # another run ended between the two
+            raise RequestError(f"{out}: another run was writing to it just now")
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
     finally:
         os.close(handle)

@@ -67,9 +67,11 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     Raises RequestError for an ending that no format has, RunError where it cannot be written.
     """
     try:
-        content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels)[1]
+        done, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels)
     except cv2.error as error:
         raise RequestError(f"{path}: pictures are written as .jpg or .png") from error
+    if not done:
+        raise RunError(f"{path}: {pixels.shape[1]:,} x {pixels.shape[0]:,} pixels cannot be written as {path.suffix}")
     files.write_atomically(path, content.tobytes())
 
 
@@ -83,9 +85,9 @@ def _without_answers(found: list[Path], paths: Sequence[str], out: Path) -> list
 
 def _without_masks(chosen: tuple[Task, ...], asked: bool) -> tuple[Task, ...]:
     """Masks need a place to be written to."""
-    kept = tuple(task for task in chosen if not isinstance(task, Regions))
-    if asked and not kept:
-        raise RequestError(f"{chosen[0].name} is answered by pictures; give --out DIR, to write them to")
+    kept, masks = (tuple(task for task in chosen if isinstance(task, Regions) is of) for of in (False, True))
+    if asked and masks:
+        raise RequestError(f"{masks[0].name} is answered by pictures; give --out DIR, to write them to")
     return kept
 
 

@@ -172,6 +172,11 @@ def test_strange_sizes_are_looked_at_without_a_find(tmp_path, size):
     assert isinstance(load_detector(threads=1).detect(picture(*size)), list)
 
 
+@pytest.mark.parametrize(("shape", "size"), [([1, 3, 320, 320], (207, 180)), ([1, 3, 192, 320], (321, 200)), ([1, 3, 320, 320], (479, 333))])
+def test_a_file_with_a_small_input_looks_at_any_picture(tmp_path, shape, size):
+    assert load_detector(red_finder(tmp_path / "r.onnx", shape), 1).detect(picture(*size)) == []
+
+
 def test_the_largest_face_comes_first(tmp_path):
     finds = {
         8: [(30 * 40 + 30, 0.99, 0.99, [0, 0, np.log(5), np.log(5)], np.zeros(10))],

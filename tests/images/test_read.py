@@ -137,6 +137,16 @@ def test_a_jpeg_with_anything_after_its_end_is_read_as_phones_put_films_there(be
     assert decode(encode(quarters(), ".jpg") + behind, "a").shape == (32, 48, 3)
 
 
+def test_a_second_name_of_a_file_in_a_tar_leads_to_it(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.jpg").write_bytes(encode(quarters(), ".jpg"))
+    os.link(tmp_path / "set" / "a.jpg", tmp_path / "set" / "b.jpg")
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        archive.add(tmp_path / "set", "set")
+    root = open_root(tmp_path / "set.tar")
+    assert root.names() == ["a.jpg", "b.jpg"] and root.open("a.jpg") == root.open("b.jpg") != b""
+
+
 def test_a_jpeg_of_very_many_scans_is_refused():
     whole = encode(quarters(), ".jpg")
     scan = whole.index(b"\xff\xda")

@@ -103,6 +103,12 @@ def test_what_leads_nowhere_is_refused_by_name_and_line(heap: Path) -> None:
     assert len(refused) == 7
 
 
+def test_a_name_too_long_for_a_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("word " * 1000)
+    sources, refused = find_sources([tmp_path / "notes.txt", tmp_path / ("x" * 300 + ".jpg")])
+    assert not sources and len(refused) == 2 and all("no such file" in str(error) and len(str(error)) < 700 for error in refused)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     try:

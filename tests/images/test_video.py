@@ -262,6 +262,16 @@ def test_a_written_clip_is_whole_when_the_run_is_interrupted(tmp_path: Path) -> 
     assert len(list(video.frames(tmp_path / "a.mp4"))) == 2
 
 
+@pytest.mark.parametrize("rate", [119.987, 90.003, 66.6667, 333.33, 1e9, 29.97, 1 / 300, 1e-9])
+def test_a_clip_of_any_rate_is_written(tmp_path: Path, rate: float) -> None:
+    with Clip(tmp_path / "a.mp4", rate) as clip:
+        for number in range(3):
+            clip.write(numbered(number), number / clip.rate)
+        assert abs(clip.rate / min(max(rate, video.LOWEST_RATE), video.HIGHEST_RATE) - 1) < 0.15
+    times = [frame.time for frame in video.frames(tmp_path / "a.mp4")]
+    assert times == pytest.approx([number / clip.rate for number in range(3)], rel=0.01, abs=2e-3)
+
+
 def test_a_clip_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match=r"a\.mp4: cannot be written"), Clip(tmp_path / "file" / "a.mp4", 25.0) as clip:

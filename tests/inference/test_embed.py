@@ -132,6 +132,18 @@ def test_pictures_are_added_without_touching_what_is_there(tmp_path: Path) -> No
     assert sum(len(shard.pictures) for shard in more.gallery.shards()) == 11
 
 
+def test_what_was_refused_is_tried_again_when_it_is_asked_for(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 6)
+    run(tmp_path / "p", tmp_path / "g")
+    (tmp_path / "p" / "003.png").write_bytes((tmp_path / "p" / "002.png").read_bytes())
+    mended = run(tmp_path / "p", tmp_path / "g")
+    assert (mended.pictures, mended.faces, mended.refused) == (0, 2, ())
+    assert sum(Path(row.image).name == "003.png" for shard in mended.gallery.shards() for row in faces_of(shard)) == 2
+    before = contents(tmp_path / "g")
+    again = run(tmp_path / "p", tmp_path / "g")
+    assert (again.pictures, again.faces, again.refused) == (0, 0, ()) and contents(tmp_path / "g") == before
+
+
 def test_pictures_in_archives_are_as_those_in_folders(tmp_path: Path) -> None:
     draw(tmp_path / "p", 9)
     (tmp_path / "p" / "003.png").unlink()

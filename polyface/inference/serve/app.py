@@ -133,10 +133,10 @@ def _mask(regions: ClassMap) -> dict[str, Any]:
 def _chosen(analyzer: Analyzer, tasks: str | None, masks: bool) -> tuple[Task, ...]:
     wanted = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
     chosen = analyzer.chosen(wanted)
-    kept = chosen if masks else tuple(task for task in chosen if not isinstance(task, Regions))
-    if not kept:
-        raise RequestError(f"{chosen[0].name} is answered by pictures; ask with masks=true" if chosen else f"tasks={tasks!r} names nothing")
-    return kept
+    of_masks = [] if masks else [task for task in chosen if isinstance(task, Regions)]
+    if wanted is not None and (of_masks or not chosen):
+        raise RequestError(f"{of_masks[0].name} is answered by pictures; ask with masks=true" if of_masks else f"tasks={tasks!r} names nothing")
+    return tuple(task for task in chosen if task not in of_masks)
 
 
 def _guarded(answer: Callable[..., bytes], *sent: Sent) -> bytes:
