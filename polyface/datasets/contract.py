@@ -103,8 +103,9 @@ def check_splits(listings: Mapping[Split, Listing]) -> list[str]:
             if record.key in keys:
                 problems.append(f"{record.key}: the key is in {keys[record.key]} already, and again in {split}")
             keys[record.key] = split
-            if record.subject is not None and people.setdefault(record.subject, split) != split:
-                problems.append(f"{record.key}: {record.subject} is in {people[record.subject]} and in {split}")
+            person = record.subject or record.labels.get(tasks.identity.name)
+            if isinstance(person, str) and people.setdefault(person, split) != split:
+                problems.append(f"{record.key}: {person} is in {people[person]} and in {split}")
     return problems
 
 

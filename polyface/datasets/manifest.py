@@ -100,6 +100,9 @@ def read_manifest(path: Path) -> Dataset:
             answers[name] = readers[name].meaning(task)  # type: ignore[arg-type]  # READERS pairs them by kind
         except RequestError as error:
             raise error if str(error).startswith(where) else RequestError(f"{where}: {error}") from None
+    person = readers.get(tasks.identity.name)
+    if manifest.subject is None and isinstance(person, PersonColumn):  # whoever can be asked for is in one split only
+        manifest = msgspec.structs.replace(manifest, subject=person.column)
     lister = partial(list_records, manifest, readers, answers)
     return Dataset(manifest.name, manifest.title, manifest.terms, manifest.url, answers, manifest.splits, lister)
 
@@ -294,16 +297,23 @@ def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Ma
                 if split == manifest.splits[0]:
                     rows.missing(name)
                 continue
-            if _split(manifest, root, cells, stated) == split:
+            if _split(manifest, root, cells, stated, _person(manifest, readers, cells)) == split:
                 rows.add(_record(manifest, readers, answers, root, cells))
     return rows.listing()
 
 
-def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str]) -> Split:
+def _person(manifest: Manifest, readers: Mapping[str, Columns], cells: Cells) -> str:
+    """Whose picture it is; empty where nobody knows."""
+    if not manifest.subject:
+        return ""
+    columns = [reader for reader in readers.values() if isinstance(reader, PersonColumn) and reader.column == manifest.subject]
+    return "" if any(cells[manifest.subject] in reader.unknown for reader in columns) else cells[manifest.subject]
+
+
+def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str], person: str) -> Split:
     if manifest.split is None and len(manifest.splits) == 1:
         return manifest.splits[0]
-    subject = cells[manifest.subject] if manifest.subject else ""
-    content = subject or root.open(cells[manifest.picture])
+    content = person or root.open(cells[manifest.picture])
     if manifest.split is None:
         return split_of(content)
     word = cells[manifest.split]
@@ -326,7 +336,7 @@ def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping
             raise InputError(f"{task}: {error}") from None
         if label is not None:
             labels[task] = label
-    subject = cells[manifest.subject] or None if manifest.subject else None
+    subject = _person(manifest, readers, cells) or None
     groups = {column: cells[column] for column in manifest.groups if cells[column]}
     return Record(cells[manifest.picture], Source(root, cells[manifest.picture]), labels, subject, _alignment(labels, answers), groups=groups)
 
@@ -336,7 +346,7 @@ def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> 
     points, meaning = labels.get(tasks.landmarks.name), answers.get(tasks.landmarks.name)
     if not isinstance(points, np.ndarray) or not isinstance(meaning, PointMap) or not np.isfinite(points).all() or not np.ptp(points, axis=0).any():
         return None
-    if len(points) == tasks.landmarks.count:
+    if np.array_equal(meaning.weights, np.eye(tasks.landmarks.count)):
         return Alignment(geometry.five_of_68() @ points, "labelled")
     return Alignment(points, "labelled") if np.array_equal(meaning.weights, geometry.five_of_68()) else None
 

@@ -87,6 +87,7 @@ def write_pack(listed: Examples, folder: Path, progress: Progress | None = None)
         os.replace(partial, folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return tuple(problems)
 
@@ -156,7 +157,9 @@ def _label_through(name: str, label: object, dataset: Dataset, matrix: np.ndarra
     if isinstance(task, tasks.Points):
         return geometry.apply(matrix, np.asarray(label))
     if isinstance(task, tasks.Angles) and isinstance(label, Mapping) and isinstance(meaning, Ranges) and "roll" in label:
-        return {**label, "roll": tuple(end + geometry.rotation_of(matrix) for end in meaning.range_of(label["roll"]))}
+        (low, high), turn = meaning.range_of(label["roll"]), geometry.rotation_of(matrix)
+        open_ended = [low < high and abs(end) >= task.limit for end in (low, high)]  # "and beyond", however the head is turned
+        return {**label, "roll": tuple(end if beyond else end + turn for end, beyond in zip((low, high), open_ended, strict=True))}
     return label
 
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polyface import runtime
-from polyface.errors import RunError
+from polyface.errors import RequestError, RunError
 from polyface.images.detect import BEST_SIZE_IN_ONNX, NAME_IN_ONNX, THRESHOLD_IN_ONNX
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class Head(nn.Module):
 
 
 def build(config: DetectorConfig) -> Detector:
-    """Raises ValueError where the network is larger than a detector should be."""
+    """Raises RequestError where the network is larger than a detector should be."""
     model = Detector(config)
     if (size := parameters_of(model)) > MOST_PARAMETERS:
-        raise ValueError(f"a detector of {size:,} parameters; at most {MOST_PARAMETERS:,} are a small one")
+        raise RequestError(f"a detector of {size:,} parameters; at most {MOST_PARAMETERS:,} are a small one")
     return model
 
 

@@ -69,28 +69,30 @@ def write_model(model: Network, card: cards.Card, folder: Path, real: RealCrops 
     card = msgspec.structs.replace(card, compared="crops of noise and of waves" + (f", and {shown[0]}" if shown else " alone"))
     content = cards.put_into_onnx(to_onnx(model, card.crop.size), card)
     compare(model, content, [*made_up(card.crop.size), *(each.crops for each in shown)])
-    write_weights(model, card.name, folder)
     (folder / INT8).unlink(missing_ok=True)  # it was made of another network
     write_atomically(folder / FLOATS, content)
     cards.write_card(folder / "card.json", card)
+    write_weights(model, card.name, folder)  # last, since by them `holds` knows whose the others are
     terminal.say(f"{folder / FLOATS} answers as torch does on {card.compared}")
     return folder
 
 
 def write_weights(model: Network, name: str, folder: Path) -> None:
     """FOLDER/model.safetensors: with the card beside it, all that `export` needs."""
-    write_atomically(folder / WEIGHTS, _weights(model, name))
+    write_atomically(folder / WEIGHTS, save(exported_weights(model), _beside_weights(model, name)))
 
 
 def holds(folder: Path, model: Network, name: str) -> bool:
     """Whether a model directory is of this network as it is: then its card, with what was measured since, stays."""
-    model = model.cpu().eval()
-    whole = all((folder / file).exists() for file in (WEIGHTS, FLOATS, "card.json"))
-    return whole and (folder / WEIGHTS).read_bytes() == _weights(model, name)
-
-
-def _weights(model: Network, name: str) -> bytes:
-    return save(exported_weights(model), {"polyface": name, **_beside_weights(model)})
+    if not all((folder / file).exists() for file in (WEIGHTS, FLOATS, "card.json")):
+        return False
+    try:
+        there, beside = read_tensors(folder / WEIGHTS), read_metadata(folder / WEIGHTS)
+    except RequestError:
+        return False
+    now = exported_weights(model.cpu().eval())
+    same = there.keys() == now.keys() and all(torch.equal(there[key], now[key]) for key in now)
+    return same and beside == _beside_weights(model, name)  # not by the file's bytes: metadata have no order
 
 
 def new_card(name: str, model: Network, crop: cards.CropEntry, data: Sequence[cards.Data], drawings: bool, **said: Any) -> cards.Card:
@@ -146,15 +148,16 @@ INTERACTING = "config"
 """The key of the configuration, as JSON, of a network whose tasks interact; of any other the shapes say all."""
 
 
-def _beside_weights(model: Network) -> dict[str, str]:
+def _beside_weights(model: Network, name: str) -> dict[str, str]:
+    said = {"polyface": name}
     match model:
         case Ifan():
-            return {IFAN: msgspec.json.encode(_OfIfan(model.config, model.streams)).decode()}
+            return said | {IFAN: msgspec.json.encode(_OfIfan(model.config, model.streams)).decode()}
         case Joint():
-            return {JOINT: msgspec.json.encode(model.config).decode()}
+            return said | {JOINT: msgspec.json.encode(model.config).decode()}
         case PolyFace(interaction=Interaction()):
-            return {INTERACTING: msgspec.json.encode(model.config).decode()}
-    return {}
+            return said | {INTERACTING: msgspec.json.encode(model.config).decode()}
+    return said
 
 
 def _untrained(card: cards.Card, folder: Path) -> PolyFace | Ifan | Joint:

@@ -175,7 +175,7 @@ def domain_weights(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, 
     An attribute that everybody or nobody has in training cannot be re-weighed: both weights are 1, and it is flagged. So is one whose rate is not known (NaN).
     """
     yes, wanted = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    flagged = ~((yes > 0) & (yes < 1))
+    flagged = ~((yes > 0) & (yes < 1)) | np.isnan(wanted)
     safe = np.where(flagged, 0.5, yes)
     positive = np.where(wanted > safe, 1.0, (1 - safe) * wanted / (safe * np.maximum(1 - wanted, 1e-12)))
     negative = np.where(1 - wanted > 1 - safe, 1.0, safe * (1 - wanted) / ((1 - safe) * np.maximum(wanted, 1e-12)))

@@ -168,7 +168,8 @@ def _retold_trait(words: Grouping, meaning: TraitNames) -> Retold:
     def label(said: Any) -> Label | None:
         return word_of[bool(said[named])] if named in said else None
 
-    return Words(tuple(words), np.eye(len(words), dtype=bool)), label
+    known = np.eye(len(words), dtype=bool)
+    return Words(tuple(words), known if named is not None else np.ones_like(known)), label  # a set that does not name the trait leaves both possible
 
 
 # Points

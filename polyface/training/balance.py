@@ -98,7 +98,7 @@ class DynamicWeightAverage(nn.Module):
                 self.sums[at] += means[name]
                 self.counts[at] += 1
         self.steps += 1
-        if self.steps == self.epoch:
+        if self.steps >= self.epoch:
             mean = self.sums / self.counts.clamp_min(1)
             ratio = torch.where((mean > 0) & (self.last > 0), mean / self.last.clamp_min(1e-12), 1.0)
             self.factors.copy_(len(ratio) * torch.softmax(ratio / TEMPERATURE, 0))

@@ -98,7 +98,7 @@ def draw_batch(mixed: Mix, step: int, size: int, share: slice = EVERY_ROW) -> Ba
 def draw_example(mixed: Mix, index: int, position: int) -> Example:
     """The example at a position of a source's endless sequence: every pass over the set is a new order."""
     turns = mixed.turns[index]
-    turn = _order(mixed.seed, index, position // len(turns), len(turns))[position % len(turns)]
+    turn = shuffled(mixed.seed, index, position // len(turns), len(turns))[position % len(turns)]
     return mixed.sources[index].examples.items[turns[turn]]
 
 
@@ -191,7 +191,7 @@ def vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np
     levels = np.arange(256) / 255.0
     curve = (levels ** np.exp(strength[0] * 1.5) - 0.5) * (1 + strength[1]) + 0.5 + strength[2] * 0.4
     tints = 1 + (0 if grey else 0.3) * augment.colour * random.normal(0, 1, 3)
-    table = np.clip(curve[:, None] * tints * 255, 0, 255).astype(np.uint8)
+    table = np.rint(np.clip(curve[:, None] * tints * 255, 0, 255)).astype(np.uint8)
     image = cv2.LUT(image, np.ascontiguousarray(table[:, None, :].transpose(1, 0, 2)))
     if random.random() < augment.blank:
         low, high = random.uniform(0, 0.2, 2) * size, size - random.uniform(0, 0.2, 2) * size
@@ -208,5 +208,6 @@ def vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np
 
 
 @lru_cache(maxsize=256)
-def _order(seed: int, index: int, epoch: int, count: int) -> np.ndarray:
+def shuffled(seed: int, index: int, epoch: int, count: int) -> np.ndarray:
+    """The order int [count] in which one of several lists is gone through for the n-th time."""
     return np.random.default_rng((seed, index, epoch)).permutation(count)

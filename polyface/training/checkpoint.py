@@ -53,10 +53,15 @@ def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, opti
         raise RunError(f"{folder}: the checkpoint cannot be written ({error}); the one before is whole") from error
 
 
+def there(folder: Path) -> Path:
+    """Where a checkpoint is: a run may have been killed between the two renames."""
+    old = folder.with_name(folder.name + ".old")
+    return old if old.exists() and not folder.exists() else folder
+
+
 def load(folder: Path, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer | None = None, balance: nn.Module | None = None) -> State:
     """Restore everything that is given in place. Raises RequestError naming the file that is missing, cut short, of another version or of another network."""
-    if not folder.exists() and folder.with_name(folder.name + ".old").exists():
-        folder = folder.with_name(folder.name + ".old")  # killed between the two renames
+    folder = there(folder)
     path = folder / "state.json"
     try:
         table = msgspec.json.decode(path.read_bytes(), type=dict)

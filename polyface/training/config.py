@@ -135,6 +135,8 @@ class Config(Strict, frozen=True, kw_only=True):
             raise ValueError("a recipe names at least one data set")
         if len(self.data) > self.batch:
             raise ValueError(f"{len(self.data)} data sets do not fit into a batch of {self.batch}")
+        if self.identity.sample and self.model.interaction != "none":
+            raise ValueError("identity.sample is for networks that answer once: set it to 0, or model.interaction to none")
 
 
 def load(recipe: str, settings: list[str] | None = None) -> Config:

@@ -27,7 +27,7 @@ from polyface.models.detector_losses import Faces
 from polyface.models.detector_teacher import Teacher
 from polyface.models.weights import read_tensors
 from polyface.strict import strict
-from polyface.training import batches, loop, parallel, views
+from polyface.training import batches, checkpoint, loop, parallel, views
 from polyface.training.config import Count, Method, Optimiser, Positive, Seed, Share, Strict
 
 NETWORK = "detector"
@@ -147,8 +147,12 @@ class DetectorPlan:
         return {"key": batch.keys[row] if name in ("seen", "taught") else "one of the batch", "batch": list(batch.keys)}
 
     def summary(self) -> str:
-        """What is trained on, as JSON."""
-        return msgspec.json.format(msgspec.json.encode(self.learned), indent=1).decode() + "\n"
+        """What is trained on, as JSON; in the end it knows what could not be read."""
+        said = [
+            msgspec.structs.replace(each, left_out=each.left_out | ({"could not be read": len(pool.broken)} if pool.broken else {}))
+            for each, pool in zip(self.learned, self.pools, strict=True)
+        ]
+        return msgspec.json.format(msgspec.json.encode(said), indent=1).decode() + "\n"
 
 
 def from_table(table: dict, name: str) -> Recipe:
@@ -176,7 +180,7 @@ def write(model: Detector, recipe: Recipe, learned: Sequence[Learned], folder: P
 def export(run: Path, recipe: Recipe, out: Path | None = None) -> Path:
     """The detector of a run folder, from its best checkpoint. Raises RequestError naming the file that is missing or of another network."""
     model = build(recipe.model)
-    path = run / "checkpoints" / "best" / "averaged.safetensors"
+    path = checkpoint.there(run / "checkpoints" / "best") / "averaged.safetensors"
     tensors = read_tensors(path)
     try:
         model.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items() if name.startswith("module.")})

@@ -100,7 +100,8 @@ def withheld(config: Config, data: Path) -> Withheld:
             records = dataset.records(datasets.find_root(data, dataset.name), "test").records
         except (InputError, RequestError) as error:
             raise RequestError(f"strangers: {dataset.name} is not at hand, so its people cannot be kept out ({error}); --set strangers=[] does without") from error
-        photographs |= {copies.photograph_name(record) for record in records}
+        names = Counter(copies.photograph_name(record) for record in records)
+        photographs |= {name for name, count in names.items() if count == 1}  # 01 of every person's folder names no photograph
         people |= {copies.person_name(record.subject) for record in records if record.subject}
     own = [datasets.named(entry.set) for entry in config.data]
     files: dict[str, str] = {}
@@ -117,11 +118,13 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
     root = datasets.find_root(data, dataset.name)
     faces, folder = without.faces[dataset.name], pack.pack_folder(data, dataset.name)
     listed = examples(dataset, root, "train", faces.found, training=True)
+    why = apart.unfit(dataset.name, "train", [example.record for example in listed.items], faces, without.reserved)  # before packs: no file has the bytes of theirs
+    unpacked = 0
     if folder.exists():
         pack.require_fresh(folder, listed)
-        listed = replace(listed, items=pack.read_pack(folder, dataset).items)
-    why = apart.unfit(dataset.name, "train", [example.record for example in listed.items], faces, without.reserved)
-    left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems), "absent": len(listed.absent)})
+        packed = pack.read_pack(folder, dataset).items
+        unpacked, listed = len(listed.items) - len(packed), replace(listed, items=packed)
+    left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems) + unpacked, "absent": len(listed.absent)})
     kept, people = [], {task.name for task in tasks.TASKS if isinstance(task, Embedding)}
     for example in listed.items:
         record = example.record

@@ -143,6 +143,8 @@ def _step(plan: Plan, parts: _Parts, weights: Mapping[str, float], batch: Any, s
     parts.model.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
         losses = plan.loss(parts.model, batch, device)
+    if not losses:  # no row of any process says anything
+        return {"total": 0.0}
     sums = torch.stack([rows.sum() for rows in losses.values()])
     known = parallel.summed([*(len(rows) for rows in losses.values()), *sums.tolist()])
     counts, totals = known[: len(losses)], known[len(losses) :]

@@ -6,18 +6,17 @@ take a square of the picture, as YuNet's training does. Some are four views of h
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from polyface import runtime
+from polyface import runtime, terminal
 from polyface.datasets.crops import cut_from
 from polyface.datasets.scene import Scene
 from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.headers import read_header
-from polyface.training.batches import AHEAD, EVERY_ROW, vary
+from polyface.training.batches import AHEAD, EVERY_ROW, shuffled, vary
 from polyface.training.config import Augment, Positive, Share, Strict
 
 MIRRORED = [1, 0, 2, 4, 3]
@@ -51,11 +50,18 @@ class Look(Strict, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Pool:
-    """The scenes of one set, and its share of the rows."""
+    """The scenes of one set, and its share of the rows. broken: what could not be read while it trained, in words."""
 
     name: str
     scenes: tuple[Scene, ...] = field(repr=False)
     weight: float = 1.0
+    broken: dict[str, object] = field(default_factory=dict, repr=False)
+
+    def refuse(self, error: InputError) -> None:
+        """Say once what could not be read, and keep it; threads may meet it at the same time."""
+        mine = object()
+        if self.broken.setdefault(str(error), mine) is mine:
+            terminal.say(f"{self.name}: {error}")
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,12 @@ def draw_batch(pools: Sequence[Pool], counts: Sequence[int], step: int, side: in
     views, keys = [], []
     for row, (index, position) in list(enumerate(chosen))[share]:
         pool, random = pools[index], np.random.default_rng((seed, step, row))
-        scene = pool.scenes[_order(seed, index, position // len(pool.scenes), len(pool.scenes))[position % len(pool.scenes)]]
+        scene = pool.scenes[shuffled(seed, index, position // len(pool.scenes), len(pool.scenes))[position % len(pool.scenes)]]
         if random.random() < look.four:
             others = [pool.scenes[random.integers(len(pool.scenes))] for _ in range(3)]
-            view = four([draw_view(each, side // 2, look, random) for each in (scene, *others)])
+            view = four([_drawn(pool, each, side // 2, look, random) for each in (scene, *others)])
         else:
-            view = draw_view(scene, side, look, random)
+            view = _drawn(pool, scene, side, look, random)
         views.append(view)
         keys.append(f"{pool.name}/{scene.key}")
     return collate(views, keys)
@@ -111,11 +117,12 @@ def plain_batches(pools: Sequence[Pool], side: int, look: Look, rows: int, share
     plain = Look(
         smallest=look.smallest, chosen=look.chosen, four=0.0, turned=0.0, covered=0.0, augment=Augment(flip=0.0, colour=0.0, grey=0.0, blur=0.0, blank=0.0, erase=0.0)
     )
-    scenes = [(f"{pool.name}/{scene.key}", scene) for pool in pools for scene in pool.scenes]
+    scenes = [(pool, scene) for pool in pools for scene in pool.scenes]
     chosen = [(row, *each) for row, each in enumerate(scenes)][share]
     for start in range(0, len(chosen), rows):
         part = chosen[start : start + rows]
-        yield collate([draw_view(scene, side, plain, np.random.default_rng(row)) for row, _, scene in part], [key for _, key, _ in part])
+        views = [_drawn(pool, scene, side, plain, np.random.default_rng(row)) for row, pool, scene in part]
+        yield collate(views, [f"{pool.name}/{scene.key}" for _, pool, scene in part])
 
 
 def collate(views: Sequence[View], keys: Sequence[str]) -> Views:
@@ -129,17 +136,23 @@ def collate(views: Sequence[View], keys: Sequence[str]) -> Views:
     return Views(np.stack([view.image for view in views]), boxes, points, clicked, face, ignored, tuple(keys))
 
 
-def draw_view(scene: Scene, side: int, look: Look, random: np.random.Generator) -> View:
-    """One view of a scene. A picture that broke after it was listed is a grey view without faces."""
+def _drawn(pool: Pool, scene: Scene, side: int, look: Look, random: np.random.Generator) -> View:
+    """A view of a scene. A picture that broke after it was listed is said, and is a grey view of which nobody knows anything."""
     try:
-        data, name = scene.source.read(), str(scene.source)
-        header = read_header(data, name)
-        height, width = header.shape
-        matrix = _window(scene, width, height, side, look, random)
-        image = cut_from(data, name, matrix, side, header)
-    except InputError:
-        empty = np.zeros(0, bool)
-        return View(np.full((side, side, 3), geometry.GREY[0], np.uint8), np.empty((0, 4)), np.empty((0, 5, 2)), empty, empty)
+        return draw_view(scene, side, look, random)
+    except InputError as error:
+        pool.refuse(error)
+        image, unknown = np.full((side, side, 3), geometry.GREY[0], np.uint8), np.full((1, 5, 2), np.nan)
+        return View(image, np.array([[0.0, 0, side, side]]), unknown, np.zeros(1, bool), np.ones(1, bool))
+
+
+def draw_view(scene: Scene, side: int, look: Look, random: np.random.Generator) -> View:
+    """One view of a scene. Raises InputError where its picture cannot be read."""
+    data, name = scene.source.read(), str(scene.source)
+    header = read_header(data, name)
+    height, width = header.shape
+    matrix = _window(scene, width, height, side, look, random)
+    image = cut_from(data, name, matrix, side, header)
     view = seen(scene, matrix, image, look.smallest)
     view = _covered(view, look, random)
     if random.random() < look.augment.flip:
@@ -219,8 +232,3 @@ def _covered(view: View, look: Look, random: np.random.Generator) -> View:
                 image = image.copy()
             image[int(top) : int(bottom), int(x0) : int(x1)] = random.integers(0, 256, 3)
     return View(image, view.boxes, view.points, view.clicked, view.ignored)
-
-
-@lru_cache(maxsize=64)
-def _order(seed: int, index: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng((seed, index, epoch)).permutation(count)

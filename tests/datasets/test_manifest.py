@@ -214,6 +214,15 @@ def test_without_a_column_of_splits_people_or_pictures_are_cut_in_tenths(tiny):
     assert len(listed(by_person, root)[0]) == 60
 
 
+def test_whoever_is_asked_for_is_in_one_split_though_no_column_of_subjects_is_named(tiny):
+    dataset = declare(tiny, TOP + '[tasks.identity]\ncolumn = "age"\nunknown = ["-"]\n')
+    root = small(tiny, *(f"{i}.jpg,M,p{i % 20}," for i in range(60)), "60.jpg,M,-,", count=61)
+    records = {split: dataset.list_records(root, split).records for split in dataset.splits}
+    people = {split: {record.subject for record in found if record.subject} for split, found in records.items()}
+    assert sum(map(len, people.values())) == len(set.union(*people.values())) == 20
+    assert [record.subject for found in records.values() for record in found if record.key == "60.jpg"] == [None]
+
+
 def test_a_tenth_of_train_is_validation_where_no_row_says_so(tiny):
     dataset = declare(tiny, TOP + 'split = "part"\n' + GENDER)
     root = small(tiny, *(f"{i}.jpg,M,1,{'test' if i < 3 else 'train'}" for i in range(60)), count=60)
@@ -292,6 +301,13 @@ def test_five_or_sixty_eight_labelled_points_align_the_face(count, aligned, tiny
     assert record.alignment.how == "labelled" and record.alignment.points.shape == (5, 2)
     nose = record.labels["landmarks"][2 if count == 5 else 30]
     np.testing.assert_array_equal(record.alignment.points[2], nose)
+
+
+def test_sixty_eight_points_that_are_not_in_ibugs_order_do_not_align_the_face(tiny):
+    columns, means = [f"{axis}{i}" for i in range(68) for axis in "xy"], [[i] for i in reversed(range(68))]
+    dataset = declare(tiny, f'{TOP}splits = ["test"]\n[tasks.landmarks]\ncolumns = {columns}\nmeans = {means}\n')
+    root = tiny.root({"0.jpg": tiny.noise(0), "faces.csv": ",".join(["file", *columns]) + "\n" + ",".join(["0.jpg", *(str(i / 10) for i in range(136))]) + "\n"})
+    assert listed(dataset, root)[0][0].alignment is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)

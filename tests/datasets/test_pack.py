@@ -89,7 +89,7 @@ def test_a_packed_large_picture_is_a_wide_crop_with_the_same_view_and_labels(tmp
         assert_same_labels(labels, found_labels)
 
 
-@pytest.mark.parametrize("roll", [12.5, (-5, 20), "leaning"])
+@pytest.mark.parametrize("roll", [12.5, (-5, 20), "leaning", (-99, -15), (15, 99)])
 def test_however_roll_is_said_it_turns_with_the_wide_crop(tmp_path: Path, roll: object) -> None:
     item = example(tmp_path, "large.png", 900, 3.5, **{tasks.pose.name: {"yaw": 3, "roll": roll}})
     again = packed(tmp_path, item)[0].items[0]

@@ -30,7 +30,7 @@ def content() -> bytes:
 
 def test_the_network_that_ships_is_small_and_a_large_one_is_refused() -> None:
     assert 100_000 < parameters_of(build(DetectorConfig())) <= 150_000
-    with pytest.raises(ValueError, match="at most 150,000"):
+    with pytest.raises(RequestError, match="at most 150,000"):
         build(DetectorConfig(widths=(64, 128, 256)))
 
 

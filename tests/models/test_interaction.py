@@ -45,7 +45,7 @@ def test_without_interaction_the_network_and_its_weights_are_what_they_were() ->
     assert ModelConfig().interaction == "none"
     model = network(NONE)
     assert model.interaction is None and not any(name.startswith("interaction.") for name in model.state_dict())
-    assert len(model.passes(crops())) == 1 and export._beside_weights(model) == {}
+    assert len(model.passes(crops())) == 1 and export._beside_weights(model, "x") == {"polyface": "x"}
 
 
 @BOTH
@@ -140,6 +140,10 @@ def test_the_whole_loop_is_exported_and_again_from_its_weights(config: ModelConf
     model = network(msgspec.structs.replace(config, tasks=(tasks.gender.name, tasks.landmarks.name, tasks.parsing.name)))
     card = export.new_card("tiny", model, cards.entry_of_crop(Crop().scaled(64)), [cards.Data(name="drawn", images=3)], drawings=True)
     export.write_weights(model, "tiny", tmp_path)
+    (tmp_path / export.FLOATS).touch()
+    (tmp_path / "card.json").touch()
+    assert all(export.holds(tmp_path, model, "tiny") for _ in range(8)) and not export.holds(tmp_path, network(config, trained=False), "tiny")
+    assert not export.holds(tmp_path, model, "another")
     cards.write_card(tmp_path / "card.json", card)
     found = engine.load(export.export(tmp_path), threads=1)
     with torch.inference_mode():

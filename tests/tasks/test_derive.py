@@ -66,6 +66,12 @@ def test_a_trait_becomes_a_question_with_two_answers() -> None:
     assert task.encode(meaning, "smiling")["sets"].tolist() == [[False, True]]
 
 
+def test_a_set_that_does_not_name_a_trait_says_nothing_of_the_question() -> None:
+    bald = {"bald": ("Bald", True), "hairy": ("Bald", False)}
+    meaning, label = retell(derive(tasks.attributes, "bald", bald), tasks.attributes, bald, TraitNames({"glasses": "Eyeglasses"}))
+    assert meaning.table.all() and label({"glasses": True}) is None  # type: ignore[union-attr]
+
+
 def test_regions_merge_and_mirror_as_their_parts_do() -> None:
     task = derive(tasks.parsing, "nine", NINE)
     assert isinstance(task, tasks.Regions) and task.mirrored == tuple(range(9))

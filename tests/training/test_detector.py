@@ -137,10 +137,12 @@ def test_a_batch_is_a_function_of_seed_step_and_row_whoever_draws_it(scene: Scen
     assert (other.images != whole.images).any()
 
 
-def test_a_picture_that_broke_is_a_grey_view_without_faces(scene: Scene) -> None:
+def test_a_picture_that_broke_is_said_once_and_is_a_grey_view_of_which_nothing_is_known(scene: Scene, capsys: pytest.CaptureFixture) -> None:
     Path(str(scene.source)).write_bytes(b"hello")
-    view = views.draw_view(scene, 64, views.Look(), np.random.default_rng(0))
-    assert (view.image == 128).all() and len(view.boxes) == len(view.points) == 0
+    pool = views.Pool("a", (scene,))
+    batch = views.draw_batch([pool], [3], 0, 64, views.Look(four=0.5), 1)
+    assert (batch.images == 128).all() and not batch.face.any() and batch.ignored[:, 0].all()
+    assert len(pool.broken) == 1 and capsys.readouterr().err.count("a.png: not a JPEG") == 1
 
 
 # The recipe and a whole run

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from polyface import datasets, tasks
-from polyface.datasets import apart, crops
+from polyface.datasets import apart, crops, pack
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
 from polyface.errors import RequestError, RunError
 from polyface.images import align, read
@@ -168,6 +168,11 @@ def test_of_pictures_that_were_never_aligned_the_same_bytes_are_found_and_the_re
     said = f"mine: 1 of 1 pictures are compared with those of tests by their bytes only, since `polyface datasets align {mine.called}` never ran"
     assert source.notes == (said,)
     assert examples.training_sources(recipe(name, drawings=True), tmp_path)[0].notes == ()  # who draws knows
+    found = crops.examples(datasets.named(name), datasets.find_root(tmp_path, "mine"), "train", {}, training=True)
+    monkeypatch.setattr(pack, "_shrink", lambda example, dataset: (example, b"fewer pixels", {}))
+    pack.write_pack(found, pack.pack_folder(tmp_path, "mine"))
+    (packed,) = examples.training_sources(recipe(name), tmp_path)
+    assert keys(packed) == {"b.jpg"} and packed.left_out == source.left_out  # what is compared are the files that were packed
 
 
 def test_two_files_of_one_name_are_refused_since_what_align_keeps_and_scores_go_by_name(tmp_path: Path) -> None:

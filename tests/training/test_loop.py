@@ -147,6 +147,15 @@ def test_without_a_mean_the_weights_of_the_best_step_themselves_are_kept(tmp_pat
         assert all(torch.equal(averaged[f"module.{key}"], tensor) for key, tensor in model.items())
 
 
+def test_a_batch_of_which_nobody_said_anything_changes_nothing(tmp_path: Path) -> None:
+    class Silent(Line):
+        def loss(self, model: nn.Module, batch: Any, device: torch.device) -> dict[str, Tensor]:
+            return {} if batch[0] % 3 else super().loss(model, batch, device)
+
+    loop.run(Silent(), tmp_path)
+    assert json.loads((tmp_path / "checkpoints" / "last" / "state.json").read_text())["step"] == 12
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_picture(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"step 6: the loss of fit is not finite, first at set/2\.jpg; see .*nan\.json"):
         loop.run(Line(nan_at=6), tmp_path)
