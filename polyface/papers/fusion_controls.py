@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
 from polyface.papers import fusion_statistics as statistics
-from polyface.papers.fusion_config import SplitName
+from polyface.papers.fusion_config import SplitName, digest
 from polyface.papers.fusion_heads import Bank, Cell, NotMade, Table, train_heads
 from polyface.papers.fusion_networks import Spec, Trained, in_pieces, on_device
 from polyface.papers.fusion_pictures import IDENTITY, Split, joint_groups, random_groups
@@ -202,7 +202,8 @@ def beside(bench: Bench, split: Split) -> list[Control]:
 
 def fine_tuning(bench: Bench, split: Split) -> list[Control]:
     """The whole, features and heads, trained on end to end from where the two stages ended: half the steps, a tenth of the rate."""
-    spec = Spec(TUNED, {target: (0, bench.classes(target)) for target in split.targets}, bench.config.network, seed=1)
+    start = digest([bench.own(split, task).made_with for task in bench.pictures.tasks], bench.config.heads, bench.config.seed)
+    spec = Spec(TUNED, {target: (0, bench.classes(target)) for target in split.targets}, bench.config.network, seed=1, start=start)
     training = bench.training(split)
     training = msgspec.structs.replace(training, steps=max(1, training.steps // 2), rate=training.rate / 10)
     trained = bench.network(split, spec, training, lambda: fused(bench, split))

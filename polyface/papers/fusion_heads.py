@@ -21,7 +21,7 @@ from polyface.errors import RequestError, RunError
 from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FusionHead
 from polyface.papers.fusion_config import Heads, digest
-from polyface.papers.fusion_networks import AT_ONCE, Progress, _losses, optimiser_of
+from polyface.papers.fusion_networks import AT_ONCE, Progress, _losses, optimiser_of, some_of
 from polyface.training import loop, parallel
 from polyface.training.config import Method
 
@@ -104,7 +104,7 @@ class HeadsPlan:
         targets = {cell.target for cell in cells}
         known = np.any([table.labels[target] >= 0 for target in targets], axis=0)
         self.train, self.tested = table.train[known[table.train]], table.test[known[table.test]]
-        self.some = self.tested[:: max(1, -(-len(self.tested) // test_rows))]
+        self.some = some_of(self.tested, test_rows)
         device = parallel.device()
         self.features = {source: torch.from_numpy(np.asarray(table.features[source])).to(device) for source in {each for cell in cells for each in cell.sources}}
         seen = torch.from_numpy(self.train).to(device)

@@ -24,7 +24,7 @@ from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FeatureNetwork, NetworkConfig, parameters
 from polyface.models.weights import read_tensors
 from polyface.papers.fusion_config import FusionConfig, Training, digest
-from polyface.papers.fusion_pictures import Split
+from polyface.papers.fusion_pictures import IDENTITY, Split
 from polyface.training import loop, parallel
 from polyface.training.config import Method, Optimiser
 
@@ -41,7 +41,7 @@ Progress = Callable[..., None]
 @dataclass(frozen=True)
 class Spec:
     """A network that is to be trained. outputs: {task: (length of its feature, classes)}; labels: those that are not the split's own; rows: a part of the split's
-    training rows; snapshots: keep the weights of every point of the curve."""
+    training rows; snapshots: keep the weights of every point of the curve; start: of what it starts from, in a digest, where that is not a new network."""
 
     name: str
     outputs: Mapping[str, tuple[int, int]]
@@ -50,6 +50,7 @@ class Spec:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     rows: np.ndarray | None = field(default=None, repr=False)
     snapshots: bool = False
+    start: str = ""
 
 
 class NetworkPlan:
@@ -69,11 +70,12 @@ class NetworkPlan:
         self.steps, self.batch, self.seed = training.steps, training.batch, config.seed * 1000 + spec.seed
         self.optimiser = optimiser_of(training)
         self.validate_every = max(1, -(-training.steps // training.curve))
-        self.some = self.tested[:: max(1, -(-len(self.tested) // config.test_rows))]
+        self.some = some_of(self.tested, config.test_rows)
         self.classes = _classes(next(iter(self.labels.values())), self.train) if config.balanced else None
         self.seen = 0
         outputs = {task: list(sizes) for task, sizes in spec.outputs.items()}
-        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, _look(images), *self.labels.values())
+        started = [spec.start] if spec.start else []
+        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, _look(images), *self.labels.values(), *started)
         self.people: Mapping[str, str] = {"settings": made_with}  # the loop goes on with a checkpoint only where these are the same
 
     def model(self) -> nn.Module:
@@ -202,6 +204,8 @@ def _finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float,
     accuracy, at_chance = {}, []
     for task in spec.outputs:
         truth = plan.labels[task][plan.tested]
+        if task == IDENTITY and split.name == "person" and task not in spec.labels:  # it cannot be asked of people nobody has seen
+            truth = np.full(len(truth), -1)
         accuracy[task] = float((logits[task].argmax(1) == truth)[truth >= 0].mean()) if (truth >= 0).any() else float("nan")
         seen = plan.labels[task][plan.train]
         constant = float(np.mean(truth[truth >= 0] == np.bincount(seen[seen >= 0]).argmax())) if (truth >= 0).any() else float("nan")
@@ -214,7 +218,7 @@ def _finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float,
     }  # fmt: skip
     write_atomically(folder / "result.json", json.dumps(result, indent=1) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    said = ", ".join(f"{task} {value:.1%}" for task, value in accuracy.items())
+    said = ", ".join(f"{task} {value:.1%}" if np.isfinite(value) else f"{task} learned" for task, value in accuracy.items())
     unlearned = f"; at chance: {', '.join(at_chance)}" if at_chance else ""
     say(f"{folder.parent.parent.name}/{split.label}/{spec.name}: {said}{unlearned}; {speed:,.0f} images/s, {seconds:.0f} s")
     return Trained(folder, spec, accuracy, curve, round(seconds, 1), speed, plan.people["settings"], plan.model)
@@ -253,9 +257,14 @@ def save(module: nn.Module, file: Path) -> None:
     write_atomically(file, serialised({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
 
 
+def some_of(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many, in their order, drawn by lot: every n-th of the variants of pictures could be the same variant of each."""
+    return rows if len(rows) <= most else rows[np.sort(np.random.default_rng(0).permutation(len(rows))[:most])]
+
+
 def _look(images: np.ndarray) -> np.ndarray:
     """Some of many pictures, by which a digest knows them."""
-    return images[:: max(1, len(images) // 500)]
+    return images[some_of(np.arange(len(images)), 500)]
 
 
 def _losses(logits: Tensor, truth: np.ndarray) -> Tensor:

@@ -237,7 +237,8 @@ SPLIT = """\
 STRANGERS = """\
 <h2>Strangers: sets that share no person</h2>
 <p>{% for task, title in sets.items() %}{{ task }} from {{ title }}{{ "; " if not loop.last else "." }}{% endfor %} 
-Each network saw its own set alone; heads learn and are tested on the target's.</p>
+Each network saw its own set alone, without copies of test pictures; heads learn and are tested on the target's. CelebA's people are told apart by name; the other sets
+name nobody.</p>
 {{ table }}
 {{ gains }}
 <p class="quiet">H3 is of all features above the best single one, whichever it is; above the own is less to ask, and is named apart.</p>

@@ -1,7 +1,8 @@
 """What paper A does not ask: features of networks that were trained on sets which share no person, used for each other's tasks; and whether strangers are told apart.
 
 Who it is comes from CelebA's training people with many pictures, gender from CelebA's other people, race from FairFace, age from UTKFace, expression from RAF-DB. Each
-network sees its own set only. Heads learn and are tested on the target's set, with the features of all networks. Then LFW, of which nobody was seen: pairs of strangers.
+network sees its own set only, without copies of any set's test pictures. Heads learn and are tested on the target's set, with the features of all networks. Then LFW:
+pairs of strangers, as far as names tell, which UTKFace, FairFace and RAF-DB do not have.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from polyface import datasets, tasks
+from polyface.datasets import apart
 from polyface.datasets.base import Dataset, Pairs, Record
 from polyface.errors import RequestError
 from polyface.evaluation.pairs import pair_gap, pair_scores
@@ -206,9 +208,17 @@ def _gain_of_fusion(
 
 def _known_people(config: FusionConfig, data: Path) -> list[Record]:
     """People of CelebA's training split who have all the pictures that are asked for: those of its test split stay strangers."""
-    records = datasets.celeba.records(datasets.find_root(data, datasets.celeba.name), "train").records
+    records = _kept(datasets.celeba, data, datasets.celeba.records(datasets.find_root(data, datasets.celeba.name), "train").records)
     pictures = Counter(record.subject for record in records)
     return of_people([record for record in records if pictures[record.subject] >= config.celeba.pictures], config.celeba.people, config.celeba.pictures)
+
+
+def _kept(dataset: Dataset, data: Path, records: Sequence[Record]) -> list[Record]:
+    """The training pictures that are no copies of any set's test pictures, as far as `align` saw both."""
+    faces = apart.faces_of([dataset], data)
+    tests = apart.reserve(data, [dataset], faces, "test", datasets.DATASETS)
+    out = apart.unfit(dataset.name, "train", records, faces[dataset.name], {"test": tests})
+    return [record for record in records if record.key not in out]
 
 
 def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Record], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
@@ -229,7 +239,7 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
     Raises RequestError where none is left to train or to test on.
     """
     folder, most = out / source.task, config.strangers.pictures
-    made_from = ["strangers", source.task, source.dataset.name, source.classes, most, sorted(without)]
+    made_from = ["strangers without copies of tests", source.task, source.dataset.name, source.classes, most, sorted(without)]
     pictures = cached(folder, config, made_from, lambda: _of_set(source, config, data, without, progress))
     assert pictures.tested is not None
     bench, count = Bench(pictures, config, folder, config.strength, say, progress), config.variants
@@ -243,7 +253,9 @@ def _of_set(source: Source, config: FusionConfig, data: Path, without: set[str],
     chosen: dict[str, tuple[Record, int, bool]] = {}
     most = config.strangers.pictures
     for split, limit in (("train", most), ("test", most // 3)):
-        records = source.dataset.records(root, split).records  # type: ignore[arg-type]
+        records: Sequence[Record] = source.dataset.records(root, split).records  # type: ignore[arg-type]
+        if split == "train":
+            records = _kept(source.dataset, data, records)
         told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
         usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
         if not usable:

@@ -18,7 +18,7 @@ MODEL = "model"
 
 
 def best_of(bench: Bench, rows: Sequence[Row]) -> Row | None:
-    """The best candidate by its mean rank over validation measures, the earlier of equals; None while one of them is not done. Raises RequestError for no candidate."""
+    """The best candidate by its mean rank on validation, the earlier of equals; None while one of them is not done. Raises RequestError for no candidate."""
     candidates = [row for row in rows if is_candidate(row, bench.recipe.seeds[0])]
     if not candidates:
         raise RequestError("no row of this recipe answers all tasks, so that none is a model")
@@ -31,15 +31,16 @@ def best_of(bench: Bench, rows: Sequence[Row]) -> Row | None:
 
 
 def mean_ranks(results: Sequence[RowResult]) -> np.ndarray:
-    """float [rows]: the mean over validation measures that all rows have of how many rows are better, equals as half; all 0 where there is no measure."""
-    names = [name for name in results[0].validation if all(name in result.validation for result in results)]
-    ranks = np.zeros(len(results))
-    for name in names:
-        measures = [result.validation[name] for result in results]
-        sign = 1.0 if measures[0].higher_is_better else -1.0
-        scores = sign * np.array([measure.score() for measure in measures])
-        ranks += ((scores[None] > scores[:, None]).sum(1) + 0.5 * ((scores[None] == scores[:, None]).sum(1) - 1)) / len(names)
-    return ranks
+    """float [rows]: how many rows are better, equals as half, the mean over the validation measures of a task that all rows have, and then over tasks; all 0 where there
+    is no measure."""
+    by_task: dict[str, list[np.ndarray]] = {}
+    for name, measure in results[0].validation.items():
+        if all(name in result.validation for result in results):
+            sign = 1.0 if measure.higher_is_better else -1.0
+            scores = sign * np.array([result.validation[name].score() for result in results])
+            ranks = (scores[None] > scores[:, None]).sum(1) + 0.5 * ((scores[None] == scores[:, None]).sum(1) - 1)
+            by_task.setdefault(measure.task, []).append(ranks)
+    return np.mean([np.mean(each, axis=0) for each in by_task.values()], axis=0) if by_task else np.zeros(len(results))
 
 
 def write_best(bench: Bench, best: Row) -> Path:

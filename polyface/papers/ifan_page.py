@@ -249,7 +249,8 @@ OPENING = """\
 train it on sets that have one of those labels each, draw all its predictions as maps, and feed these back into it, pass after pass. Do tasks that see each other's
 predictions help each other, and is it that, or only that the network became deeper? {{ counted }}</p>
 <p class="quiet">A row is one network, trained and scored. Numbers are points by which the first row is better, with 95 % over faces and seeds. Overall F is of the pixels
-of brows, eyes, nose and mouth; NME is the mean error of points in % of the distance of the eyes; the constant answer is the same for every face.
+of brows, eyes, nose and mouth (of FASSEG, whose hair holds the brows, of the others); NME is the mean error of points in % of the distance of the eyes; the constant
+answer is the same for every face.
 {% for name, title in sets.items() %}{{ "; " if not loop.first else "Sets by their short names: " }}{{ name }} is {{ title }}{{ "." if loop.last }}{% endfor %}</p>
 <ul class="claims">
 {% for verdict, words, lines in said %}

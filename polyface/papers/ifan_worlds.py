@@ -7,10 +7,9 @@ drawn         drawn people with every label; drawn_both, drawn_hybrid: the same 
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -24,6 +23,7 @@ from polyface.papers.ifan_config import Drawn, IfanRecipe, Pool
 from polyface.papers.ifan_tasks import left_out, retold_source
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
+from polyface.synth.write import once
 from polyface.training.config import Config, Data
 from polyface.training.examples import Source, training_sources, validation_sources
 
@@ -121,30 +121,29 @@ def _labelled_for(source: Source, kept: Sequence[str], first: int = 0, step: int
 
 def drawn_people(drawn: Drawn, folder: Path) -> Path:
     """The manifest of drawn people with masks, 68 points and expressions, FOLDER/drawn.toml; drawn once."""
-    manifest, there = folder / "drawn.toml", folder / "drawn"
-    if manifest.exists() and there.exists():
-        return manifest
-    partial = folder / ".drawn.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    axes = [f"{axis}{point}" for point in range(tasks.landmarks.count) for axis in "xy"]
+    manifest, columns = folder / "drawn.toml", ", ".join(f'"{axis}"' for axis in AXES)
+    once(folder / "drawn", [drawn.people, drawn.photos, drawn.size, SEED], partial(_draw_people, drawn))
+    write_atomically(manifest, MANIFEST.format(parsing=tasks.parsing.name, landmarks=tasks.landmarks.name, expression=tasks.expression.name, columns=columns))
+    return manifest
+
+
+AXES = tuple(f"{axis}{point}" for point in range(tasks.landmarks.count) for axis in "xy")
+
+
+def _draw_people(drawn: Drawn, folder: Path) -> None:
     table = io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(["file", "person", "mask", "expression", *axes])
+    rows.writerow(["file", "person", "mask", "expression", *AXES])
     for index in range(drawn.people):
         who = person(SEED, index)
         for photo in range(drawn.photos):
             drawing = draw(photo_of(who, SEED, photo), drawn.size)
             name = f"{index:05d}_{photo}"
-            _write_png(partial / f"pictures/{name}.png", cv2.cvtColor(drawing.image, cv2.COLOR_RGB2BGR))
-            _write_png(partial / f"masks/{name}.png", drawing.labels.mask)
+            _write_png(folder / f"pictures/{name}.png", cv2.cvtColor(drawing.image, cv2.COLOR_RGB2BGR))
+            _write_png(folder / f"masks/{name}.png", drawing.labels.mask)
             points = [f"{value:.2f}" for value in drawing.labels.points.ravel()]
             rows.writerow([f"pictures/{name}.png", index, f"masks/{name}.png", drawing.labels.expression, *points])
-    write_atomically(partial / "faces.csv", table.getvalue())
-    shutil.rmtree(there, ignore_errors=True)
-    partial.rename(there)
-    columns = ", ".join(f'"{axis}"' for axis in axes)
-    write_atomically(manifest, MANIFEST.format(parsing=tasks.parsing.name, landmarks=tasks.landmarks.name, expression=tasks.expression.name, columns=columns))
-    return manifest
+    write_atomically(folder / "faces.csv", table.getvalue())
 
 
 SEED = 2017

@@ -1,11 +1,10 @@
 """What paper C is trained on: people of recognition sets, without those who must not be there, each refused by name and reason; and drawn people in their place."""
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -17,12 +16,13 @@ from polyface.datasets.base import thinned
 from polyface.datasets.crops import Example, align_set, read_faces
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.figures import write_csv
+from polyface.files import write_atomically
 from polyface.images.align import ARCFACE_112
 from polyface.images.detect import Face
 from polyface.papers.joint_config import Drawn, JointRecipe
 from polyface.synth.draw import draw
 from polyface.synth.people import person, photo_of
-from polyface.synth.write import write_once
+from polyface.synth.write import once, write_once
 from polyface.training.config import Config, Data
 from polyface.training.examples import Source, numbered, people_of, training_sources
 
@@ -207,18 +207,16 @@ def drawn_sets(drawn: Drawn, folder: Path) -> Path:
     """The folder with a scale's sets, drawn once."""
     write_once(drawn.sets, folder)
     for name, (people, photos) in drawn.people.items():
-        if not (folder / name).exists():
-            partial = folder / f".{name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            for index in range(people):
-                who = person(SEED, index)
-                for photo in range(photos):
-                    scene = photo_of(who, SEED, photo)
-                    image = draw(replace(scene, yaw=float(np.clip(scene.yaw, -20, 20))), 112, five=ARCFACE_112).image
-                    place = partial / f"{name} {index}" / f"{name}-{index}-{photo}.png"
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
-            partial.rename(folder / name)
-        if not read_faces(folder, name).found:
+        new = once(folder / name, [people, photos, SEED], partial(_draw_people, name, people, photos))
+        if new or not read_faces(folder, name).found:
             align_set(datasets.named(name), datasets.find_root(folder, name), folder, _Aligned())
     return folder
+
+
+def _draw_people(name: str, people: int, photos: int, folder: Path) -> None:
+    for index in range(people):
+        who = person(SEED, index)
+        for photo in range(photos):
+            scene = photo_of(who, SEED, photo)
+            image = draw(replace(scene, yaw=float(np.clip(scene.yaw, -20, 20))), 112, five=ARCFACE_112).image
+            write_atomically(folder / f"{name} {index}" / f"{name}-{index}-{photo}.png", cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())

@@ -5,6 +5,7 @@ The network is trained on FairFace alone (recipe `fusion-voter`), so that nobody
 nothing about a person beyond that.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from polyface.datasets.base import Record
 from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.evaluate import Network
+from polyface.files import write_atomically
 from polyface.images import align
 from polyface.labels import words
 from polyface.metrics.classification import confusion, share
+from polyface.papers.results import refuse_other_recipe
 from polyface.tasks.derive import Grouping, derive, retell
 from polyface.tasks.kinds import Category, Scale, Task, median, softmax
 
@@ -139,12 +142,16 @@ def fill(groups: Sequence[tuple[int, ...]], shares: np.ndarray, number: int) -> 
 
 
 def voter(recipe: str, data: Path, folder: Path, settings: Iterable[str] = (), report: Callable[..., None] | None = None) -> Path:
-    """The model directory of the network that votes, trained where it is not there yet (or gone on with)."""
+    """The model directory of the network that votes, trained where it is not there yet (or gone on with). Raises RequestError where the folder has one of another recipe
+    or of other settings."""
     from polyface.training import run
 
+    settings, made_with = list(settings), folder / "made_with.json"
+    refuse_other_recipe(made_with, json.dumps([recipe, settings]))
+    write_atomically(made_with, json.dumps([recipe, settings]))
     if not (folder / "model" / "card.json").exists():
         resume = folder if (folder / "checkpoints").exists() else None
-        run.train(recipe, data, folder, list(settings), resume, report)
+        run.train(recipe, data, folder, settings, resume, report)
     return folder / "model"
 
 

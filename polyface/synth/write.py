@@ -8,11 +8,13 @@ import binascii
 import dataclasses
 import hashlib
 import itertools
+import json
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -57,15 +59,28 @@ def write(layout: str, out: Path, people: int, photos: int, seed: int, shared_pe
 
 
 def write_once(drawn: Iterable[tuple[str, str, int, int]], folder: Path) -> Path:
-    """Draw each of these sets, (name, layout, people, photos), that is not in the folder, and return the folder. A set appears whole or not at all, so that what was cut
-    off is drawn anew."""
+    """Draw each of these sets, (name, layout, people, photos), that is not in the folder, and return the folder."""
     for name, layout, people, photos in drawn:
-        if not (folder / name).exists():
-            unfinished = folder / f".{name}.partial"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            write(layout, unfinished, people, photos, seed=1)
-            unfinished.rename(folder / name)
+        once(folder / name, [layout, people, photos], partial(write, layout, people=people, photos=photos, seed=1))
     return folder
+
+
+DRAWN_OF = ".of.json"
+
+
+def once(place: Path, of: Sequence[object], draw: Callable[[Path], object]) -> bool:
+    """A folder that `draw` fills: whole or not at all, so that what was cut off is drawn anew, and so is what was drawn of something else (`of`, kept in it). Whether it
+    was drawn now. What somebody else put there stays."""
+    record, said = place / DRAWN_OF, json.dumps(of)
+    if place.exists() and not (record.exists() and record.read_text() != said):
+        return False
+    unfinished = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    draw(unfinished)
+    write_atomically(unfinished / DRAWN_OF, said)
+    shutil.rmtree(place, ignore_errors=True)
+    unfinished.rename(place)
+    return True
 
 
 @dataclass(frozen=True)

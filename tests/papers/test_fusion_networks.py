@@ -133,3 +133,9 @@ def test_every_pass_is_a_new_order_of_all_rows(tmp_path: Path) -> None:
     epochs = np.concatenate(list(plan.batches(range(6)))).reshape(2, 48)
     assert all(sorted(epoch) == split.train.tolist() for epoch in epochs) and not np.array_equal(*epochs)
     assert np.array_equal(next(plan.batches(range(4, 5))), epochs[1, 16:32])
+
+
+def test_some_rows_of_many_are_of_all_variants() -> None:
+    rows = networks.some_of(np.arange(48 * 500), 500)
+    assert len(rows) == 500 and (np.diff(rows) > 0).all() and len(np.unique(rows % 48)) == 48
+    np.testing.assert_array_equal(networks.some_of(np.arange(7), 500), np.arange(7))

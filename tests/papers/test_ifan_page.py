@@ -368,9 +368,11 @@ def test_errors_accumulate_for_each_word_for_yaw(page: tuple[Path, str]) -> None
 def test_the_papers_number_is_beaten_only_by_a_whole_interval() -> None:
     def scored(level: float) -> MeasureResult:
         found = made_up()[JOINT].scores["mtfl/NME"]
-        return msgspec.structs.replace(found, values=(tuple(level + hard / 5 for hard in faces("mtfl")[0]),))
+        return msgspec.structs.replace(found, missed={}, values=(tuple(level + hard / 5 for hard in faces("mtfl")[0]),))
 
     assert [ifan_mtfl.below(scored(level)) for level in (5.0, 5.82, 7.0)] == ["yes", "undecidable", "no"]
+    skipped = msgspec.structs.replace(scored(5.0), missed={"": len(scored(5.0).values[-1]) // 50})
+    assert ifan_mtfl.below(skipped) == "no", "a face that was not found is no easy one"
 
 
 def test_pictures_show_gains_and_losses_drawn_at_random_of_every_kind_of_answer(page: tuple[Path, str]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -288,6 +289,12 @@ def test_the_best_row_has_the_best_mean_rank_on_validation() -> None:
     ]
     assert mean_ranks(rows).tolist() == [1.25, 0.0, 1.75]
     assert mean_ranks([result("a"), result("b")]).tolist() == [0.0, 0.0]
+
+
+def test_a_task_of_many_measures_is_no_heavier_in_the_choice_of_the_best() -> None:
+    points = [msgspec.structs.replace(measure([value], higher=False), task="points") for value in (4.0, 9.0)]
+    rows = [result(name, **{each: measure([value]) for each in ("union", "pooled")}, nme=nme) for name, value, nme in zip("ab", (10.0, 20.0), points, strict=True)]
+    assert mean_ranks(rows).tolist() == [0.5, 0.5]
 
 
 def test_a_line_of_the_card_has_its_interval() -> None:

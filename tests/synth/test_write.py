@@ -206,3 +206,7 @@ def test_sets_are_drawn_once_and_what_was_cut_off_is_drawn_anew(tmp_path: Path) 
     assert write_once([("lfw", "lfw", 4, 2), ("utkface", "utkface", 1, 1)], tmp_path) == tmp_path
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lfw", "utkface"] and not list((tmp_path / "utkface").iterdir())
     assert len(list((tmp_path / "lfw").rglob("*.jpg"))) == 8 and not list(tmp_path.rglob("left over"))
+    write_once([("lfw", "lfw", 4, 2)], tmp_path)
+    assert len(list((tmp_path / "lfw").rglob("*.jpg"))) == 8
+    write_once([("lfw", "lfw", 5, 2), ("utkface", "utkface", 2, 2)], tmp_path)  # other people are asked for
+    assert len(list((tmp_path / "lfw").rglob("*.jpg"))) == 10 and not list((tmp_path / "utkface").iterdir())
