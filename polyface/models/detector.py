@@ -50,8 +50,8 @@ class DetectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     stem: Count = 16
     early: Count = 32
     widths: tuple[Count, Count, Count] = (64, 96, 128)
-    blocks: tuple[Count, Count, Count] = (3, 4, 3)
-    neck: Count = 48
+    blocks: tuple[Count, Count, Count] = (3, 3, 3)
+    neck: Count = 64
 
 
 class Detector(nn.Module):
