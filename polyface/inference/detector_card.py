@@ -55,7 +55,7 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 "faces": each.faces,
                 "with points by people": each.clicked,
                 "other faces found by": each.found_by[0] if each.found_by else None,
-                "taught by": each.taught_by[0] if each.taught_by else None,
+                **({"taught by": each.taught_by[0]} if each.taught_by else {}),
                 "compared with tests by bytes at most": each.unchecked,
                 "terms": each.terms,
             }
