@@ -35,6 +35,13 @@ def say(words: str) -> None:
     print("\n".join(map(_printable, f"polyface: {words}".split("\n"))), file=sys.stderr, flush=True)
 
 
+def say_once(words: str, by: str, said: dict[str, object]) -> None:
+    """A line, unless one of this name was said before, which `said` knows; threads may have it to say at the same time."""
+    mine = object()
+    if said.setdefault(by, mine) is mine:
+        say(words)
+
+
 @contextmanager
 def progress(words: str, total: int | None = None) -> Iterator[Report]:
     """A bar on stderr while the block runs, if that is a terminal, or a line now and then; the block calls what it is given as things get done."""

@@ -297,8 +297,9 @@ def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Ma
                 if split == manifest.splits[0]:
                     rows.missing(name)
                 continue
-            if _split(manifest, root, cells, stated, _person(manifest, readers, cells)) == split:
-                rows.add(_record(manifest, readers, answers, root, cells))
+            person = _person(manifest, readers, cells)
+            if _split(manifest, root, cells, stated, person) == split:
+                rows.add(_record(manifest, readers, answers, root, cells, person))
     return rows.listing()
 
 
@@ -324,7 +325,7 @@ def _split(manifest: Manifest, root: Root, cells: Cells, stated: set[str], perso
     return word  # type: ignore[return-value]
 
 
-def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, cells: Cells) -> Record:
+def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, cells: Cells, person: str) -> Record:
     labels = {}
     for task, reader in readers.items():
         own = {column: "" if cells[column] in reader.unknown else cells[column] for column in reader.columns()}
@@ -336,9 +337,8 @@ def _record(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping
             raise InputError(f"{task}: {error}") from None
         if label is not None:
             labels[task] = label
-    subject = _person(manifest, readers, cells) or None
     groups = {column: cells[column] for column in manifest.groups if cells[column]}
-    return Record(cells[manifest.picture], Source(root, cells[manifest.picture]), labels, subject, _alignment(labels, answers), groups=groups)
+    return Record(cells[manifest.picture], Source(root, cells[manifest.picture]), labels, person or None, _alignment(labels, answers), groups=groups)
 
 
 def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> Alignment | None:

@@ -79,7 +79,7 @@ def embed(
                 faces += len(gathered.names)
                 if gathered.pictures:
                     manifest = add_shard(out, manifest, gathered.shard(task.dimension))
-    return Embedded(todo - len(again), faces, tuple(reasons), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
+    return Embedded(len(new), faces, tuple(reasons), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
 
 
 def gather(analyzer: Analyzer, pictures: Sequence[Source], tell: Callable[[int], None] = lambda more: None) -> "Gathered":
@@ -122,10 +122,10 @@ class Gathered:
 
     def forget(self, before: set[str]) -> None:
         """Pictures that are refused and were before: the gallery has them already."""
-        kept = [at for at, picture in enumerate(self.refused) if picture not in before]
-        still = {picture for picture in self.refused if picture in before}
+        still = before.intersection(self.refused)
         self.pictures[:] = [picture for picture in self.pictures if picture not in still]
-        self.refused[:], self.reasons[:] = [self.refused[at] for at in kept], [self.reasons[at] for at in kept]
+        self.reasons[:] = [reason for picture, reason in zip(self.refused, self.reasons, strict=True) if picture not in still]
+        self.refused[:] = [picture for picture in self.refused if picture not in still]
 
     def shard(self, dimension: int) -> Shard:
         return Shard(

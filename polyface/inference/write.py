@@ -85,10 +85,10 @@ def _without_answers(found: list[Path], paths: Sequence[str], out: Path) -> list
 
 def _without_masks(chosen: tuple[Task, ...], asked: bool) -> tuple[Task, ...]:
     """Masks need a place to be written to."""
-    kept, masks = (tuple(task for task in chosen if isinstance(task, Regions) is of) for of in (False, True))
+    masks = [task for task in chosen if isinstance(task, Regions)]
     if asked and masks:
         raise RequestError(f"{masks[0].name} is answered by pictures; give --out DIR, to write them to")
-    return kept
+    return tuple(task for task in chosen if task not in masks)
 
 
 @dataclass

@@ -74,8 +74,7 @@ class NetworkPlan:
         self.classes = _classes(next(iter(self.labels.values())), self.train) if config.balanced else None
         self.seen = 0
         outputs = {task: list(sizes) for task, sizes in spec.outputs.items()}
-        started = [spec.start] if spec.start else []
-        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, _look(images), *self.labels.values(), *started)
+        made_with = digest(spec.name, outputs, spec.network, self.seed, training, config.balanced, self.train, _look(images), *self.labels.values(), spec.start)
         self.people: Mapping[str, str] = {"settings": made_with}  # the loop goes on with a checkpoint only where these are the same
 
     def model(self) -> nn.Module:

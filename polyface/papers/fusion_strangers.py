@@ -96,6 +96,7 @@ def sources() -> tuple[Source, ...]:
 
 Sets = Mapping[str, tuple[Bench, Split]]
 """{task: its pictures and how they are parted}, in TASKS' order."""
+Keep = Callable[[Dataset, Sequence[Record]], list[Record]]
 
 
 def run(benches: Sets, config: FusionConfig, data: Path, out: Path, say: Say) -> Strangers:
@@ -143,12 +144,26 @@ def train_one(task: str, config: FusionConfig, data: Path, out: Path, say: Say, 
 
 def _benches(config: FusionConfig, data: Path, out: Path, say: Say, progress: Progress | None) -> Mapping[str, Callable[[], tuple[Bench, Split]]]:
     """{task: what makes the pictures of its set ready}, in TASKS' order."""
-    known = _known_people(config, data)
+    keep = _keeping(data)
+    known = _known_people(config, data, keep)
     without = {str(record.subject) for record in known}
     made = {IDENTITY: partial(_identity, config, data, out, known, say, progress)}
     for source in sources():
-        made[source.task] = partial(_bench, source, config, data, out, without, say, progress)
+        made[source.task] = partial(_bench, source, config, data, out, without, keep, say, progress)
     return made
+
+
+def _keeping(data: Path) -> Keep:
+    """What leaves out of a set's training pictures copies of any set's test pictures, as far as `align` saw both."""
+    own = [datasets.celeba, *(source.dataset for source in sources())]
+    faces = apart.faces_of(own, data)
+    tests = apart.reserve(data, own, faces, "test", datasets.DATASETS)
+
+    def keep(dataset: Dataset, records: Sequence[Record]) -> list[Record]:
+        out = apart.unfit(dataset.name, "train", records, faces[dataset.name], {"test": tests})
+        return [record for record in records if record.key not in out]
+
+    return keep
 
 
 def verification(trained: Mapping[str, Trained], bench: Bench, split: Split, data: Path, out: Path) -> list[dict[str, Any]]:
@@ -206,19 +221,11 @@ def _gain_of_fusion(
     return [{"feature": f"all above the best single one ({best})", "metric": flipped[best]["metric"], **said, "gain": True}]
 
 
-def _known_people(config: FusionConfig, data: Path) -> list[Record]:
+def _known_people(config: FusionConfig, data: Path, keep: Keep) -> list[Record]:
     """People of CelebA's training split who have all the pictures that are asked for: those of its test split stay strangers."""
-    records = _kept(datasets.celeba, data, datasets.celeba.records(datasets.find_root(data, datasets.celeba.name), "train").records)
+    records = keep(datasets.celeba, datasets.celeba.records(datasets.find_root(data, datasets.celeba.name), "train").records)
     pictures = Counter(record.subject for record in records)
     return of_people([record for record in records if pictures[record.subject] >= config.celeba.pictures], config.celeba.people, config.celeba.pictures)
-
-
-def _kept(dataset: Dataset, data: Path, records: Sequence[Record]) -> list[Record]:
-    """The training pictures that are no copies of any set's test pictures, as far as `align` saw both."""
-    faces = apart.faces_of([dataset], data)
-    tests = apart.reserve(data, [dataset], faces, "test", datasets.DATASETS)
-    out = apart.unfit(dataset.name, "train", records, faces[dataset.name], {"test": tests})
-    return [record for record in records if record.key not in out]
 
 
 def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Record], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
@@ -233,14 +240,14 @@ def _identity(config: FusionConfig, data: Path, out: Path, records: Sequence[Rec
     return bench, bench.splits("image")[0]
 
 
-def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without: set[str], say: Say, progress: Progress | None) -> tuple[Bench, Split]:
+def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without: set[str], keep: Keep, say: Say, progress: Progress | None) -> tuple[Bench, Split]:
     """The pictures of a set that answer its task, nobody of `without` among them. Test pictures are tested as they are, without variants.
 
     Raises RequestError where none is left to train or to test on.
     """
     folder, most = out / source.task, config.strangers.pictures
     made_from = ["strangers without copies of tests", source.task, source.dataset.name, source.classes, most, sorted(without)]
-    pictures = cached(folder, config, made_from, lambda: _of_set(source, config, data, without, progress))
+    pictures = cached(folder, config, made_from, lambda: _of_set(source, config, data, without, keep, progress))
     assert pictures.tested is not None
     bench, count = Bench(pictures, config, folder, config.strength, say, progress), config.variants
     train = (np.flatnonzero(~pictures.tested)[:, None] * count + np.arange(count)).ravel()
@@ -248,14 +255,14 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
     return bench, Split("image", 0, train, np.flatnonzero(pictures.tested) * count, (source.task,), labels)
 
 
-def _of_set(source: Source, config: FusionConfig, data: Path, without: set[str], progress: Progress | None) -> Pictures:
+def _of_set(source: Source, config: FusionConfig, data: Path, without: set[str], keep: Keep, progress: Progress | None) -> Pictures:
     root = datasets.find_root(data, source.dataset.name)
     chosen: dict[str, tuple[Record, int, bool]] = {}
     most = config.strangers.pictures
     for split, limit in (("train", most), ("test", most // 3)):
         records: Sequence[Record] = source.dataset.records(root, split).records  # type: ignore[arg-type]
         if split == "train":
-            records = _kept(source.dataset, data, records)
+            records = keep(source.dataset, records)
         told = [(record, source.label(record)) for record in records if record.subject not in without or record.subject is None]
         usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
         if not usable:

@@ -36,10 +36,8 @@ class Source:
         return self.examples.dataset
 
     def refuse(self, error: InputError) -> None:
-        """Say once what could not be read, and keep it; threads may meet it at the same time."""
-        mine = object()
-        if self.broken.setdefault(str(error), mine) is mine:
-            terminal.say(f"{self.dataset.name}: {error}")
+        """Say once what could not be read, and keep it."""
+        terminal.say_once(f"{self.dataset.name}: {error}", str(error), self.broken)
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,8 @@ class Pool:
     broken: dict[str, object] = field(default_factory=dict, repr=False)
 
     def refuse(self, error: InputError) -> None:
-        """Say once what could not be read, and keep it; threads may meet it at the same time."""
-        mine = object()
-        if self.broken.setdefault(str(error), mine) is mine:
-            terminal.say(f"{self.name}: {error}")
+        """Say once what could not be read, and keep it."""
+        terminal.say_once(f"{self.name}: {error}", str(error), self.broken)
 
 
 @dataclass(frozen=True)

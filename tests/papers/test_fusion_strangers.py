@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyface import datasets
 from polyface.papers import fusion, fusion_strangers, fusion_worlds
 from polyface.papers.fusion_config import FusionConfig, load
 from polyface.papers.fusion_pictures import Pictures, check
@@ -65,10 +66,10 @@ def test_features_cross_sets_that_share_no_person_and_pairs_of_strangers_are_com
 
 def test_pictures_of_strangers_are_cut_anew_where_other_ones_are_asked_for(tmp_path: Path) -> None:
     write("celeba", tmp_path / "celeba", 24, 3, 5)
-    source = next(each for each in fusion_strangers.sources() if each.task == "gender")
+    source, keep = next(each for each in fusion_strangers.sources() if each.task == "gender"), fusion_strangers._keeping(tmp_path)
 
     def pictures(*more: str, without: tuple[str, ...] = ()) -> Pictures:
-        bench, _ = fusion_strangers._bench(source, config(*more), tmp_path, tmp_path / "out", set(without), lambda words: None, None)
+        bench, _ = fusion_strangers._bench(source, config(*more), tmp_path, tmp_path / "out", set(without), keep, lambda words: None, None)
         return bench.pictures
 
     first = pictures()
@@ -76,6 +77,13 @@ def test_pictures_of_strangers_are_cut_anew_where_other_ones_are_asked_for(tmp_p
     assert not np.array_equal(pictures("eye_distance=0.2").crops, first.crops)
     assert pictures("network={size=24, channels=[4, 4, 8]}").crops.shape[1] == 36 and len(pictures("strangers={pictures=6}").keys) == 8
     assert first.names[0] not in pictures(without=(first.names[0],)).names
+
+
+def test_copies_of_test_pictures_leave_the_sets_that_networks_see(tmp_path: Path) -> None:
+    write("celeba", tmp_path / "celeba", 24, 3, 5)
+    train, test = (datasets.celeba.records(datasets.find_root(tmp_path, "celeba"), split).records for split in ("train", "test"))
+    Path(str(train[0].source)).write_bytes(test[0].source.read())
+    assert [record.key for record in fusion_strangers._keeping(tmp_path)(datasets.celeba, train)] == [record.key for record in train[1:]]
 
 
 @pytest.mark.timeout(900)
