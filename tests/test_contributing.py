@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,11 @@ from polyface import datasets, labels, tasks
 from polyface.datasets import contract
 from polyface.datasets.tables import check_label
 from polyface.images import geometry
+from polyface.images.align import Crop
 from polyface.images.read import open_root
+from polyface.inference.card import entry_of_crop
 from polyface.labels import same_words
+from polyface.models import export
 from polyface.models import polyface as networks
 from polyface.models.losses import LOSSES
 from polyface.training.config import load
@@ -87,16 +91,20 @@ def test_a_new_task_is_answered_and_trained_without_another_line(monkeypatch: py
     assert losses.shape == (2,) and (losses > 0).all()
 
 
-def test_another_trunk_carries_every_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_trunk_carries_every_head_and_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from collections.abc import Sequence
+    from itertools import pairwise
 
     from torch import Tensor, nn
 
     from polyface.models.backbones import convolution
 
-    space: dict = {"nn": nn, "Tensor": Tensor, "Sequence": Sequence, "convolution": convolution}
+    space: dict = {"nn": nn, "Tensor": Tensor, "Sequence": Sequence, "convolution": convolution, "pairwise": pairwise}
     exec(block("class PlainTrunk"), space)
     monkeypatch.setattr(networks, "ResidualTrunk", lambda stem, widths, blocks: space["PlainTrunk"]((stem, *widths)))
     config = networks.ModelConfig(stem=8, widths=(8, 16, 16, 16), fine=8, hidden=8)
     outputs = networks.build(config, {"people": 3}).eval()(torch.zeros(2, 64, 64, 3, dtype=torch.uint8))
     assert {name: tuple(output.shape[1:]) for name, output in outputs.items()} == {task.name: task.shape(64) for task in tasks.TASKS}
+    model = networks.build(msgspec.structs.replace(config, tasks=(tasks.gender.name,)), {}).eval()
+    export.write_model(model, export.new_card("plain", model, entry_of_crop(Crop().scaled(64)), (), drawings=True), tmp_path)
+    assert export.export(tmp_path, tmp_path / "again") == tmp_path / "again"

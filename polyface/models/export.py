@@ -26,7 +26,6 @@ from polyface.files import write_atomically
 from polyface.inference import card as cards
 from polyface.inference.engine import FLOATS, INT8
 from polyface.models.ifan import Ifan, IfanConfig
-from polyface.models.interaction import Interaction
 from polyface.models.joint import Joint, JointConfig
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.real_crops import FEW, RealCrops, real_crops
@@ -115,6 +114,8 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
     source = model_directory(folder)
     card = cards.read_card(source / "card.json")
     model = _untrained(card, source)
+    if (own := [task.name for task in model.tasks]) != list(card.tasks):
+        raise RequestError(f"{source / 'card.json'}: answers {', '.join(card.tasks)}, the network of {WEIGHTS} {', '.join(own)}")
     weights = read_tensors(source / WEIGHTS)
     for name, wanted in exported_weights(model).items():
         if name not in weights:
@@ -132,7 +133,7 @@ def model_directory(folder: Path) -> Path:
 
 
 class _OfIfan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What neither the shapes of weights nor a card say of an integrated network."""
+    """What a card does not say of an integrated network."""
 
     config: IfanConfig
     streams: dict[str, str]
@@ -144,8 +145,8 @@ IFAN = "ifan"
 JOINT = "joint"
 """The key of the configuration, as JSON, of a joint network."""
 
-INTERACTING = "config"
-"""The key of the configuration, as JSON, of a network whose tasks interact; of any other the shapes say all."""
+POLYFACE = "config"
+"""The key of the configuration, as JSON, of the project's own network."""
 
 
 def _beside_weights(model: Network, name: str) -> dict[str, str]:
@@ -155,47 +156,27 @@ def _beside_weights(model: Network, name: str) -> dict[str, str]:
             return said | {IFAN: msgspec.json.encode(_OfIfan(model.config, model.streams)).decode()}
         case Joint():
             return said | {JOINT: msgspec.json.encode(model.config).decode()}
-        case PolyFace(interaction=Interaction()):
-            return said | {INTERACTING: msgspec.json.encode(model.config).decode()}
+        case PolyFace():
+            config = msgspec.structs.replace(model.config, tasks=tuple(task.name for task in model.tasks))
+            return said | {POLYFACE: msgspec.json.encode(config).decode()}
     return said
 
 
 def _untrained(card: cards.Card, folder: Path) -> PolyFace | Ifan | Joint:
     """The network of a card and of the weights beside it, without them."""
     said = read_metadata(folder / WEIGHTS)
-    if not said.keys() & {IFAN, JOINT, INTERACTING}:
-        return build(model_config(card, folder), {})
+    if not said.keys() & {IFAN, JOINT, POLYFACE}:
+        raise RequestError(f"{folder / WEIGHTS}: says nothing of its network, without which it cannot be exported")
     where = f"{folder / WEIGHTS}: its network"
     try:
-        if INTERACTING in said:
-            return build(strict(msgspec.json.decode(said[INTERACTING]), ModelConfig, where), {})
+        if POLYFACE in said:
+            return build(strict(msgspec.json.decode(said[POLYFACE]), ModelConfig, where), {})
         if JOINT in said:
             return Joint(strict(msgspec.json.decode(said[JOINT]), JointConfig, where), cards.tasks_of_card(card), {})
         told = strict(msgspec.json.decode(said[IFAN]), _OfIfan, where)
         return Ifan(told.config, cards.tasks_of_card(card), told.streams)
     except (ValueError, TypeError) as error:  # no JSON, or streams and tasks that do not fit
         raise RequestError(f"{where}: {error}") from error
-
-
-def model_config(card: cards.Card, folder: Path) -> ModelConfig:
-    """The widths of the network of a card, from its weights' own shapes."""
-    weights = read_tensors(folder / WEIGHTS)
-
-    def channels(name: str) -> int:
-        if name not in weights:
-            raise RequestError(f"{folder / WEIGHTS}: {name} is missing")
-        return weights[name].shape[0]
-
-    stages: dict[int, int] = {}
-    for name in weights:
-        if name.startswith("trunk.stages."):
-            stage, block = (int(part) for part in name.split(".")[2:4])
-            stages[stage] = max(stages.get(stage, 0), block + 1)
-    widths = tuple(channels(f"trunk.stages.{stage}.0.first.weight") for stage in sorted(stages))
-    hidden = next((tensor.shape[0] for name, tensor in weights.items() if name.endswith(".hidden.weight")), ModelConfig().hidden)
-    fine = channels("neck.smooth.0.weight") if any(name.startswith("neck.") for name in weights) else ModelConfig().fine
-    stem = channels("trunk.stem.0.weight")
-    return ModelConfig(tasks=tuple(card.tasks), stem=stem, widths=widths, blocks=tuple(stages[stage] for stage in sorted(stages)), fine=fine, hidden=hidden)
 
 
 def exported_weights(model: Network) -> dict[str, Tensor]:

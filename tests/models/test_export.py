@@ -18,7 +18,7 @@ from polyface.inference import engine
 from polyface.models import export
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.models.real_crops import FEW, RealCrops, real_crops
-from polyface.models.weights import read_tensors
+from polyface.models.weights import read_metadata, read_tensors
 from polyface.synth.write import write
 
 TINY = ModelConfig(stem=8, widths=(8, 16, 16, 16), blocks=(1, 2, 1, 1), fine=8, hidden=16)
@@ -110,11 +110,6 @@ def test_nobody_the_network_learned_to_know_is_in_the_directory(directory: Path)
     assert {path.name for path in directory.iterdir()} == {"card.json", "model.onnx", "model.safetensors"}
 
 
-def test_widths_are_read_from_the_weights(directory: Path) -> None:
-    every = tuple(task.name for task in tasks.TASKS)
-    assert export.model_config(cards.read_card(directory / "card.json"), directory) == msgspec.structs.replace(TINY, tasks=every)
-
-
 def test_a_directory_is_exported_anew_from_its_weights(directory: Path, tmp_path: Path) -> None:
     again = export.export(directory, tmp_path / "again")
     crops = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
@@ -137,8 +132,23 @@ def copy_of(directory: Path, folder: Path, spoil: Callable[[dict[str, torch.Tens
     shutil.copytree(directory, folder / "copy")
     weights = load_file(directory / "model.safetensors")
     spoil(weights)
-    save_file(weights, folder / "copy" / "model.safetensors")
+    save_file(weights, folder / "copy" / "model.safetensors", read_metadata(directory / "model.safetensors"))
     return folder / "copy"
+
+
+def test_weights_that_say_nothing_of_their_network_are_refused(directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(directory, tmp_path / "copy")
+    save_file(load_file(directory / "model.safetensors"), tmp_path / "copy" / "model.safetensors")
+    with pytest.raises(RequestError, match=r"model\.safetensors: says nothing of its network"):
+        export.export(tmp_path / "copy")
+
+
+def test_a_card_of_other_questions_than_the_network_is_refused(directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(directory, tmp_path / "copy")
+    card = cards.read_card(directory / "card.json")
+    cards.write_card(tmp_path / "copy" / "card.json", msgspec.structs.replace(card, tasks={name: entry for name, entry in card.tasks.items() if name != "age"}))
+    with pytest.raises(RequestError, match=r"card\.json: answers .*, the network of model\.safetensors .*age"):
+        export.export(tmp_path / "copy")
 
 
 def test_a_network_in_eight_bits_does_not_outlive_the_one_it_was_made_from(tmp_path: Path) -> None:
