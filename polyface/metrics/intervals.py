@@ -71,11 +71,16 @@ def bootstrap_of_sums(
     """As `bootstrap`, for a statistic of the column sums of parts [N, ...]: confusion matrices of pictures, counts of hits. Much faster:
     rows are summed once per group.
     """
+    return percentiles(drawn_of_sums(parts, statistic, groups, draws, seed), level)
+
+
+def drawn_of_sums(parts: np.ndarray, statistic: Callable[[np.ndarray], float], groups: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """The statistic of every draw of `bootstrap_of_sums`, float64 [draws]; none for fewer than two groups."""
     require_rows(parts=parts, groups=groups)
     group_of_row, count = _numbered(groups)
     sums = np.zeros((count, *parts.shape[1:]))
     np.add.at(sums, group_of_row, parts)
-    return percentiles((statistic(np.tensordot(times, sums, axes=1)) for times in group_draws(count, draws, seed)), level)
+    return np.array([statistic(np.tensordot(times, sums, axes=1)) for times in group_draws(count, draws, seed)])
 
 
 def interval_of_mean(values: np.ndarray, groups: np.ndarray, draws: int = DRAWS, level: float = LEVEL, seed: int = 0) -> Interval:

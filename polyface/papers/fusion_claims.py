@@ -1,7 +1,7 @@
 """Paper A's own numbers, its claims, and what the rebuilt tables say of each: holds, fails, undecidable, or at the ceiling, with the interval that decides."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_controls import ENSEMBLE, GROUPS, OWN, SHARED, TUNED, Control, Random
@@ -34,13 +34,15 @@ HYPOTHESES = {
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the page. claim: H1, H2, H3, 'order', 'control', 'memory' or 'gain'; what: the comparison; estimate: of a difference that is claimed to be above 0."""
+    """One line of the page. claim: H1, H2, H3, 'order', 'control', 'memory' or 'gain'; what: the comparison; estimate: of a difference that is claimed to be above 0;
+    p: by Holm over the lines of the same claim in the same table, NaN where nothing can be said."""
 
     claim: str
     target: str
     what: str
     estimate: Estimate
     verdict: Verdict
+    p: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Judged:
 def judge(tables: Tables) -> Judged:
     """Everything the paper claims, in one split at one moment."""
     own = tables.own_identity if tables.split == "paper" else None
-    claims = [*_cross(tables), *_identity_beats(tables, own), *_fusion_beats(tables, own), *_orders(tables, own)]
+    claims = _corrected([*_cross(tables), *_identity_beats(tables, own), *_fusion_beats(tables, own), *_orders(tables, own)])
     by_claim: dict[str, list[Verdict]] = {}
     for each in claims:
         by_claim.setdefault(each.claim, []).append(each.verdict)
@@ -83,10 +85,10 @@ def judge_random(tables: Tables, random: Random) -> list[Claim]:
     """Of groups dealt at random: whether identity's feature gains there, and whether it gains as much as for the real groups, on the same rows."""
     own = tables.own_identity if tables.split == "paper" else None
     at_random, at_real = statistics.gap(random.identity, random.own), statistics.gap(tables.one(IDENTITY, random.task), tables.one(random.task, random.task))
-    return [
+    return _corrected([
         _claim("memory", random.task, "identity's feature above the own, random groups", random.identity, random.own, own),
         _claim("memory", random.task, "identity's feature gains as much for random groups as for real ones", at_random, at_real, own),
-    ]
+    ])  # fmt: skip
 
 
 def judge_controls(tables: Tables, controls: Sequence[Control]) -> list[Claim]:
@@ -108,7 +110,7 @@ def judge_controls(tables: Tables, controls: Sequence[Control]) -> list[Claim]:
     ):
         if ("", feature) in found:
             made += [_claim("control", target, what, answers, of[target]) for target, answers in found["", feature].answers.items()]
-    return made
+    return _corrected(made)
 
 
 def judge_strangers(found: Strangers) -> list[Claim]:
@@ -121,7 +123,7 @@ def judge_strangers(found: Strangers) -> list[Claim]:
             _claim("gain", target, "all features above the own, both with two layers", found.all(target), found.one(target, target)),
             _claim("H3", target, f"all features above the best single one ({best})", found.all(target), found.one(best, target)),
         ]
-    return made
+    return _corrected(made)
 
 
 # The rows of Table 2 and of the merging algorithms
@@ -181,6 +183,17 @@ def shapley_of(tables: Tables, target: str) -> dict[str, float]:
 def _claim(claim: str, target: str, what: str, first: Answers, second: Answers, own: float | None = None) -> Claim:
     estimate = statistics.difference(first, second)
     return Claim(claim, target, what, estimate, statistics.verdict(estimate, own))
+
+
+def _corrected(claims: Sequence[Claim]) -> list[Claim]:
+    """In their order, each by Holm over those of its name."""
+    made = list(claims)
+    for name in dict.fromkeys(each.claim for each in claims):
+        own = [at for at, each in enumerate(claims) if each.claim == name]
+        found = statistics.corrected([claims[at].estimate for at in own], [claims[at].verdict for at in own])
+        for at, (verdict, p) in zip(own, found, strict=True):
+            made[at] = replace(claims[at], verdict=verdict, p=p)
+    return made
 
 
 def _cross(tables: Tables) -> list[Claim]:

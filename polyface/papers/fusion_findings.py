@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,10 @@ def _strangers(found: Strangers) -> dict[str, object]:
 
 
 def told(found: Sequence[Claim]) -> list[dict[str, object]]:
-    return [{"claim": each.claim, "target": each.target, "what": each.what, "verdict": each.verdict, **each.estimate.told()} for each in found]
+    return [
+        {"claim": each.claim, "target": each.target, "what": each.what, "verdict": each.verdict, **each.estimate.told(), "p by Holm": None if isnan(each.p) else each.p}
+        for each in found
+    ]
 
 
 def _accuracies(answers: Mapping[str, Answers]) -> dict[str, dict[str, float | int | None]]:

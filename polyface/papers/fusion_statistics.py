@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polyface.metrics import intervals
+from polyface.papers.transfer_effects import DRAWS, holm, two_sided
 
 Verdict = Literal["holds", "fails", "undecidable", "ceiling"]
 
@@ -20,12 +21,13 @@ CEILING = 0.97
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share or a difference of shares, with its 95 % interval over people, and the number of test rows; NaN: unknown."""
+    """A share or a difference of shares, with its 95 % interval over people, and the number of test rows; p of a difference: two-sided. NaN: unknown."""
 
     value: float
     low: float
     high: float
     n: int
+    p: float = float("nan")
 
     def told(self) -> dict[str, float | int | None]:
         """For JSON."""
@@ -62,8 +64,9 @@ def difference(first: Answers, second: Answers, seed: int = 0) -> Estimate:
     if not len(gaps):
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
     sums = np.stack([gaps, np.ones_like(gaps)], axis=1)
-    interval = intervals.bootstrap_of_sums(sums, lambda total: total[0] / total[1], first.people, seed=seed)
-    return Estimate(float(gaps.mean()), interval.low, interval.high, len(gaps))
+    drawn = intervals.drawn_of_sums(sums, lambda total: total[0] / total[1], first.people, DRAWS, seed)
+    interval = intervals.percentiles(drawn)
+    return Estimate(float(gaps.mean()), interval.low, interval.high, len(gaps), two_sided(drawn))
 
 
 def gap(first: Answers, second: Answers) -> Answers:
@@ -80,6 +83,16 @@ def verdict(estimate: Estimate, own_identity: float | None = None) -> Verdict:
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return "undecidable"
     return "holds" if estimate.low > 0 else "fails" if estimate.high < 0 else "undecidable"
+
+
+def corrected(estimates: Sequence[Estimate], verdicts: Sequence[Verdict]) -> list[tuple[Verdict, float]]:
+    """The verdicts of comparisons that stand together, and p of each by Holm over all of them that have one: what holds or fails does so below 5 % only. NaN beside those
+    that nothing can be said of."""
+    asked = [at for at, each in enumerate(verdicts) if each != "ceiling" and math.isfinite(estimates[at].low)]
+    made = [(each, float("nan")) for each in verdicts]
+    for at, p in zip(asked, holm([estimates[at].p for at in asked]), strict=True):
+        made[at] = (verdicts[at] if p < 1 - intervals.LEVEL else "undecidable", p)
+    return made
 
 
 def all_hold(verdicts: Sequence[Verdict]) -> Verdict:

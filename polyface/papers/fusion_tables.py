@@ -1,6 +1,7 @@
 """The tables of paper A's page, the rebuilt numbers beside the paper's own."""
 
 from collections.abc import Sequence
+from math import isnan
 
 from markupsafe import Markup
 
@@ -99,8 +100,12 @@ def random(world: World) -> Markup:
 def judged(found: Sequence[Claim], caption: str = "") -> Markup:
     """The column of claims only where there are several."""
     rows = [
-        {"claim": each.claim, "target": each.target, "what": each.what, "points (95 %)": percent(each.estimate, sign=True), "verdict": each.verdict} for each in found
-    ]
+        {
+            "claim": each.claim, "target": each.target, "what": each.what, "points (95 %)": percent(each.estimate, sign=True),
+            "p (Holm)": None if isnan(each.p) else f"{each.p:.2g}", "verdict": each.verdict,
+        }
+        for each in found
+    ]  # fmt: skip
     several = len({each.claim for each in found}) > 1
     return page.table(rows, list(rows[0])[0 if several else 1 :], caption) if rows else Markup()
 

@@ -45,6 +45,25 @@ def test_two_differences_are_paired_too() -> None:
         statistics.gap(first, Answers(high, people, np.arange(400)[::-1]))
 
 
+def test_a_verdict_knows_how_many_comparisons_were_made() -> None:
+    """One of three that differ by chance is no finding; one that differs much is, among however many."""
+    chance, much, none = Estimate(0.02, 0.001, 0.04, 9, 0.04), Estimate(0.2, 0.1, 0.3, 9, 0.001), Estimate(0.0, -0.1, 0.1, 9, 0.9)
+    unknown = Estimate(0.1, float("nan"), float("nan"), 1)
+    found = statistics.corrected([chance, none, much, unknown, much], ["holds", "undecidable", "fails", "undecidable", "ceiling"])
+    assert [verdict for verdict, _ in found] == ["undecidable", "undecidable", "fails", "undecidable", "ceiling"]
+    assert [p for _, p in found][:3] == pytest.approx([0.08, 0.9, 0.003]) and all(np.isnan(p) for _, p in found[3:])
+    assert statistics.corrected([chance], ["holds"]) == [("holds", 0.04)]
+
+
+def test_p_of_a_difference_is_small_where_its_interval_leaves_zero_out() -> None:
+    people = np.repeat(np.arange(100), 4)
+    random = np.random.default_rng(0)
+    low, high = ((random.random(400) < share).astype(float) for share in (0.5, 0.75))
+    first, second = Answers(high, people, np.arange(400)), Answers(low, people, np.arange(400))
+    assert statistics.difference(first, second).p < 0.01 and statistics.difference(first, first).p == 1
+    assert statistics.difference(second, first).p == statistics.difference(first, second).p
+
+
 def test_a_verdict_needs_its_interval_on_one_side_and_room_for_a_gain() -> None:
     assert statistics.verdict(Estimate(0.1, 0.01, 0.2, 9)) == "holds"
     assert statistics.verdict(Estimate(-0.1, -0.2, -0.01, 9)) == "fails"
