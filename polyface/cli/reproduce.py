@@ -81,7 +81,9 @@ def reproduce_ifan(
         Literal["smoke", "small", "paper"],
         Parameter(help="smoke: drawn people, a minute; small: half of every width, 64 pixels, two hours; paper: 128 pixels, for a GPU.", show_default=True),
     ] = "smoke",
-    only: Annotated[str | None, Parameter(help="Only a part (ablation, controls, hybrid, drawn, seeds, plug, whole), a row by its name (feedback-3), or page.")] = None,
+    only: Annotated[
+        str | None, Parameter(help="Only a part (ablation, controls, fed, hybrid, drawn, seeds, plug, whole), a row by its name (feedback-3), or page.")
+    ] = None,
     data: Data = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the recipe, as key=value; may be repeated.")] = (),
     out: Annotated[Path | None, Parameter(help="Where rows and the page go; what is done there stays done. runs/ifan-<scale> where nothing is said.")] = None,

@@ -10,7 +10,7 @@
     page      ifan_page          one file with forest plots, curves and pictures (ifan_samples, ifan_statistics, ifan_claims)
 
 Everything is found again: a run that was cut off goes on where it was; page and findings.json are written after every row. What another recipe made, a row or the start
-that all rows share, is refused before anything is trained; the page leaves rows of another recipe out and names them. `--only` takes a part (ablation, controls,
+that all rows share, is refused before anything is trained; the page leaves rows of another recipe out and names them. `--only` takes a part (ablation, controls, fed,
 hybrid, drawn, seeds, plug, whole), a row, or `page`, which makes the page anew of the rows that are done.
 
 The paper's 91.15 on Helen and 45.73 on BNU-LSVED are not tested here, since their labels are not at hand. Who has Helen's masks adds `helen_masks` to `data` and `tests`

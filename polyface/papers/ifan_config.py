@@ -16,9 +16,8 @@ from polyface.tasks.derive import Derived
 from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Strict, with_settings
 
 SCALES = ("smoke", "small", "paper")
-PARTS = ("ablation", "controls", "hybrid", "drawn", "seeds", "plug", "whole")
 DRAWN = "drawn"
-"""The set of drawn people whose every label is known (`ifan_drawn.py`)."""
+"""The set of drawn people whose every label is known (`ifan_worlds.py`)."""
 
 
 REGIONS = Derived(

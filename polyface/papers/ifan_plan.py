@@ -209,8 +209,8 @@ def squared_error(output: Tensor, labels: Labels, size: int) -> Tensor:
 
 def told_by(kind: str, model: Ifan) -> Tell:
     """ "": the network's own predictions; another: those of the row before, another face's; constant: the same everywhere and always; truth: of the tasks that are not
-    asked, what is labelled."""
-    match kind:
+    asked, what is labelled; without-<task>: all but that task's."""
+    match kind.partition("-")[0]:
         case "":
             return lambda asked, labels: None
         case "another":
@@ -219,6 +219,8 @@ def told_by(kind: str, model: Ifan) -> Tell:
             return lambda asked, labels: lambda maps: {name: torch.full_like(each, 1 / each.shape[1]) for name, each in maps.items()}
         case "truth":
             return lambda asked, labels: lambda maps: {name: each if name == asked else _truth(model, name, each, labels.get(name)) for name, each in maps.items()}
+        case "without":
+            return lambda asked, labels: lambda maps: {name: each for name, each in maps.items() if f"without-{name}" != kind}
     raise ValueError(f"nothing is known of {kind!r} to be fed back")
 
 

@@ -117,6 +117,7 @@ def _every_row(recipe: IfanRecipe) -> Iterator[Row]:
     yield from _compared(recipe, first)
     yield from _ablation(recipe)
     yield from _controls(recipe)
+    yield from _fed(recipe)
     yield from _hybrid(recipe)
     yield from _drawn(recipe)
     for seed in recipe.seeds[1:]:
@@ -179,6 +180,26 @@ def _controls(recipe: IfanRecipe) -> Iterator[Row]:
         "per-dataset", "joint, a normalisation for each data set", "controls", "statistics for each set instead of each task", (JOINT,),
         {"passes": 1, "normalisation": "per_dataset"},
     )  # fmt: skip
+
+
+def _fed(recipe: IfanRecipe) -> Iterator[Row]:
+    """What of the feedback matters: where it enters, and whose predictions (papers.md, B4)."""
+    three: Mapping[str, object] = {"passes": 3}
+    sides, tasks = recipe.network.feedback, tuple(recipe.tasks)
+    for count in range(1, len(sides)):
+        entering = sides[:count]
+        yield Row(
+            f"feedback-at-{'-'.join(map(str, entering))}", f"feedback, 3 passes, entering at {' and '.join(map(str, entering))} only", "fed",
+            f"feedback at fewer than {len(sides)} sides", (FEEDBACK, JOINT), {"passes": 3, "feedback": entering},
+        )  # fmt: skip
+    for task in tasks:
+        yield Row(f"without-{task}", f"feedback of all but {task}", "fed", f"{task} not fed back", (FEEDBACK, JOINT), three, told=f"without-{task}")
+    for left_out in tasks[::-1]:
+        others = tuple(task for task in tasks if task != left_out)
+        yield Row(
+            f"two-{'-'.join(others)}", f"{' and '.join(others)}, 3 passes, {left_out} nowhere", "fed", f"{left_out} neither trained nor fed back, as many own pictures",
+            (FEEDBACK,), three, others, share=len(others) / len(tasks),
+        )  # fmt: skip
 
 
 def _hybrid(recipe: IfanRecipe) -> Iterator[Row]:

@@ -89,7 +89,7 @@ class Curve(Strict, frozen=True, kw_only=True):
 class RowResult(Strict, frozen=True, kw_only=True):
     """What is kept of a row.
 
-    part: ablation, controls, hybrid, drawn, seeds, plug, whole. against: names of the rows that it is to be compared with, face by face (they have the same
+    part: ablation, controls, fed, hybrid, drawn, seeds, plug, whole. against: names of the rows that it is to be compared with, face by face (they have the same
     seed); question: what that comparison asks. settings: in words, for a table (normalisation, passes, feedback at ...). steps, batch: of the joint stage, whose start is
     `start`; samples: pictures seen by set, repeats counted, pre-training included. seconds: of training, without scoring; shared_seconds: of the start that it shares.
     scores: of the test splits; validation: of the validation splits, by which alone anything is chosen.

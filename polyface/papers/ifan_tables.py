@@ -17,6 +17,7 @@ from polyface.papers.ifan_statistics import Board, Found, effect_of
 PARTS: Mapping[str, str] = {
     "ablation": "The ablation",
     "controls": "Controls",
+    "fed": "What is fed back, and where it enters",
     "hybrid": "Hybrid training, sets as they are: photographs, and one of renders",
     "drawn": "Drawn people, whose every label is known",
     "plug": "Plug and play",

@@ -45,6 +45,8 @@ def test_the_ablation_has_what_the_issue_asks_for() -> None:
         "alone-regions", "alone-points", "alone-emotion", "joint-shared", JOINT, "feedback-2", FEEDBACK, "feedback-4", "feedback-3-through", "another", "constant",
         "same-cost", "per-dataset", "two-labels", "hundred", "all-of-hybrid", "drawn-both", "drawn-hybrid", "drawn-truth", "plug-none", "plug-frozen", "plug-joint",
         "own-regions", "own-points", "own-emotion", "another-at-test", "drawn-joint", "drawn-feedback-3", ifan_rows.BEST,
+        "feedback-at-16", "feedback-at-16-8", "without-regions", "without-points", "without-emotion",  # these two lines by papers.md, B4
+        "two-regions-points", "two-regions-emotion", "two-points-emotion",
     ]  # fmt: skip
     assert set(asked) == {name for name, row in rows.items() if row.seed == 1}
     for name in ("alone-regions", "joint-shared", JOINT, FEEDBACK):  # single against joint, shared against own statistics, one pass against three
@@ -108,11 +110,12 @@ def test_every_row_is_done_and_on_the_page(out: Path, rows: dict[str, RowResult]
 
 
 def test_rows_of_a_seed_see_equally_many_pictures(rows: dict[str, RowResult]) -> None:
-    joint = [row for row in rows.values() if row.start == "shared" and not row.name.startswith(("own-", "drawn-"))]
+    joint = [row for row in rows.values() if row.start == "shared" and not row.name.startswith(("own-", "two-", "drawn-"))]
     assert len(joint) > 15 and len({sum(row.samples.values()) for row in joint}) == 1
     drawn = [sum(rows[name].samples.values()) for name in ("drawn-both", "drawn-hybrid")]
     assert drawn[0] == drawn[1], "pictures, however many labels each has"
     assert rows["own-points"].batch * 3 == rows["alone-points"].batch, "one task's share of the rows"
+    assert rows["two-points-emotion"].batch * 3 == rows[FEEDBACK].batch * 2, "two tasks' share of them"
     assert set(rows["alone-points"].samples) > {"mtfl", "helen"} and rows[JOINT].samples == rows[FEEDBACK].samples == rows["another"].samples
 
 

@@ -186,7 +186,7 @@ def test_every_row_stands_in_the_forest_with_all_that_it_is_compared_with(page: 
     claims = ifan_claims.claims_of(rows_of(RECIPE))
     assert {frozenset((each.given, each.without)) for claim in claims for each in claim.comparisons} == pairs
     compared = {name for pair in pairs for name in pair}
-    assert compared >= {base(row) for row in rows_of(RECIPE) if row.part in ("ablation", "controls")}
+    assert compared >= {base(row) for row in rows_of(RECIPE) if row.part in ("ablation", "controls", "fed")}
     assert not [words for words, said in ifan_claims.CLAIMS if not any(each.words == words for each in claims)], "no claim of rows that do not exist"
     forest = {row["comparison"] for row in csv.DictReader((page[0].parent / "figures" / "forest.csv").open())}
     for name in ("feedback-3-through against feedback-3: gradients through the loop", "per-dataset against joint: statistics for each set instead of each task"):
@@ -318,7 +318,7 @@ def test_every_number_is_in_a_csv_beside_the_page(page: tuple[Path, str]) -> Non
         assert (out / "figures" / f"{name}.png").stat().st_size > 1000 and (out / "figures" / f"{name}.csv").exists()
 
 
-@pytest.mark.parametrize("parts", [("ablation",), ("controls", "plug"), ("hybrid",), ("drawn",), ("seeds",)])
+@pytest.mark.parametrize("parts", [("ablation",), ("controls", "plug"), ("fed",), ("hybrid",), ("drawn",), ("seeds",)])
 def test_rows_that_are_missing_are_named_and_the_others_shown(parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ifan_figures, "_png", lambda *_: b"")  # drawing takes most of the time, and is tested on all rows
     write_page(tmp_path, RECIPE, some(*parts), draws=100)

@@ -198,6 +198,10 @@ def test_another_face_is_the_row_before(maps: dict[str, Tensor]) -> None:
     assert all(torch.equal(changed[name][1], maps[name][0]) and torch.equal(changed[name][0], maps[name][2]) for name in maps)
 
 
+def test_without_a_task_the_others_enter_as_they_are(maps: dict[str, Tensor]) -> None:
+    assert told("without-points", maps) == {name: maps[name] for name in ("regions", "emotion")}
+
+
 def test_constant_maps_say_nothing(maps: dict[str, Tensor]) -> None:
     assert all(each.unique().numel() == 1 and each.shape == maps[name].shape for name, each in told("constant", maps).items())
     assert told_by("", network())("regions", {}) is None
