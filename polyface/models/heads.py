@@ -1,5 +1,7 @@
 """From the trunk's maps to each kind's output. A head is chosen by the kind of a task, never by its name."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,8 +41,13 @@ class TokenPool(nn.Module):
         nn.init.constant_(self.look.bias, 0.0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.look(x).flatten(2).float().softmax(-1)
-        return (weights @ x.flatten(2).float().transpose(1, 2)).flatten(1)
+        return tokens([self], x).flatten(1)
+
+
+def tokens(pools: Sequence[TokenPool], x: Tensor) -> Tensor:
+    """What all looks of some pools see of a map, one after the other [B, tokens, C]."""
+    weight, bias = (torch.cat([pool.look.get_parameter(name) for pool in pools]) for name in ("weight", "bias"))
+    return F.conv2d(x, weight, bias).flatten(2).float().softmax(-1) @ x.flatten(2).float().transpose(1, 2)
 
 
 class VectorHead(nn.Module):
@@ -55,8 +62,19 @@ class VectorHead(nn.Module):
         self.logits = nn.Linear(hidden, int(torch.tensor(shape).prod()))
 
     def forward(self, middle: Tensor, last: Tensor) -> Tensor:
-        pooled = torch.cat([self.middle(middle), self.last(last)], dim=1)
-        return self.logits(self.dropout(torch.relu(self.norm(self.hidden(pooled))))).float().unflatten(1, self.shape)
+        return self.answer(torch.cat([self.middle(middle), self.last(last)], dim=1))
+
+    def answer(self, seen: Tensor) -> Tensor:
+        """What it says of what its looks see."""
+        return self.logits(self.dropout(torch.relu(self.norm(self.hidden(seen))))).float().unflatten(1, self.shape)
+
+
+def together(heads: Sequence[VectorHead], middle: Tensor, last: Tensor) -> list[Tensor]:
+    """What each head says of the same rows. All look at a map at once: of maps so small, each look by itself would mostly be overhead."""
+    once = tokens([head.middle for head in heads], middle)
+    twice = tokens([head.last for head in heads], last).unflatten(1, (len(heads), -1)).flatten(2)
+    seen = torch.cat([once, twice], dim=2).flatten(1).chunk(len(heads), dim=1)
+    return [head.answer(each) for head, each in zip(heads, seen, strict=True)]
 
 
 class EmbeddingHead(nn.Module):
@@ -117,9 +135,17 @@ class PointsHead(nn.Module):
         across = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * self.stride
         down = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * self.stride
         places = torch.stack([across.repeat(height), down.repeat_interleave(width)], dim=-1)
-        spread = (heat * F.softplus(self.spread(x).flatten(2).float())).sum(-1, keepdim=True) + 0.1
+        spread = (heat * softplus(self.spread(x).flatten(2).float())).sum(-1, keepdim=True) + 0.1
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would put points on a grid of half a pixel
             return torch.cat([heat @ places, spread], dim=-1)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), by what onnxruntime computes many at once: its own Softplus takes five times as long.
+
+    Its sigmoid is exact about 1 only, which is where it is asked; and the difference is no sum, which eight bits would round.
+    """
+    return x.clamp_min(0) - x.abs().sigmoid().log()
 
 
 class RegionsHead(nn.Module):
@@ -127,20 +153,22 @@ class RegionsHead(nn.Module):
 
     def __init__(self, stem: int, fine: int, classes: int):
         super().__init__()
-        self.larger = nn.Sequential(nn.Conv2d(fine, 4 * stem, 1), _PixelShuffle(2))
+        self.doubled = nn.Sequential(nn.Conv2d(fine, 4 * stem, 1), DepthToSpace())
         self.body = nn.Sequential(convolution(2 * stem, 32), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
         self.logits = nn.Conv2d(32, classes, 1)
 
     def forward(self, stem: Tensor, fine: Tensor) -> Tensor:
-        return self.logits(self.body(torch.cat([stem, self.larger(fine)], dim=1))).float()
+        return self.logits(self.body(torch.cat([stem, self.doubled(fine)], dim=1))).float()
 
 
-class _PixelShuffle(nn.PixelShuffle):
-    """torch's own fails in the backward pass of no rows, which one of several processes may have."""
+class DepthToSpace(nn.Module):
+    """Each pixel's channels as 2x2 pixels (Shi et al. 2016), [B, 4 * C, H, W] -> [B, C, 2 * H, 2 * W].
 
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training or len(input):  # an exported network keeps any number of rows
-            return super().forward(input)
-        _, channels, height, width = input.shape
-        by = self.upscale_factor
-        return input.reshape(0, channels // by**2, height * by, width * by)
+    Channels are in the order row, column, channel: then runs of them are moved whole, which onnxruntime does ten times faster than in the order of torch's PixelShuffle,
+    channel, row, column.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, channels, height, width = x.shape
+        runs = x.permute(0, 2, 3, 1).reshape(rows, height, width, 2, 2, channels // 4)
+        return runs.permute(0, 1, 3, 2, 4, 5).reshape(rows, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)

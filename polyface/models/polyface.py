@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from polyface import tasks
 from polyface.models.backbones import ResidualTrunk
-from polyface.models.heads import EmbeddingHead, Neck, head_of, is_dense
+from polyface.models.heads import EmbeddingHead, Neck, VectorHead, head_of, is_dense, together
 from polyface.models.interaction import Interaction, Kind, is_drawn
 from polyface.models.margins import COSFACE, Identity, People
 from polyface.models.passes import Statistics, lent
@@ -100,8 +100,11 @@ class PolyFace(nn.Module):
     def _answers(self, maps: list[Tensor], rows: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         asked = [task for task in self.tasks if rows is None or task.name in rows]
         fine, place = self._fine(maps, asked, rows)
-        outputs = {}
+        vectors = {name: head for name, head in self.heads.items() if isinstance(head, VectorHead)} if rows is None else {}
+        outputs = dict(zip(vectors, together(list(vectors.values()), maps[-2], maps[-1]), strict=True)) if vectors else {}
         for task in asked:
+            if task.name in outputs:
+                continue
             chosen = None if rows is None else rows[task.name]
             if is_dense(task):
                 inputs = (_take(maps[0], chosen), _take(fine, None if chosen is None else place[chosen]))
@@ -109,7 +112,7 @@ class PolyFace(nn.Module):
                 inputs = (_take(maps[-2], chosen), _take(maps[-1], chosen))
             head = self.heads[task.name]
             outputs[task.name] = head.whole(*inputs) if isinstance(head, EmbeddingHead) and rows is not None else head(*inputs)
-        return outputs
+        return {task.name: outputs[task.name] for task in asked}
 
     def features(self, crops: Tensor) -> list[Tensor]:
         """The trunk's maps, fine to coarse."""

@@ -3,7 +3,7 @@
 onnxruntime's static quantisation, as pairs of quantise and dequantise nodes: weights int8 for each channel they put out, maps uint8, in the ranges that they have on
 crops of training pictures. The weights keep to seven of their eight bits, because processors without VNNI add two products in sixteen bits, which then cannot overflow:
 the file answers the same everywhere. What stays in floats was chosen by measured drift (LOG.md): the first convolution, whose pixels are worth more than 256 levels; the
-last of each head that makes maps, because a point is a mean over such a map; and what small heads put out.
+last of the head that makes points, because a point is a mean over such a map; and what small heads put out.
 
 How far the answers are from those of the network in floats is measured on pictures that neither learned from, goes into the file, and must be within `drift.ALLOWED`.
 """
@@ -39,7 +39,7 @@ CALIBRATED, MEASURED = 12, 64
 PERCENTILE = 99.999
 """Of the values of a map, the range leaves one in a hundred thousand outside at each end; with all of them inside, embeddings and ages drift nearly twice as far."""
 
-QUANTISED = ("Conv", "Gemm", "Add", "AveragePool", "Resize", "Relu", "Concat", "DepthToSpace")
+QUANTISED = ("Conv", "Gemm", "Add", "AveragePool", "Resize", "Relu", "Concat", "Split", "DepthToSpace")
 WEIGHED = ("Conv", "Gemm")
 """The nodes whose weights are most of the file."""
 
@@ -101,7 +101,7 @@ def in_eight_bits(network: Path, crops: np.ndarray) -> bytes:
 
 
 def in_floats(graph: onnx.GraphProto) -> list[str]:
-    """The names of the convolutions that stay in floats: the first, and those after which none of WEIGHED follows."""
+    """The names of the convolutions that stay in floats: the first, and those after which none of WEIGHED follows, but whose maps are no answer by themselves."""
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -111,8 +111,9 @@ def in_floats(graph: onnx.GraphProto) -> list[str]:
         after = list(itertools.chain.from_iterable(users.get(name, ()) for name in node.output))
         return all(each.op_type not in WEIGHED and last(each) for each in after)
 
+    answers = {output.name for output in graph.output}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    return [node.name for at, node in enumerate(convolutions) if at == 0 or last(node)]
+    return [node.name for at, node in enumerate(convolutions) if at == 0 or (last(node) and answers.isdisjoint(node.output))]
 
 
 def measure(network: Engine, content: bytes, crops: np.ndarray, sets: tuple[str, ...], calibrated: int) -> Drift:

@@ -41,11 +41,11 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor], atol: float = 0.0)
     return first.keys() == second.keys() and all(torch.allclose(first[name], second[name], atol=atol) for name in first)
 
 
-def test_without_interaction_the_network_and_its_weights_are_what_they_were() -> None:
+def test_without_interaction_the_network_is_what_it_was() -> None:
     assert ModelConfig().interaction == "none"
     model = network(NONE)
     assert model.interaction is None and not any(name.startswith("interaction.") for name in model.state_dict())
-    assert len(model.passes(crops())) == 1 and export._beside_weights(model, "x") == {"polyface": "x"}
+    assert len(model.passes(crops())) == 1
 
 
 @BOTH
@@ -130,7 +130,7 @@ def test_each_pass_remembers_what_it_saw_and_the_first_as_if_there_were_no_other
 def test_no_gradient_goes_through_what_is_drawn(config: ModelConfig) -> None:
     model = network(config)
     model.train().passes(crops())[-1][tasks.age.name].sum().backward()
-    heads = {name for name, parameter in model.heads.named_parameters() if parameter.grad is not None}
+    heads = {name for name, parameter in model.heads.named_parameters() if parameter.grad is not None and parameter.grad.any()}
     assert heads and all(name.startswith(f"{tasks.age.name}.") for name in heads)
     assert model.interaction is not None and model.interaction.integrators[-1].mix.weight.grad is not None
 

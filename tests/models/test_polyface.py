@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from polyface import tasks
+from polyface.models.heads import DepthToSpace, softplus
 from polyface.models.polyface import ModelConfig, PolyFace, build
 from polyface.tasks import Task
 
@@ -49,6 +50,22 @@ def test_heads_asked_for_some_rows_answer_them_as_in_the_whole_batch() -> None:
     part[tasks.identity.name] = torch.nn.functional.normalize(part[tasks.identity.name], dim=-1)
     for name, chosen in rows.items():
         assert torch.allclose(part[name], whole[name][chosen], atol=1e-4), name
+
+
+def test_softplus_is_torchs_and_so_is_its_slope() -> None:
+    x = torch.tensor([-200.0, -30.0, -1.0, -0.1, 0.1, 1.0, 30.0, 1e4], requires_grad=True)
+    found, wanted = softplus(x), torch.nn.functional.softplus(x)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert torch.allclose(torch.autograd.grad(found.sum(), x)[0], torch.autograd.grad(wanted.sum(), x)[0], atol=1e-6)
+
+
+def test_depth_becomes_space_as_torch_does_it_in_another_order_of_channels() -> None:
+    x = torch.randn(2, 12, 3, 5)
+    other = x.unflatten(1, (4, 3)).transpose(1, 2).flatten(1, 2)  # channel, row, column
+    assert torch.equal(DepthToSpace()(x), torch.nn.functional.pixel_shuffle(other, 2))
+    nobody = torch.zeros(0, 12, 3, 5, requires_grad=True)
+    DepthToSpace()(nobody).sum().backward()  # one of several processes may have no rows
+    assert nobody.grad is not None and nobody.grad.shape == nobody.shape
 
 
 def test_a_task_that_no_row_asks_for_is_not_answered() -> None:

@@ -20,7 +20,7 @@ from polyface.synth.write import write
 
 TINY = ModelConfig(stem=8, widths=(8, 16, 16, 16), blocks=(1, 2, 1, 1), fine=8, hidden=16)
 CROP = cards.entry_of_crop(Crop().scaled(64))
-FLOATS = {"first convolution": "trunk.stem", "heat": "landmarks.heat", "spread": "landmarks.spread", "regions": "parsing.logits"}
+FLOATS = {"first convolution": "trunk.stem", "heat": "landmarks.heat", "spread": "landmarks.spread"}
 
 
 @pytest.fixture(scope="module")
