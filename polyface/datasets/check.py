@@ -21,9 +21,11 @@ from polyface.datasets import contract, copies, crops, find_root, scenes, shift
 from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
 from polyface.datasets.tables import check_label, check_points
 from polyface.errors import InputError, PolyfaceError, reason
-from polyface.images import align, read
+from polyface.images import align, geometry, read
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 
+APART = 0.3
+"""The overlap below which two boxes are of two faces."""
 SHOWN = 10
 """So many findings of a kind are printed, and the number of the rest; --json has them all."""
 FEW = 5
@@ -277,7 +279,7 @@ def _copies(places: Sequence[Place], digests: dict[str, str]) -> Iterator[Findin
 def _alike(places: Sequence[Place], others: Sequence[Place] | None, digests: dict[str, str]) -> Iterator[tuple[Place, Place, str]]:
     """Each place with the one of the others that holds the same photograph, in the same bytes or as a near-copy; others None: with one before it among themselves.
 
-    Records that share a file, the faces of one photograph, are no copies.
+    The faces of one photograph are no copies, whether their records share a file or each has its own.
     """
     firsts: dict[str, Place] = {}
     for other in others or ():
@@ -318,7 +320,22 @@ def _thumbnails(places: Sequence[Place]) -> np.ndarray:
 
 
 def _share(one: Place, other: Place) -> bool:
-    return str(one.record.source) == str(other.record.source)
+    """Whether they are faces of one photograph: of one file, or of two in one split of a set (300-W stores a photograph once for each face) that lie apart."""
+    if str(one.record.source) == str(other.record.source):
+        return True
+    here, there = _box(one), _box(other)
+    apart = here is not None and there is not None and geometry.overlap(here, there) < APART
+    return apart and (one.dataset.name, one.split) == (other.dataset.name, other.split)
+
+
+def _box(place: Place) -> np.ndarray | None:
+    """float [4], where the face is: as it is labelled, or else found."""
+    record = place.record
+    if record.boxes is not None and len(record.boxes):
+        return np.asarray(record.boxes[0], np.float64)
+    if record.alignment is not None and record.alignment.how == "labelled":
+        return align.box_of_points(record.alignment.points)
+    return None if place.found is None else place.found.box
 
 
 # The page

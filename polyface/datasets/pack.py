@@ -138,7 +138,7 @@ def _digest(listed: Examples) -> str:
     for example in listed.items:
         record = example.record
         labels = {name: None if isinstance(tasks.named(name), tasks.Regions) else label for name, label in record.labels.items()}
-        lines.append(json.dumps([record.key, record.subject, example.points, labels, dict(record.groups)], default=_plain))
+        lines.append(json.dumps([record.key, record.subject, example.points, labels, dict(record.groups)], default=plain))
     return sha256_of_lines(lines)
 
 
@@ -169,7 +169,7 @@ def _row(example: Example, picture: tuple[int, int], masks: dict[str, tuple[int,
     return {
         "key": record.key,
         "picture": f"{picture[0]}:{picture[1]}:{record.source.name}",
-        "labels": json.dumps({**record.labels, **places}, default=_plain),
+        "labels": json.dumps({**record.labels, **places}, default=plain),
         "subject": record.subject,
         "points": example.points.ravel().tolist(),
         "how": example.how,
@@ -184,8 +184,10 @@ def _label_in(name: str, label: object, slices: Slices) -> object:
     return np.array(label, np.float64) if isinstance(tasks.named(name), tasks.Points) else label
 
 
-def _plain(value: object) -> object:
-    """numpy values for JSON; NaN stays NaN, which Python reads back."""
+def plain(value: object) -> object:
+    """numpy values and mappings for JSON; NaN stays NaN, which Python reads back."""
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

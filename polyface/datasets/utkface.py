@@ -34,11 +34,15 @@ def list_records(root: Root, split: Split) -> Listing:
                 if split_of(content) == split:
                     copies.setdefault(hashlib.sha256(content).digest(), []).append(name)
     for names in copies.values():
-        with rows.row(names[0]):
-            labels, *others = (_labels(name) for name in names)
-            agreed = {task: label for task, label in labels.items() if all(other.get(task, label) == label for other in others)}
-            groups = {task: age_group(label) if isinstance(label, int) else str(label) for task, label in agreed.items()}
-            rows.add(Record(names[0], Source(root, names[0]), agreed, alignment=CHIP, groups=groups))
+        told = {}
+        for name in names:
+            with rows.row(name):
+                told[name] = _labels(name)
+        for name, labels in list(told.items())[:1]:
+            with rows.row(name):
+                agreed = {task: label for task, label in labels.items() if all(other.get(task, label) == label for other in told.values())}
+                groups = {task: age_group(label) if isinstance(label, int) else str(label) for task, label in agreed.items()}
+                rows.add(Record(name, Source(root, name), agreed, alignment=CHIP, groups=groups))
     return rows.listing()
 
 

@@ -240,7 +240,8 @@ BODY = """\
 By the model <b>{{ label }}</b>. <a href="#limits">What not to use it for, its limits and terms</a>.</p>
 {% if card.trained_on_drawings %}<p><b>This model was trained on drawings, not on photographs.</b></p>{% endif %}
 <p class="quiet">Answers are what annotators would say of a picture.
-{%- if possible %} In a frame: all the answers it takes to hold theirs nine times in ten; without a frame the one answer is enough.{% endif %}</p>
+{%- if possible %} In a frame: all the answers it takes to hold theirs for nine faces in ten of all; where one is enough for that
+there is no frame. How sure it is of this very face is the percentage.{% endif %}</p>
 {% if gathered.faces %}
 <form hidden>
 {% for filter in filters %}
@@ -338,6 +339,7 @@ if (form) {
   form.addEventListener('input', show);
   form.addEventListener('reset', () => setTimeout(show));
   form.addEventListener('submit', event => event.preventDefault());
+  addEventListener('pageshow', show);  // by then a browser that comes back to the page has filled the form in again
   show();
 }
 """

@@ -28,7 +28,7 @@ from polyface.inference.engine import FLOATS, INT8
 from polyface.models.ifan import Ifan, IfanConfig
 from polyface.models.joint import Joint, JointConfig
 from polyface.models.polyface import ModelConfig, PolyFace, build
-from polyface.models.real_crops import FEW, RealCrops, real_crops
+from polyface.models.real_crops import FEW, RealCrops, learned_from, real_crops
 from polyface.models.weights import read_metadata, read_tensors
 from polyface.strict import strict
 from polyface.tasks.kinds import Task
@@ -123,7 +123,7 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
         if weights[name].shape != wanted.shape:
             raise RequestError(f"{source / WEIGHTS}: {name} is of shape {list(weights[name].shape)}, the network of its card wants {list(wanted.shape)}")
     model.load_state_dict(weights, strict=False)
-    real = real_crops([entry.name for entry in card.data], cards.crop_of_card(card), data, "validation", FEW) if data else None
+    real = real_crops(learned_from(folder, card), cards.crop_of_card(card), data, "validation", FEW) if data else None
     return write_model(model, card, out or source, real)
 
 

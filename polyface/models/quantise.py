@@ -31,7 +31,7 @@ from polyface.inference import engine as engines
 from polyface.inference.drift import DRIFT_IN_ONNX, Drift, between
 from polyface.inference.engine import Engine
 from polyface.models.export import model_directory
-from polyface.models.real_crops import Progress, RealCrops, real_crops
+from polyface.models.real_crops import Progress, RealCrops, learned_from, real_crops
 
 CALIBRATED, MEASURED = 12, 64
 """Crops of each data set that ranges are taken from, and that drift is measured on. Ranges of four times as many gave the same drift (LOG.md)."""
@@ -64,8 +64,9 @@ def quantise(folder: Path, data: Path | None, out: Path | None = None, report: P
     source = model_directory(folder)
     network = engines.load(source / engines.FLOATS)
     place = datasets.data_folder(data)
-    calibration = _real(network, place, "train", CALIBRATED, report)
-    unseen = _real(network, place, "validation", MEASURED, report)
+    learned = learned_from(folder, network.card)
+    calibration = _real(network, learned, place, "train", CALIBRATED, report)
+    unseen = _real(network, learned, place, "validation", MEASURED, report)
     content = in_eight_bits(source / engines.FLOATS, calibration.crops)
     drift = measure(network, content, unseen.crops, calibration.sets, len(calibration.crops))
     wrong = drift.too_far(network.tasks)
@@ -147,9 +148,8 @@ def _quietly() -> Iterator[None]:
         logging.root.setLevel(level)
 
 
-def _real(network: Engine, data: Path, split: Split, most: int, report: Progress | None) -> RealCrops:
+def _real(network: Engine, learned: list[str], data: Path, split: Split, most: int, report: Progress | None) -> RealCrops:
     """Raises RequestError where no such picture is at hand."""
-    learned = [entry.name for entry in network.card.data]
     found = real_crops(learned, network.crop, data, split, most, report)
     if not len(found.crops):
         raise RequestError(

@@ -1,6 +1,7 @@
 """Crops of real pictures, of the data sets that taught a network, on which two forms of it are held against each other: torch and ONNX, floats and eight bits."""
 
 import itertools
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from polyface.datasets.base import Split
 from polyface.datasets.crops import Example, examples, open_crop, read_faces
 from polyface.errors import InputError, RequestError
 from polyface.images import align
+from polyface.inference.card import Card
 
 FEW = 4
 """Crops of each data set that an ONNX file is compared with torch on."""
@@ -30,6 +32,15 @@ class RealCrops:
 
     def __str__(self) -> str:
         return f"{len(self.crops)} of {self.split} pictures of {', '.join(self.sets)}"
+
+
+def learned_from(folder: Path, card: Card) -> list[str]:
+    """The sets that the network of a run or model directory learned from, as its recipe names them, so that files of one's own are found; by the card's names where no
+    recipe is there."""
+    for recipe in (folder / "config.toml", folder.parent / "config.toml"):
+        if recipe.exists():
+            return [entry["set"] for entry in tomllib.loads(recipe.read_text()).get("data", ())]
+    return [entry.name for entry in card.data]
 
 
 def real_crops(names: Sequence[str], crop: align.Crop, data: Path, split: Split, most: int, report: Progress | None = None) -> RealCrops:
@@ -54,10 +65,14 @@ def _crops(name: str, crop: align.Crop, data: Path, split: Split, most: int) -> 
 
 
 def _some(name: str, data: Path, split: Split, most: int) -> Iterator[Example]:
-    """At most so many examples, evenly through the list; none of a set that is not at hand or has no such split."""
+    """At most so many examples, evenly through the list; none of a set that is not at hand or has no such split. A name that is no set's is said."""
     try:
         dataset = datasets.named(name)
-        found = examples(dataset, datasets.find_root(data, name), split, read_faces(data, name).found, training=True).items
+    except RequestError as error:
+        terminal.say(str(error))
+        return iter(())
+    try:
+        found = examples(dataset, datasets.find_root(data, dataset.name), split, read_faces(data, dataset.name).found, training=True).items
     except (InputError, RequestError):
         return iter(())
     return itertools.islice(found[:: -(-len(found) // most)], most)

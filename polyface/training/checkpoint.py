@@ -18,7 +18,8 @@ FORMAT = 1
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a checkpoint knows beside its tensors. best: the lowest validation so far; people: hash of the sorted list of people of each space."""
+    """What a checkpoint knows beside its tensors. best: the lowest validation so far; people: hash of the sorted list of people of each space, and of each
+    set's pictures and labels."""
 
     format: int
     step: int

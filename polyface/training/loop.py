@@ -213,7 +213,8 @@ def _resume(folder: Path, parts: _Parts, plan: Plan, classifier: Classifier | No
     for group, now in zip(parts.optimiser.param_groups, stated, strict=True):
         group.update(now)  # rates and decay are the recipe's, which may be set anew; the checkpoint has those it began with
     if state.people != dict(plan.people):
-        raise RequestError(f"{last}: trained on other people than the data at hand hold; start a new run")
+        other = ", ".join(name for name in {**state.people, **plan.people} if state.people.get(name) != plan.people.get(name))
+        raise RequestError(f"{last}: trained on other people, pictures or labels than are at hand ({other}); start a new run")
     if classifier is not None:
         shards.load(folder / "checkpoints", state.step, classifier)
     return state

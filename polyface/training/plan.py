@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from polyface import tasks
 from polyface.datasets.base import Split
+from polyface.datasets.pack import plain
 from polyface.errors import RequestError
 from polyface.files import sha256_of_lines
 from polyface.images.align import Crop
@@ -20,7 +21,7 @@ from polyface.models.losses import LOSSES, overlap
 from polyface.models.partial import Classifier
 from polyface.models.polyface import PolyFace, build
 from polyface.models.real_crops import FEW, RealCrops
-from polyface.tasks.kinds import Embedding, Regions, Task
+from polyface.tasks.kinds import Angles, Embedding, Points, Regions, Task
 from polyface.training import batches, loop, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Config
@@ -64,7 +65,8 @@ class FacePlan:
             f"{name}: no data set has a word for {', '.join(words)}, so what the network says of them is worth nothing" for name, words in self.unsaid.items()
         )
         self.spaces = {source.space: source.people for source in self.sources if source.people}
-        self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()}
+        learned = {f"pictures of {source.dataset.name}": _digest(source) for source in self.sources}
+        self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()} | learned
         self.classifier: Classifier | None = None
         self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
 
@@ -163,6 +165,15 @@ class FacePlan:
     def _validation_batches(self) -> Iterator[Batch]:
         for source in self.validation:
             yield from batches.plain_batches(source, source.examples.items[self.share], self.tasks, self.crop, self.config.batch)
+
+
+def _digest(source: Source) -> str:
+    """Of which pictures a set has, what is said of them, and what that means; of points, masks and angles, which a pack draws anew, only that they are there."""
+    inside = {task.name for task in tasks.TASKS if isinstance(task, Points | Regions | Angles)}
+    meanings = {name: vars(meaning) for name, meaning in source.dataset.answers.items() if name not in inside}
+    said = ({name: None if name in inside else label for name, label in example.record.labels.items()} for example in source.examples.items)
+    pictures = zip((example.record.key for example in source.examples.items), said, strict=True)
+    return sha256_of_lines([json.dumps(each, default=plain) for each in (meanings, *pictures)])
 
 
 def _summary(source: Source, validation: Sequence[Source]) -> Mapping[str, object]:

@@ -223,6 +223,17 @@ def test_faces_of_one_photograph_are_no_copies(write: Callable[..., Path]) -> No
     assert found(check.check([crowd], data)) == []
 
 
+def test_faces_of_one_photograph_that_is_stored_for_each_are_no_copies_where_they_lie_apart(write: Callable[..., Path]) -> None:
+    data = write("mine", {"1.jpg": jpeg(0), "2.jpg": jpeg(0)})
+    boxes = {"0": (0.0, 0.0, 40.0, 40.0), "1": (50.0, 50.0, 90.0, 90.0), "2": (52.0, 50.0, 92.0, 90.0)}
+    crowd = dataset("mine")
+    for key, box in boxes.items():
+        crowd = changed(crowd, key, boxes=np.array([box]))
+    assert found(check.check([crowd], data)) == []  # 2 is compared with the first of them only, from which it lies apart: `align` says more
+    same = changed(crowd, "1", boxes=np.array([boxes["0"]]))
+    assert found(check.check([same], data)) == [("copy", "mine train 1 has the same bytes as mine train 0")]
+
+
 def test_each_row_finds_the_one_before_it_that_is_most_like_it() -> None:
     rows = np.random.default_rng(0).normal(size=(37, 400)).astype(np.float32)
     rows[30] = rows[4] + 0.1 * rows[9]

@@ -56,6 +56,14 @@ def test_of_equal_files_the_first_is_kept_with_what_all_agree_on(tiny):
     assert record.labels == record.groups == {"gender": "female"}
 
 
+@pytest.mark.parametrize("name", ["10_7_0_1.jpg.chip.jpg", "25_1_9_9.jpg.chip.jpg"])
+def test_of_equal_files_only_the_one_whose_name_is_wrong_is_refused(name, tiny):
+    same = tiny.noise(1)
+    root = tiny.root({"20_1_0_2.jpg.chip.jpg": same, name: same})
+    assert only(root).key == "20_1_0_2.jpg.chip.jpg" and len(only(root).labels) == 3
+    assert len(problems(root)) == 1 and name in problems(root)[0]
+
+
 def test_a_copy_with_the_same_labels_keeps_them_all(tiny):
     same = tiny.noise(1)
     assert len(only(tiny.root({"25_1_0_1.jpg.chip.jpg": same, "25_1_0_2.jpg.chip.jpg": same})).labels) == 3

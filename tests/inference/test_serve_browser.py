@@ -99,7 +99,7 @@ def sees_faces(seen: Any, pictures: list[str], tmp_path: Path) -> None:
     middles = [box["x"] + box["width"] / 2 for box in (seen.locator(place).bounding_box() for place in ("#take", "#take .lead", "#take .quiet", "#choose"))]
     assert max(middles) - min(middles) < 2
     seen.set_input_files("#files", pictures[:3])
-    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures", timeout=60_000)
+    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures, 1 refused", timeout=60_000)
     assert "No face found" in seen.inner_text("article:has(h2:text-is('black.png'))")
     assert "page.jpg: a web page" in seen.inner_text("article:has(h2:text-is('page.jpg'))")
     answered = seen.locator("article:has(h2:text-is('a.png'))")
@@ -131,7 +131,7 @@ def works_by_keyboard(seen: Any, pictures: list[str]) -> None:
     seen.keyboard.press("Enter")
     seen.wait_for_selector("[data-opened]")
     seen.set_input_files("#files", pictures[0])
-    playwright.expect(seen.locator("#count")).to_have_text("4 faces on 3 pictures", timeout=60_000)
+    playwright.expect(seen.locator("#count")).to_have_text("4 faces on 3 pictures, 1 refused", timeout=60_000)
     reached |= tab_until(seen, "#show-points")
     seen.keyboard.press("Space")
     assert not seen.locator(".photo .points").first.is_visible()
@@ -140,7 +140,7 @@ def works_by_keyboard(seen: Any, pictures: list[str]) -> None:
     assert seen.locator(".face.chosen").count() == 1 and seen.locator(".marks.faint").count() == 1
     assert {"camera", "show-boxes", "show-regions", "save", "clear"} <= reached
     seen.locator(".away").first.press("Enter")
-    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures")
+    playwright.expect(seen.locator("#count")).to_have_text("2 faces on 2 pictures, 1 refused")
     assert seen.evaluate("document.activeElement.className") == "away"
 
 
@@ -159,7 +159,7 @@ def takes_a_picture(seen: Any) -> None:
     seen.click("#camera")
     seen.wait_for_selector("#shoot:enabled")
     seen.keyboard.press("Enter")
-    playwright.expect(seen.locator("#count")).to_have_text("4 faces on 3 pictures", timeout=60_000)
+    playwright.expect(seen.locator("#count")).to_have_text("4 faces on 3 pictures, 1 refused", timeout=60_000)
     assert seen.evaluate("document.querySelector('video').srcObject") is None  # the camera is off again
     seen.click("#clear")
     assert seen.locator("article").count() == 0 and not seen.locator("#bar").is_visible()

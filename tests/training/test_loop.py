@@ -182,7 +182,7 @@ def test_a_full_disk_stops_the_run_and_the_one_before_is_whole(tmp_path: Path, m
 
 def test_other_people_than_those_of_the_checkpoint_are_refused(tmp_path: Path) -> None:
     loop.run(Line(steps=4, people={"a": "one"}), tmp_path)
-    with pytest.raises(RequestError, match="trained on other people"):
+    with pytest.raises(RequestError, match=r"trained on other people, pictures or labels than are at hand \(a\)"):
         loop.run(Line(people={"a": "another"}), tmp_path)
 
 

@@ -8,7 +8,10 @@ import pytest
 
 from polyface import datasets, tasks
 from polyface.datasets import contract
+from polyface.errors import RequestError
+from polyface.inference import card as cards
 from polyface.inference import engine
+from polyface.models.real_crops import learned_from, real_crops
 from polyface.synth.write import write
 from polyface.training import loop, run
 
@@ -53,6 +56,41 @@ def test_a_task_that_no_data_set_answers_is_said_and_noted_in_the_card(tmp_path:
     folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
     notes = engine.load(folder / "model", threads=1).card.task_notes
     assert list(notes) == ["race"] and "no data set" in notes["race"] and "no data set answers race, " in capsys.readouterr().err
+
+
+@pytest.mark.timeout(300)
+def test_a_run_goes_on_with_the_pictures_labels_and_meanings_it_began_with(tmp_path: Path) -> None:
+    """What the card says of its data would be wrong else."""
+    write("utkface", tmp_path / "data" / "mine", 12, 2, 1)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
+    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    said = (folder / "data.json").read_text()
+    picture = next(path for at, path in enumerate(sorted((tmp_path / "data" / "mine").glob("*.jpg"))) if at % 4)
+    for change in ("meaning", "label", "picture"):
+        match change:
+            case "meaning":
+                (tmp_path / "mine.py").write_text(MINE.replace('{"m": "male", "w": "female"}', '{"w": "male", "m": "female"}'))
+            case "label":
+                (tmp_path / "mine.py").write_text(MINE.replace("int(years)", "int(years) + 1"))
+            case "picture":
+                (tmp_path / "mine.py").write_text(MINE)
+                picture.unlink()
+        with pytest.raises(RequestError, match=r"other people, pictures or labels than are at hand \(pictures of mine\)"):
+            run.train(str(tmp_path / "own.toml"), tmp_path / "data", None, settings=["steps=4"], resume=folder)
+        assert (folder / "data.json").read_text() == said, change
+
+
+@pytest.mark.timeout(300)
+def test_a_network_of_ones_own_sets_is_fitted_to_them_in_eight_bits(tmp_path: Path) -> None:
+    write("utkface", tmp_path / "data" / "mine", 12, 2, 1)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
+    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    card = cards.read_card(folder / "model" / "card.json")
+    assert learned_from(folder, card) == learned_from(folder / "model", card) == [str(tmp_path / "mine.py")]
+    assert real_crops(learned_from(folder, card), cards.crop_of_card(card), tmp_path / "data", "train", 4).sets == (str(tmp_path / "mine.py"),)
+    assert learned_from(tmp_path, card) == ["mine"]
 
 
 @pytest.mark.timeout(300)

@@ -4,6 +4,7 @@ const byId = id => document.getElementById(id);
 const spaced = word => word.replaceAll('_', ' ');
 const percent = share => share >= 0.995 ? '> 99 %' : `${Math.round(100 * share)} %`;
 const number = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, '').replace('-', '−');
+const whole = value => Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);  // a half to the even number, as in the terminal
 const AT_ONCE = 2;
 
 // make('p', {className: 'quiet'}, 'text', otherElement): nothing is ever parsed as HTML.
@@ -66,6 +67,7 @@ const waiting = [], kept = new Map();
 let asking = 0;
 
 function take(files) {
+  const before = byId('pictures').firstChild;
   for (const file of files) {
     const article = make('article', {className: 'picture'});
     const url = URL.createObjectURL(file), image = make('img', {src: url, alt: ''});
@@ -79,7 +81,7 @@ function take(files) {
     away.addEventListener('click', () => leave(entry, true));
     image.addEventListener('error', () => { photo.hidden = true; });
     kept.set(article, entry);
-    byId('pictures').prepend(article);
+    byId('pictures').insertBefore(article, before);
     waiting.push(entry);
   }
   count();
@@ -217,9 +219,9 @@ function answerTo(task, answer) {
   const titled = (best, ...rest) => make('div', {className: `answer ${task.kind.toLowerCase()}`}, make('h4', {title: task.question}, spaced(task.name)), best, ...rest);
   switch (task.kind) {
     case 'Category': return titled(make('b', {}, spaced(answer.answer)), shares(answer));
-    case 'Scale': return titled(make('b', {}, `${Math.round(answer[task.unit])} ${task.unit}`), line(task, answer));
+    case 'Scale': return titled(make('b', {}, `${whole(answer[task.unit])} ${task.unit}`), line(task, answer));
     case 'Traits': return titled('', traits(answer));
-    case 'Angles': return titled(make('span', {}, task.axes.map(axis => `${axis} ${number(answer[axis], 0)}°`).join(', ')));
+    case 'Angles': return titled(make('span', {}, task.axes.map(axis => `${axis} ${number(whole(answer[axis]), 0)}°`).join(', ')));
   }
   return null;
 }
@@ -257,8 +259,8 @@ function traits(answer) {
 function count() {
   const entries = [...kept.values()], done = entries.filter(entry => entry.lines);
   const faces = done.reduce((sum, entry) => sum + entry.lines.filter(found => found.box).length, 0);
-  const open = entries.length - entries.filter(entry => !entry.photo.classList.contains('waits')).length;
-  byId('count').textContent = `${faces} face${faces === 1 ? '' : 's'} on ${done.length} picture${done.length === 1 ? '' : 's'}${open ? `, ${open} to go` : ''}`;
+  const open = entries.filter(entry => entry.photo.classList.contains('waits')).length, refused = entries.length - done.length - open;
+  byId('count').textContent = `${faces} face${faces === 1 ? '' : 's'} on ${done.length} picture${done.length === 1 ? '' : 's'}${refused ? `, ${refused} refused` : ''}${open ? `, ${open} to go` : ''}`;
   for (const id of ['bar', 'how']) byId(id).hidden = !entries.length;
   byId('take').classList.toggle('small', entries.length > 0);
   byId('save').disabled = !done.length;
