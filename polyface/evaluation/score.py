@@ -94,6 +94,8 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
     if named != others and sorted(named) == sorted(others):
         own, other = next(pair for pair in zip(named, others, strict=True) if pair[0] != pair[1])
         raise InputError(f"{said.path}: its {own!r} is where {true.path} has {other!r}; points are in one order in both")
+    for row, at in np.argwhere((truth == -1).all(axis=2))[:1]:
+        raise true.refusal(int(row), f"point {at} is (-1, -1), as sets write one that nobody labelled: write NaN for it")
     seen = ~np.isnan(truth).any(axis=2)
     lost = np.flatnonzero((np.isnan(predicted).any(axis=2) & seen).any(axis=1) & ~(missed if missed is not None else False))
     for row in lost[:1]:

@@ -73,7 +73,7 @@ def test_pairs_of_one_kind_have_no_rates_and_a_reason() -> None:
     embeddings, left, right, same, _, who = pairs_of()
     result = verify(embeddings, left[same], right[same], same[same], None, who, draws=5)
     assert all(math.isnan(values(result)[name]) for name in ("accuracy", "auc", "eer", "tar@1e-1", "d_prime"))
-    assert result.reasons["auc"] == "no impostor pairs" and result.reasons["accuracy"] == "too few pairs for ten folds"
+    assert result.reasons["auc"] == "no impostor pairs" and result.reasons["accuracy"] == f"too few pairs for ten folds: {same.sum()} genuine, 0 impostor"
     assert "there are 0" in result.reasons["tar@1e-1"]
 
 

@@ -49,6 +49,7 @@ def score_attributes(labels: np.ndarray, probabilities: np.ndarray, names: Seque
     reasons |= {f"mean_balanced_accuracy{end}": "no attribute has both a yes and a no"} if len(one_sided) == len(names) else {}
     notes = {blind: "of the more common answer to each"}
     for name, absent in ((f"mean_accuracy{end}", unknown), (f"mean_balanced_accuracy{end}", one_sided)):
-        said = [f"{len(names)} of {of} attributes"] if of is not None else []
-        notes[name] = "; ".join(said + ([f"without {', '.join(absent)}"] if absent else []))
-    return Result("attributes", scores, {"faces": len(labels), "people": len(np.unique(people)), "attributes": len(names)}, reasons, notes)
+        few = [f"{len(names)} of {of} attributes"] if of is not None else []
+        notes[name] = "; ".join(few + ([f"without {', '.join(absent)}"] if absent else []))
+    said = {"labels_yes": int((labels == 1).sum()), "labels_no": int((labels == 0).sum()), "labels_unknown": int((labels == -1).sum())}
+    return Result("attributes", scores, {"faces": len(labels), "people": len(np.unique(people)), "attributes": len(names), **said}, reasons, notes)

@@ -65,11 +65,12 @@ def verify(
     found = score_pairs(embeddings, left, right, same, np.zeros(len(same), np.int64) if fold is None else fold, people, ALL_FARS, draws)
     one_kind = "" if found.genuine and found.impostors else f"no {'impostor' if found.genuine else 'genuine'} pairs"
     alone = "" if people is not None else "each pair drawn by itself, since no people are known: too narrow where photographs recur"
+    few = f"too few pairs for ten folds: {found.genuine:,} genuine, {found.impostors:,} impostor"
     scores = {"accuracy": found.accuracy, "accuracy_insightface": found.accuracy_insightface}
     reasons: dict[str, str] = {}
     notes = {"accuracy": alone}
     if found.lfw is None or found.insightface is None:
-        reasons |= dict.fromkeys(scores, "accuracy is over folds, and the pairs are in one" if fold is not None else "too few pairs for ten folds")
+        reasons |= dict.fromkeys(scores, "accuracy is over folds, and the pairs are in one" if fold is not None else few)
     else:
         folds = len(found.lfw.accuracies)
         scores["standard_error"] = _plain(found.lfw.standard_error, folds)
