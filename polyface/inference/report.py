@@ -17,7 +17,8 @@ from polyface.images import draw, geometry
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, Picture
 from polyface.inference.card_page import NOT_FOR
 from polyface.inference.engine import Engine
-from polyface.tasks.kinds import Angles, Category, Points, Scale, Task, Traits
+from polyface.tasks.kinds import Angles, Category, Points, Regions, Scale, Task, Traits
+from polyface.tasks.parsing import IN_WORDS
 from polyface.terminal import percent
 
 REPORT = "report.html"
@@ -112,6 +113,7 @@ def write(out: Path, analyzer: Reporting) -> Path:
 def html(gathered: Gathered, engine: Engine) -> str:
     filters = [{"name": name, "words": sorted(words.items())} for name, words in gathered.words().items() if words]
     values = {"gathered": gathered, "filters": filters, "card": engine.card, "label": engine.label, "about": about(engine), "possible": gathered.possible()}
+    values["legend"] = [entry for task in engine.tasks if isinstance(task, Regions) for entry in legend(task)[1:]]
     body = page.render(BODY, **values, faces=Markup("\n").join(gathered.faces), spaced=_spaced)
     return page.page("Faces and answers", body, STYLE, SCRIPT)
 
@@ -120,6 +122,12 @@ def about(engine: Engine) -> Markup:
     """What the reader of any answers has to know: what not to use them for, the model's terms and limits, how well it does, what it learned from."""
     limits = [*engine.card.limits, *(f"{name}: {note}" for name, note in engine.card.task_notes.items())]
     return page.render(ABOUT, card=engine.card, label=engine.label, limits=limits, not_for=NOT_FOR, scores=_scores(engine), data=_data(engine))
+
+
+def legend(task: Regions) -> list[tuple[str, str]]:
+    """Each class in words, and its colour as CSS has it, the background first."""
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in draw.region_palette(len(task.vocabulary))]
+    return [(_spaced(IN_WORDS.get(word, word)), colour) for word, colour in zip(task.vocabulary, colours, strict=True)]
 
 
 # One face
@@ -204,7 +212,7 @@ def _scores(engine: Engine) -> Markup | None:
     for score in engine.card.scores:
         interval = None if score.low is None or score.high is None else f"{score.low:.4g} to {score.high:.4g}"
         measured = {"question": score.task, "data set": score.dataset, "measure": score.metric, "value": score.value, "95 %": interval}
-        rows.append({**measured, "best constant answer": score.constant, "of": score.n})
+        rows.append({**measured, "best constant answer": score.constant, "faces or pairs": score.n})
     return page.table(rows) if rows else None
 
 
@@ -259,6 +267,8 @@ there is no frame. How sure it is of this very face is the percentage.{% endif %
 <button type="reset">all faces</button>
 <output aria-live="polite"></output>
 </form>
+{% if legend %}<ul class="legend" aria-label="Colours of the regions">
+{%- for word, colour in legend %}<li><i style="background: {{ colour }}"></i>{{ word }}</li>{% endfor %}</ul>{% endif %}
 {% endif %}
 <div class="faces">
 {{ faces }}
@@ -290,13 +300,16 @@ select, input, button { font: inherit; font-size: .9rem; height: 2.2rem; padding
 select, input[type=search] { max-width: 11rem; }
 input[type=number] { width: 5.2rem; }
 output { line-height: 2.2rem; font-variant-numeric: tabular-nums; }
-.faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem; align-items: start; margin-bottom: 1.5rem; }
-.face { display: grid; grid-template-columns: 8.5rem 1fr; gap: .5rem .9rem; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+.faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 23rem), 1fr)); gap: 1rem; align-items: start; margin-bottom: 1.5rem; }
+.face { display: grid; grid-template-columns: 7.5rem 1fr; gap: .5rem .9rem; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
   content-visibility: auto; contain-intrinsic-size: auto 12rem; }
 .face[hidden] { display: none; }
 .crop { position: relative; align-self: start; }
 .crop > * { display: block; width: 100%; height: auto; border-radius: .35rem; }
 .crop > .points, .crop > .regions { position: absolute; inset: 0; height: 100%; display: none; }
+.legend { list-style: none; display: none; flex-wrap: wrap; gap: .1rem .9rem; max-width: none; margin: 0 0 1rem; padding: 0; font-size: .8rem; color: var(--quiet); }
+.legend i { display: inline-block; width: .75rem; height: .75rem; margin-right: .35rem; border-radius: .2rem; vertical-align: -.08em; }
+[data-over=regions] .legend { display: flex; }
 .points path { stroke: #fff; stroke-width: 2.6; stroke-linecap: round; filter: drop-shadow(0 0 1px #000); }
 [data-over=points] .crop > .points, [data-over=regions] .crop > .regions { display: block; }
 h3 { margin: 0 0 .3rem; font-size: .85rem; font-weight: 600; line-height: 1.3; }

@@ -38,7 +38,7 @@ def write_page(out: Path, config: FusionConfig, worlds: Sequence[World], strange
     if strangers is not None:
         sections.append(_strangers(strangers))
     write_atomically(out / FINDINGS, json.dumps(findings(config.name, worlds, strangers), indent=1) + "\n")
-    body = page.render(BODY, sections=sections, scale=config.name, commit=commit() or "outside a checkout")
+    body = page.render(BODY, sections=sections, scale=config.name, commit=commit() or "not known")
     write_atomically(out / PAGE, page.page(f"Learning and fusing features across tasks, rebuilt ({config.name})", body, STYLE))
     return out / PAGE
 

@@ -67,7 +67,7 @@ def write_page(out: Path, config: IfanRecipe, rows: Mapping[str, RowResult], com
         compute=page.table(tables.compute_rows(board)),
         notes=notes,
         command=command,
-        commit=commit() or "outside a checkout",
+        commit=commit() or "not known",
     )
     scored, compared = tables.every_score(board), tables.every_comparison_rows(board, every)
     write_csv(out / "scores.csv", scored)

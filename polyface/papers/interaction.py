@@ -213,7 +213,7 @@ def _write(out: Path, scale: str, base: Config, seeds: Sequence[int], results: M
     how = {"scale": scale, "commit": commit(), "steps": base.steps, "batch": base.batch, "seeds": seeds, "missing": missing}
     write_atomically(out / FINDINGS, json.dumps({**how, "scores": scored, "verdicts": asked, "costs": cost}, indent=1) + "\n")
     tables = {"scores": page.table(scored, caption="Test splits, seeds together."), "asked": page.table(asked), "cost": page.table(cost)}
-    body = page.render(BODY, **tables, base=base, missing=missing, groups=GROUPS, scale=scale, commit=commit() or "outside a checkout")
+    body = page.render(BODY, **tables, base=base, missing=missing, groups=GROUPS, scale=scale, commit=commit() or "not known")
     write_atomically(out / PAGE, page.page("Tasks that see each other's answers", body))
     return found
 

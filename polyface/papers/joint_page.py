@@ -51,7 +51,7 @@ def write_page(out: Path, recipe: JointRecipe, rows: Mapping[str, RowResult]) ->
         attributes=_attributes(out, folder),
         rows=page.table(_rows(rows)),
         notes=notes,
-        commit=commit() or "outside a checkout",
+        commit=commit() or "not known",
     )
     write_csv(out / "scores.csv", [_plain(row.name, each) for row in rows.values() for each in row.numbers])
     write_atomically(out / PAGE, page.page(f"Who it is and what they look like, learned together ({recipe.name})", body, STYLE))

@@ -57,7 +57,7 @@ def page_of(findings: Findings, command: str) -> str:
         undecided=findings.runs.get("seeds", ()) == [],
         f=findings,
         command=command,
-        commit=commit() or "outside a checkout",
+        commit=commit() or "not known",
     )
     return page.page("What tasks give each other", body, STYLE)
 

@@ -143,7 +143,9 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "T.npz, values, row 1 (b): no point is labelled" in line("landmarks", {"values": five}, {"values": holes})
     assert "P.npz, values, row 1 (b): nan is not finite" in line("landmarks", {"values": holes}, {"values": five})
     absent = np.where((np.arange(2)[:, None] == 1) & (np.arange(5) == 3), -1.0, five.transpose(2, 0, 1)).transpose(1, 2, 0)
-    assert "T.npz, values, row 1 (b): point 3 is (-1, -1), as sets write one that nobody labelled: write NaN for it" in line("landmarks", {"values": five}, {"values": absent})
+    assert "T.npz, values, row 1 (b): point 3 is (-1, -1), as sets write one that nobody labelled: write NaN for it" in line(
+        "landmarks", {"values": five}, {"values": absent}
+    )
     assert "P.npz, values, row 1 (b): a point is not finite" in line("landmarks", {"values": holes, "missed": [1, 0]}, {"values": five})
     assert "nme_box cannot be had: the targets have no `boxes`" in line("landmarks", {"values": five}, {"values": five}, "--normaliser", "box")
     assert "boxes, row 0 (a): (0, 0, 0, 5) is no box" in line("landmarks", {"values": five}, {"values": five, "boxes": [[0, 0, 0, 5]] * 2})

@@ -17,7 +17,6 @@ from polyface.inference.engine import Engine
 from polyface.inference.gallery import embedding_task
 from polyface.inference.serve import uploads
 from polyface.tasks.kinds import Angles, Category, Regions, Scale, Task, Traits
-from polyface.tasks.parsing import IN_WORDS
 
 HERE = Path(__file__).parent
 
@@ -54,8 +53,8 @@ def _more(task: Task) -> dict[str, Any]:
         case Angles():
             return {"axes": task.axes}
         case Regions():
-            colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in draw.region_palette(len(task.vocabulary))]
-            return {"words": [IN_WORDS.get(word, word) for word in task.vocabulary], "colours": colours}
+            words, colours = zip(*report.legend(task), strict=True)
+            return {"words": words, "colours": colours}
     return {}
 
 
