@@ -35,6 +35,9 @@ GROUP_PICTURES, GROUP_PIXELS = 16, 16_000_000
 LOOKS = 2
 """While one group's faces are cut and its answers put in words, which one processor does, the network has the others with another group."""
 
+LIKELY = 0.5
+"""Traits that are at least so probable are named."""
+
 Picture = str | Path | read.Source | read.Sent
 """A picture that is still to be read: a file, one in an archive, or one that somebody sent."""
 
@@ -268,11 +271,16 @@ def in_words(task: Task, answer: Any) -> str | None:
         case Scale():
             return f"{answer[task.unit]:.0f} {task.unit}" + (f" ({answer['low']} to {answer['high']})" if "low" in answer else "")
         case Traits():
-            likely = sorted((name for name, share in answer.items() if share >= 0.5), key=lambda name: -answer[name])
+            likely = likely_traits(answer)
             return _spaced(", ".join(likely[:3])) + (f" +{len(likely) - 3}" if len(likely) > 3 else "")
         case Angles():
             return ", ".join(f"{axis} {round(angle)}" for axis, angle in answer.items())
     return None
+
+
+def likely_traits(answer: Mapping[str, float]) -> list[str]:
+    """Those that are named, the surest first."""
+    return sorted((name for name, share in answer.items() if share >= LIKELY), key=lambda name: -answer[name])
 
 
 def _spaced(words: str) -> str:

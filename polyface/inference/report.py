@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from polyface import files, page
 from polyface.images import draw, geometry
-from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, Picture
+from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, Picture, likely_traits
 from polyface.inference.card_page import NOT_FOR
 from polyface.inference.engine import Engine
 from polyface.tasks.kinds import Angles, Category, Points, Regions, Scale, Task, Traits
@@ -24,8 +24,6 @@ from polyface.terminal import percent
 REPORT = "report.html"
 SIDE, ROOM = 168, 1.5
 """The side of a face's picture in pixels, and how many times its box that shows."""
-LIKELY = 0.5
-"""Traits that are at least so probable are named."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def _in_words(task: Task, answer: Any) -> _Said | None:
             among = f"{answer['low']:.0f} to {answer['high']:.0f}" if {"low", "high"} <= answer.keys() else ""
             return _Said(task.name, f"{answer[task.unit]:.0f} {task.unit}", among=among)
         case Traits():
-            return _Said(task.name, listed=", ".join(map(_spaced, _likely(answer))) or "none")
+            return _Said(task.name, listed=", ".join(map(_spaced, likely_traits(answer))) or "none")
         case Angles():
             return _Said(task.name, listed=", ".join(f"{axis} {round(answer[axis])}°".replace("-", "−") for axis in task.axes))
     return None
@@ -189,15 +187,11 @@ def _filterable(task: Task, answer: Any) -> dict[str, Any] | None:
             others = [word for word in answer.get("set") or () if word != answer["answer"]]
             return {"one": True, "words": [answer["answer"], *others], "others": bool(others)}
         case Traits():
-            return {"words": _likely(answer)}
+            return {"words": likely_traits(answer)}
         case Scale():
             best = answer[task.unit]
             return {"at": best, "low": answer.get("low", best), "high": answer.get("high", best), "others": "low" in answer}
     return None
-
-
-def _likely(traits: dict[str, float]) -> list[str]:
-    return sorted((name for name, share in traits.items() if share >= LIKELY), key=lambda name: -traits[name])
 
 
 def _spaced(word: str) -> str:

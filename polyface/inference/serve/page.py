@@ -10,7 +10,7 @@ from markupsafe import Markup
 from polyface import page
 from polyface.errors import RequestError
 from polyface.images import draw
-from polyface.inference import report
+from polyface.inference import analyze, report
 from polyface.inference.compare import operating_line
 from polyface.inference.detector_card import DetectorCard
 from polyface.inference.engine import Engine
@@ -39,7 +39,7 @@ def model(engine: Engine) -> dict[str, Any]:
         "tasks": [{"name": task.name, "kind": type(task).__name__, "question": task.question, **_more(task)} for task in engine.tasks],
         "compares": _compares(engine),
         "largest": uploads.LARGEST,
-        "likely": report.LIKELY,
+        "likely": analyze.LIKELY,
         "accents": [f"rgb{colour}" for colour in draw.ACCENTS],
     }
 
