@@ -88,11 +88,6 @@ class Found:
         at = self.subsets.index(subset)
         return 1 + self.above[:, at] + self.equal[:, at]
 
-    def expected_ranks(self, subset: str) -> np.ndarray:
-        """float64 [M]: ties are broken by lot."""
-        at = self.subsets.index(subset)
-        return 1 + self.above[:, at] + self.equal[:, at] / 2
-
     def threshold(self, subset: str, far: float) -> tuple[float, float]:
         """(t, FAR reached): s >= t accepts, t the smallest float64 at which no more than this share of the impostors is accepted.
 

@@ -32,10 +32,6 @@ def from_one_based(points: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) - 0.5
 
 
-def to_zero_based(points: np.ndarray) -> np.ndarray:
-    return np.asarray(points, np.float64) - 0.5
-
-
 def to_one_based(points: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) + 0.5
 

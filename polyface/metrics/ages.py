@@ -21,27 +21,18 @@ def absolute_errors(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def within(errors: np.ndarray, years: float) -> np.ndarray:
-    """bool [N]: which errors are at most so many years, these included: 65.4 - 60.4 is 5, though not in floats."""
+    """bool [N]: which errors are at most so many years, these included: 65.4 - 60.4 is 5, though not in floats. Their share is CS(k)."""
     return np.round(errors, DECIMALS) <= years
 
 
 def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
     """MAE in years."""
-    return _mean(absolute_errors(truth, predicted))
-
-
-def cumulative_score(truth: np.ndarray, predicted: np.ndarray, years: float = 5) -> float:
-    """CS(k): the share of ages that are off by at most k years, k included."""
-    return _mean(within(absolute_errors(truth, predicted), years))
-
-
-def epsilon_error(mean: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> float:
-    """Apparent age: the mean of `epsilon_errors`."""
-    return _mean(epsilon_errors(mean, sigma, predicted))
+    errors = absolute_errors(truth, predicted)
+    return float(np.mean(errors)) if len(errors) else np.nan
 
 
 def epsilon_errors(mean: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """1 - exp(-(x - mu)^2 / (2 sigma^2)) of each face [N], where people's guesses had mean mu and deviation sigma (at least SMALLEST_SIGMA)."""
+    """Apparent age: 1 - exp(-(x - mu)^2 / (2 sigma^2)) of each face [N], where people's guesses had mean mu and deviation sigma (at least SMALLEST_SIGMA)."""
     errors, sigma = absolute_errors(mean, predicted), np.asarray(sigma, np.float64)
     require_rows(mean=errors, sigma=sigma)
     require_finite(sigma=sigma)
@@ -59,7 +50,3 @@ def group_choice(probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:
     if (groups[:, 0] > groups[:, 1]).any():
         raise InputError(f"age group {int(np.argmax(groups[:, 0] > groups[:, 1]))} ends before it begins")
     return coarse_choice(probabilities, (years >= groups[:, :1]) & (years <= groups[:, 1:]))
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else np.nan

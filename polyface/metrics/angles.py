@@ -1,4 +1,4 @@
-"""Scores of head poses. Angles in degrees, [N] or [N, 3] (yaw, pitch, roll). No rows: NaN."""
+"""Scores of head poses. Angles in degrees, [N] or [N, 3] (yaw, pitch, roll)."""
 
 import numpy as np
 
@@ -11,15 +11,6 @@ def angle_errors(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     require_rows(truth=truth, predicted=predicted)
     require_finite(truth=truth, predicted=predicted)
     return np.abs((predicted - truth + 180) % 360 - 180)
-
-
-def mean_angle_error(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Mean absolute error of each axis, [3] (or a number for [N]).
-
-    The field's single figure is its mean; say which angles were left out (AFLW2000: beyond 99).
-    """
-    errors = angle_errors(truth, predicted)
-    return errors.mean(axis=0) if len(errors) else np.full(errors.shape[1:], np.nan)
 
 
 def words_of_angles(angles: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

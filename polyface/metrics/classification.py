@@ -29,17 +29,6 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(truth == predicted)) if truth.size else np.nan
 
 
-def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, classes: int) -> PerClass:
-    """Recall of each class, and its mean over the classes that occur in truth."""
-    counts = confusion(truth, predicted, classes)
-    return mean_over_present(share(np.diag(counts), counts.sum(axis=1)))
-
-
-def macro_f1(truth: np.ndarray, predicted: np.ndarray, classes: int) -> PerClass:
-    """F1 of each class, and its mean over the classes that occur in truth or in the predictions."""
-    return mean_over_present(f1_of_confusion(confusion(truth, predicted, classes)))
-
-
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """int64 [C, C]: row truth, column prediction."""
     truth, predicted = _labelled(truth, predicted, classes)
@@ -62,7 +51,7 @@ def mean_over_present(each: np.ndarray, without: Collection[int] = ()) -> PerCla
 def coarse_choice(probabilities: np.ndarray, table: np.ndarray) -> np.ndarray:
     """The best word of a data set: the one whose answers together are the most probable. Ties: the lowest.
 
-    probabilities [..., C] over our answers, table bool [W, C]: the answers that each word leaves possible. Returns int64 [...]. A model is
+    probabilities [N, C] over our answers, table bool [W, C]: the answers that each word leaves possible. Returns int64 [N]. A model is
     so never blamed for being finer than the labels. Conditioning on the scope (the union of the words) divides all words by one number and
     changes no choice, so it is left out here.
     """

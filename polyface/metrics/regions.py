@@ -1,8 +1,7 @@
-"""Scores of class maps (papers.md D9): confusion pooled over the pixels of a whole set, then F1 or IoU per class, then the mean without
-background.
+"""Scores of class maps (papers.md D9): confusion pooled over the pixels of a whole set, then F1 per class, then the mean without background.
 
 A class in neither truth nor prediction has no score: NaN, left out of the mean, listed. In words: truth holds a data set's words, the
-prediction is brought to the same words (`predicted_words`), and "classes" below are words.
+prediction is brought to the same words, and "classes" below are words.
 """
 
 from collections.abc import Sequence
@@ -10,14 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyface.errors import InputError
-from polyface.metrics.classification import PerClass, coarse_choice, f1_of_confusion, mean_over_present
+from polyface.metrics.classification import PerClass, f1_of_confusion, mean_over_present
 
 UNLABELLED = 255
-
-
-def predicted_words(probabilities: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """The best word at each pixel: probabilities [C, H, W] over our classes, table bool [W, C] as in `coarse_choice`. uint8 [H, W]."""
-    return coarse_choice(np.moveaxis(probabilities, 0, -1), table).astype(np.uint8)
 
 
 def region_confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -38,12 +32,6 @@ def region_confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
 def region_f1(counts: np.ndarray, background: int | None = 0) -> PerClass:
     """F1 of each class of pooled counts [C, C], and its mean without background. Positives of a class, in pixels: counts.sum(axis=1)."""
     return mean_over_present(f1_of_confusion(counts), () if background is None else (background,))
-
-
-def region_iou(counts: np.ndarray, background: int | None = 0) -> PerClass:
-    """Intersection over union, as `region_f1`: IoU = F1 / (2 - F1)."""
-    f1 = f1_of_confusion(counts)
-    return mean_over_present(f1 / (2 - f1), () if background is None else (background,))
 
 
 def merged_f1(counts: np.ndarray, parts: Sequence[Sequence[int]]) -> float:

@@ -11,16 +11,6 @@ from polyface.metrics.checks import require_finite, require_integers, require_ro
 from polyface.metrics.classification import PerClass, mean_over_present, share
 
 
-def trait_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> PerClass:
-    """Accuracy of each trait; a trait that no row knows is absent."""
-    return accuracy_of_counts(trait_counts(labels, probabilities).sum(axis=0))
-
-
-def trait_balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> PerClass:
-    """The mean of the recalls of yes and of no, of each trait; a trait without positives or without negatives has none and is absent."""
-    return balanced_accuracy_of_counts(trait_counts(labels, probabilities).sum(axis=0))
-
-
 def trait_counts(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """What intervals sum over: bool [N, A, 4], yes said yes, yes said no, no said yes, no said no."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
@@ -34,10 +24,13 @@ def trait_counts(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def accuracy_of_counts(counts: np.ndarray) -> PerClass:
-    """counts [A, 4] summed over rows, as `bootstrap_of_sums(trait_counts(...), ...)` hands them on."""
+    """Accuracy of each trait; a trait that no row knows is absent.
+
+    counts [A, 4] summed over rows, as `bootstrap_of_sums(trait_counts(...), ...)` hands them on.
+    """
     return mean_over_present(share(counts[:, 0] + counts[:, 3], counts.sum(axis=1)))
 
 
 def balanced_accuracy_of_counts(counts: np.ndarray) -> PerClass:
-    """As `accuracy_of_counts`, balanced."""
+    """The mean of the recalls of yes and of no, of each trait; a trait without positives or without negatives has none and is absent."""
     return mean_over_present((share(counts[:, 0], counts[:, 0] + counts[:, 1]) + share(counts[:, 3], counts[:, 2] + counts[:, 3])) / 2)

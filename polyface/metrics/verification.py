@@ -209,12 +209,6 @@ def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
     return float(midway if midway > under else above)  # neighbouring floats have nothing between them
 
 
-def accuracy_at(scores: np.ndarray, same: np.ndarray, threshold: float) -> float:
-    """At a threshold chosen elsewhere (LFW's DevTrain for DevTest). NaN without pairs."""
-    scores, same = _checked(scores, same)
-    return float(np.mean((scores >= threshold) == same)) if len(same) else np.nan
-
-
 def contiguous_folds(pairs: int, folds: int = 10) -> np.ndarray:
     """Fold numbers [N] of contiguous folds, the first N % K of them one pair longer: how insightface's evaluation cuts its lists."""
     return np.repeat(np.arange(folds), [pairs // folds + (fold < pairs % folds) for fold in range(folds)])

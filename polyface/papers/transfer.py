@@ -69,7 +69,7 @@ PARTS = ("screen", "seeds", "grain", "long")
 @dataclass(frozen=True)
 class Scale:
     """How much of it. pairs: how many get further seeds; longer: passes of the long runs, grain: of those about grain, in those of a run; most: scored faces of a
-    split; minutes: of a run by plan, on two cores that have nothing else to do; drawn: sets to draw, as (set, layout, people, photos)."""
+    split; drawn: sets to draw, as (set, layout, people, photos)."""
 
     recipe: str
     seeds: tuple[int, ...]
@@ -77,14 +77,13 @@ class Scale:
     longer: float
     grain: float
     most: int
-    minutes: float
     drawn: tuple[tuple[str, str, int, int], ...] = ()
 
 
 SCALES: Mapping[str, Scale] = {
-    "small": Scale("transfer", seeds=(1, 2, 3), pairs=3, longer=12.0, grain=0.5, most=1000, minutes=2.5),
+    "small": Scale("transfer", seeds=(1, 2, 3), pairs=3, longer=12.0, grain=0.5, most=1000),
     "smoke": Scale(
-        "transfer_smoke", seeds=(1, 2), pairs=1, longer=2.0, grain=1.0, most=40, minutes=0.01,
+        "transfer_smoke", seeds=(1, 2), pairs=1, longer=2.0, grain=1.0, most=40,
         drawn=(
             ("utkface", "utkface", 80, 1), ("fairface", "fairface", 40, 2), ("rafdb", "rafdb", 20, 3), ("celeba", "celeba", 20, 3),
             ("celebamask", "celebamask", 40, 1), ("helen", "300w", 30, 1), ("mtfl", "mtfl", 60, 1), ("lfw", "lfw", 8, 3),
@@ -137,11 +136,6 @@ def minus_run(base: Config, group: str, counting: str, seed: int = 1, times: flo
 def grains_of(scale: Scale) -> tuple[Grain, ...]:
     """All of them, but on drawings that of FASSEG, which nobody draws."""
     return tuple(grain for grain in GRAINS if not scale.drawn or "fasseg" not in grain.sets)
-
-
-def minutes_of(runs: Sequence[Run], base: Config, scale: Scale) -> float:
-    """What runs take by plan, in proportion to the pictures they see."""
-    return sum(run.config.steps * run.config.batch for run in runs) / (base.steps * base.batch) * scale.minutes
 
 
 def _run(base: Config, name: str, groups: Sequence[str], counting: str, seed: int, times: float = 1.0) -> Run:

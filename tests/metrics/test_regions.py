@@ -17,15 +17,14 @@ def test_region_scores_are_what_counting_pixels_gives(pair):
     truth, predicted = pair
     counts = regions.region_confusion(truth, predicted, CLASSES)
     pixels = [(t, p) for t, p in zip(truth.reshape(-1).tolist(), predicted.reshape(-1).tolist(), strict=True) if t != 255]
-    f1, iou = [], []
+    f1 = []
     for c in range(CLASSES):
         tp, either = sum(t == p == c for t, p in pixels), sum(c in (t, p) for t, p in pixels)
         f1.append(2 * tp / (tp + either) if either else np.nan)
-        iou.append(tp / either if either else np.nan)
-    for result, expected in ((regions.region_f1(counts), f1), (regions.region_iou(counts), iou)):
-        np.testing.assert_allclose(result.each, expected)
-        assert result.absent == tuple(np.flatnonzero(np.isnan(expected)))
-        np.testing.assert_allclose(result.value, np.mean(foreground) if (foreground := [v for v in expected[1:] if v == v]) else np.nan)
+    result = regions.region_f1(counts)
+    np.testing.assert_allclose(result.each, f1)
+    assert result.absent == tuple(np.flatnonzero(np.isnan(f1)))
+    np.testing.assert_allclose(result.value, np.mean(foreground) if (foreground := [v for v in f1[1:] if v == v]) else np.nan)
 
 
 @given(masks.filter(lambda pair: (pair[0] != 255).any()))
@@ -34,9 +33,7 @@ def test_region_scores_agree_with_scikit_learn(pair):
     known = truth != 255
     counts = regions.region_confusion(truth, predicted, CLASSES)
     f1 = sklearn.metrics.f1_score(truth[known], predicted[known], labels=range(CLASSES), average=None, zero_division=np.nan)
-    iou = sklearn.metrics.jaccard_score(truth[known], predicted[known], labels=range(CLASSES), average=None, zero_division=0)
     np.testing.assert_allclose(regions.region_f1(counts).each, f1)
-    np.testing.assert_allclose(np.nan_to_num(regions.region_iou(counts).each), iou)
 
 
 def test_confusions_of_pictures_add_up_to_that_of_the_set():
@@ -74,15 +71,6 @@ def test_merging_never_lowers_the_score(pair):
     counts = regions.region_confusion(*pair, CLASSES)
     merged, pooled = regions.merged_f1(counts, [[1, 2, 3]]), regions.merged_f1(counts, [[1], [2], [3]])
     assert merged >= pooled or np.isnan([merged, pooled]).all()
-
-
-def test_a_coarse_mask_is_scored_in_its_own_words():
-    hair, brow, skin = np.eye(3)
-    probabilities = np.moveaxis(np.array([[0.3 * hair + 0.3 * brow + 0.4 * skin, skin]]), -1, 0)  # [3, 1, 2]
-    hair_or_brow, only_skin = [True, True, False], [False, False, True]
-    predicted = regions.predicted_words(probabilities, np.array([hair_or_brow, only_skin]))
-    assert predicted.tolist() == [[0, 1]] and predicted.dtype == np.uint8
-    assert probabilities.argmax(axis=0).tolist() == [[2, 2]]  # the best single class would have been counted wrong
 
 
 def test_what_is_no_class_is_refused():

@@ -39,7 +39,7 @@ def example_of(folder: Path, index: int) -> Example:
     points[DOT], points[48], points[54] = face[2], face[3], face[4]
     image, mask = np.full((SIZE, SIZE, 3), 90, np.uint8), np.zeros((SIZE, SIZE), np.uint8)
     for point, colour in ((points[DOT], (255, 0, 0)), (points[54], (0, 0, 255))):
-        at = tuple(round(float(value) * 16) for value in geometry.to_zero_based(point))
+        at = tuple(round(float(value) * 16) for value in point - 0.5)  # OpenCV: the first pixel's centre is 0
         cv2.circle(image, at, 6 * 16, colour, -1, cv2.LINE_AA, 4)
         if colour[0]:
             cv2.circle(mask, at, 6 * 16, NOSE, -1, cv2.LINE_8, 4)
