@@ -332,7 +332,7 @@ def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, people: np.n
     scores = []
     for metric, each, chance, constant in (
         ("MAE", errors, guesses.mean(), baselines.constant_mean_absolute_error(true)),
-        ("CS(5)", (errors <= 5).astype(float), (guesses <= 5).mean(), (guesses <= 5).mean(0).max()),
+        ("CS(5)", ages.within(errors, 5).astype(float), ages.within(guesses, 5).mean(), ages.within(guesses, 5).mean(0).max()),
     ):
         mean = intervals.mean_score(each, people)
         scores.append(Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, float(chance), float(constant), "of the median"))
