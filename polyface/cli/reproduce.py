@@ -79,7 +79,7 @@ def reproduce_ifan(
     *,
     scale: Annotated[
         Literal["smoke", "small", "paper"],
-        Parameter(help="smoke: drawn people, a minute; small: half of every width, 64 pixels, two hours; paper: 128 pixels, for a GPU.", show_default=True),
+        Parameter(help="smoke: drawn people, a minute; small: half of every width, 64 pixels, two hours and a quarter; paper: 128 pixels, for a GPU.", show_default=True),
     ] = "smoke",
     only: Annotated[
         str | None, Parameter(help="Only a part (ablation, controls, fed, hybrid, drawn, seeds, plug, whole), a row by its name (feedback-3), or page.")
