@@ -63,7 +63,7 @@ import numpy as np
 
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of, split_of_train
-from polyface.datasets.tables import Mask, Rows, check_inside, csv_rows, number, text
+from polyface.datasets.tables import Mask, Rows, check_columns, check_inside, csv_rows, number, text
 from polyface.errors import InputError, RequestError, nearest
 from polyface.images import geometry
 from polyface.images.read import Root, Source
@@ -363,9 +363,7 @@ def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[st
         raise InputError(f"{root.label}: {name} is missing")
     try:
         there = parquet.read_schema(io.BytesIO(root.open(name))).names
-        for column in columns:
-            if column not in there:
-                raise InputError(f"{root.label}: {name}: no column {column!r}{nearest(column, there)}")
+        check_columns(columns, there, f"{root.label}: {name}")
         table = parquet.read_table(io.BytesIO(root.open(name)), columns=sorted(set(columns))).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{root.label}: {name}: cannot be read as Parquet ({error})") from None

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -112,14 +112,12 @@ def lines(content: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def csv_rows(content: str, name: str, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """(row, {column: value}) of a CSV with a header; rows count from 1, the header's own. Raises InputError for a missing column or no CSV at all."""
+    """(row, {column: value}) of a CSV with a header; rows count from 1, the header's own. Raises InputError for no CSV at all, and as `check_columns`."""
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     rows = []
     try:
         header = [column.strip() for column in next(reader, [])]
-        for column in columns:
-            if column not in header:
-                raise InputError(f"{name}: no column {column!r}{nearest(column, header)}")
+        check_columns(columns, header, name)
         for values in reader:
             if len(values) > len(header) > 0:  # of a comma in a cell, such as 34,5: seen by whoever reads the last column
                 values[len(header) - 1 :] = [",".join(values[len(header) - 1 :]).rstrip(",")]
@@ -129,6 +127,15 @@ def csv_rows(content: str, name: str, columns: Iterable[str]) -> list[tuple[int,
     except csv.Error as error:
         raise InputError(f"{name}, row {reader.line_num}: {error}") from None
     return rows
+
+
+def check_columns(columns: Iterable[str], header: Sequence[str], name: str) -> None:
+    """Raises InputError for one of the columns that a table's header has not, or twice: nobody knows which of the two is meant."""
+    for column in columns:
+        if column not in header:
+            raise InputError(f"{name}: no column {column!r}{nearest(column, header)}")
+        if header.count(column) > 1:
+            raise InputError(f"{name}: the column {column!r} is there twice")
 
 
 def number(word: str) -> float:

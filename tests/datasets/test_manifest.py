@@ -163,6 +163,17 @@ def test_a_broken_parquet_is_refused_by_name(tiny):
         dataset.records(tiny.root({"faces.parquet": b"PAR1 no"}), "train")
 
 
+def test_a_column_that_is_in_a_table_twice_is_refused_where_the_manifest_asks_for_it(tiny):
+    packed = io.BytesIO()
+    parquet.write_table(pa.Table.from_arrays([pa.array(["0.jpg"]), pa.array(["M"]), pa.array(["F"])], names=["file", "sex", "sex"]), packed)
+    root = tiny.root({"0.jpg": tiny.noise(0), "faces.csv": "file,sex,sex\n0.jpg,M,F\n", "faces.parquet": packed.getvalue()})
+    for table in ("faces.csv", "faces.parquet"):
+        with pytest.raises(InputError, match=f"{table}: the column 'sex' is there twice"):
+            declare(tiny, (TOP + GENDER).replace("faces.csv", table)).records(root, "train")
+        other = (TOP + GENDER).replace("faces.csv", table).replace('column = "sex"', 'column = "file"').replace("M =", '"0.jpg" =')
+        assert len(listed(declare(tiny, other), root)[0]) == 1
+
+
 SMALL = "file,sex,age,part"
 
 

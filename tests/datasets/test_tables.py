@@ -38,6 +38,12 @@ def test_an_empty_csv_lacks_its_columns():
         csv_rows("", "t.csv", "a")
 
 
+def test_a_column_that_is_there_twice_is_refused_where_it_is_asked_for():
+    with pytest.raises(InputError, match=r"^t.csv: the column 'b' is there twice$"):
+        csv_rows("a,b, b\n1,2,3\n", "t.csv", "ab")
+    assert csv_rows("a,b,b\n1,2,3\n", "t.csv", "a")[0][1]["a"] == "1"
+
+
 @given(st.text())
 def test_any_text_gives_rows_of_all_columns_or_one_line(content):
     try:
