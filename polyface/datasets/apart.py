@@ -77,7 +77,11 @@ def reserve(data: Path, own: Sequence[Dataset], known: Mapping[str, Faces], spli
 
 
 def faces_of(own: Sequence[Dataset], data: Path) -> dict[str, Faces]:
-    """What `align` knows of each set, by its name: read once for all that is asked of it."""
+    """What `align` knows of each set, by its name: read once for all that is asked of it. Raises RequestError where two sets have one name."""
+    files: dict[str, str] = {}
+    for dataset in own:
+        if files.setdefault(dataset.name, dataset.called) != dataset.called:
+            raise RequestError(f"{files[dataset.name]} and {dataset.called} are both named {dataset.name!r}: two sets need two names, which may be links to one folder")
     return {name: read_faces(data, name) for name in dict.fromkeys(dataset.name for dataset in own)}
 
 

@@ -128,7 +128,8 @@ class Finds:
 
 
 def finds_file(data: Path, name: str) -> Path:
-    return data / ".polyface" / f"{name}.finds.parquet"
+    """Where the finds of a set are, by the set's own name, however it is called: by name or by file. Raises RequestError where it is unknown."""
+    return data / ".polyface" / f"{as_dataset(name).name}.finds.parquet"
 
 
 def read_finds(data: Path, name: str) -> Finds:

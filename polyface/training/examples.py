@@ -102,10 +102,6 @@ def withheld(config: Config, data: Path) -> Withheld:
         photographs |= {name for name, count in names.items() if count == 1}  # 01 of every person's folder names no photograph
         people |= {copies.person_name(record.subject) for record in records if record.subject}
     own = [datasets.named(entry.set) for entry in config.data]
-    files: dict[str, str] = {}
-    for dataset in own:
-        if files.setdefault(dataset.name, dataset.called) != dataset.called:
-            raise RequestError(f"{files[dataset.name]} and {dataset.called} are both named {dataset.name!r}: two sets need two names, which may be links to one folder")
     faces = apart.faces_of(own, data)
     tests = apart.reserve(data, own, faces, "test", (*datasets.DATASETS, *strangers.values()))
     return Withheld(faces, {"test": tests, "validation": apart.reserve(data, own, faces, "validation")}, frozenset(photographs), frozenset(people))

@@ -145,13 +145,16 @@ def test_a_find_where_nobody_labelled_a_face(complete, score, expected):
     assert len(found.boxes) == len(found.points) == len(found.clicked) == len(found.ignored)
 
 
+class Corner:
+    """A detector that finds a face in every second picture."""
+
+    name, sha256 = "corner", "f" * 64
+
+    def detect_many(self, images, threshold=None):
+        return [[Face((0.0, 0.0, 8.0, 8.0), POINTS, 0.75)] if at % 2 else [] for at in range(len(images))]
+
+
 def test_finds_are_kept_with_their_detector_and_read_again(tiny, tmp_path: Path):
-    class Corner:
-        name, sha256 = "corner", "f" * 64
-
-        def detect_many(self, images, threshold=None):
-            return [[Face((0.0, 0.0, 8.0, 8.0), POINTS, 0.75)] if at % 2 else [] for at in range(len(images))]
-
     names = [*names_in("train", 3), *names_in("validation", 1)]
     tiny.write(wider_files(tiny, names), tmp_path / "wider")
     assert scenes.find_all("wider", tmp_path, Corner()) == ({"photographs": 4, "faces": 2}, ())
@@ -162,6 +165,19 @@ def test_finds_are_kept_with_their_detector_and_read_again(tiny, tmp_path: Path)
     assert scenes.read_finds(tmp_path, "helen") == scenes.Finds()
     with pytest.raises(RequestError, match="no training photograph of wider"):
         scenes.find_all("wider", tmp_path / "nothing", Corner())
+
+
+def test_finds_of_a_users_own_set_are_kept_by_its_own_name_whatever_path_it_is_called_by(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tiny.write({"mine/faces.csv": "file,years\n0.png,30\n1.png,40\n", **{f"mine/{at}.png": tiny.noise(at) for at in range(2)}}, tmp_path / "data")
+    (tmp_path / "sub").mkdir()
+    declared = 'name = "mine"\ntitle = ""\nterms = ""\ntable = "faces.csv"\npicture = "file"\nsplits = ["train"]\n[tasks.age]\ncolumn = "years"\n'
+    (tmp_path / "sub" / "own.toml").write_text(declared)
+    monkeypatch.chdir(tmp_path)
+    for called in ("sub/own.toml", str(tmp_path / "sub" / "own.toml")):
+        scenes.find_all(called, tmp_path / "data", Corner())
+        assert [path.name for path in (tmp_path / "data" / ".polyface").iterdir()] == ["mine.finds.parquet"]
+    assert {key: len(faces) for key, faces in scenes.read_finds(tmp_path / "data", "sub/own.toml").faces.items()} == {"0.png": 0, "1.png": 1}
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["own.toml"]
 
 
 def wider_files(tiny, names: list[str]) -> dict:

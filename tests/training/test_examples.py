@@ -18,7 +18,7 @@ from polyface.images import align, read
 from polyface.images.read import Root
 from polyface.labels import People
 from polyface.synth.write import write
-from polyface.training import examples
+from polyface.training import detector, examples
 from polyface.training.config import Config, from_table
 from polyface.training.examples import Source
 
@@ -180,6 +180,9 @@ def test_two_files_of_one_name_are_refused_since_what_align_keeps_and_scores_go_
     shutil.copy(name, tmp_path / "again.toml")
     with pytest.raises(RequestError, match=r"mine.toml and .*again.toml are both named 'mine'"):
         examples.training_sources(recipe(name, str(tmp_path / "again.toml")), tmp_path)
+    for_detector = detector.from_table({"network": detector.NETWORK, "name": "two", "steps": 1, "data": [{"set": name}, {"set": str(tmp_path / "again.toml")}]}, "two")
+    with pytest.raises(RequestError, match=r"mine.toml and .*again.toml are both named 'mine'"):
+        detector.DetectorPlan(for_detector, tmp_path)
 
 
 def test_rows_that_training_goes_without_are_named_and_the_rest_of_many_counted(tmp_path: Path, find_faces: Callable[..., None]) -> None:
