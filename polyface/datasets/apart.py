@@ -112,8 +112,10 @@ def unfit(name: str, split: Split, records: Sequence[Record], faces: Faces, rese
         found |= dict.fromkeys(near_copies([record.key for record in records], faces, kept.thumbnails), NEAR_COPY[later])
         unseen = [record for record in records if record.key not in faces.thumbnails]
         if 0 < len(unseen) <= MOST_HASHED:
-            digests = kept.unseen_digests if faces.thumbnails else kept.digests  # the detector that missed a face misses its copy too
-            found |= {record.key: SAME_BYTES[later] for record in unseen if digests and _digest(record.source) in digests}
+            for searched in (True, False):  # the detector that missed a face misses its copy too
+                of_these = [record for record in unseen if (record.key in faces.searched) is searched]
+                digests = (kept.unseen_digests if searched else kept.digests) if of_these else ()
+                found |= {record.key: SAME_BYTES[later] for record in of_these if digests and _digest(record.source) in digests}
         out = found | out
     return out
 

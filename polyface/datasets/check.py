@@ -111,10 +111,11 @@ def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None
     places: list[Place] = []
     for dataset in chosen:
         listings = _listings(dataset, data, findings)
-        listed = _places(dataset, listings, crops.read_faces(data, dataset.name))
+        faces = crops.read_faces(data, dataset.name)
+        listed = _places(dataset, listings, faces)
         findings += _broken(dataset, listings, listed)
         findings += _shifted(dataset, listed)
-        notes += _notes(dataset, listings, listed)
+        notes += _notes(dataset, listings, listed, faces)
         counts.append(_count(dataset, listings, listed))
         places += listed
     digests = _open_all(places, findings, progress)
@@ -169,17 +170,19 @@ def _is_comparable(place: Place) -> bool:
     return known is not None and known.how == "labelled" and found is not None and found.overlap >= crops.SMALLEST_OVERLAP
 
 
-def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place]) -> Iterator[str]:
+def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place], faces: crops.Faces) -> Iterator[str]:
     absent = [file for listing in listings.values() for file in listing.absent]
     if absent:
         yield f"{dataset.name}: {len(absent):,} files are listed but not there, {absent[0]} first"
-    unseen = sum(place.thumbnail is None for place in listed)
+    unseen = [place for place in listed if place.thumbnail is None]
+    never, align = sum(place.record.key not in faces.searched for place in unseen), f"`polyface datasets align {dataset.called}`"
     if listed and dataset.name in scenes.LISTS:
         yield f"{dataset.name}: copies are found by their bytes only, since near-copies are told by thumbnails of one face, and these photographs show many or none"
-    elif listed and unseen == len(listed):
-        yield f"{dataset.name}: unchecked for near-copies, since `polyface datasets align {dataset.called}` never ran"
-    elif unseen:
-        yield f"{dataset.name}: {unseen:,} of {len(listed):,} pictures are unchecked for near-copies, no face was found on them"
+    elif unseen and not faces.searched:
+        yield f"{dataset.name}: unchecked for near-copies, since {align} never ran"
+    else:
+        counts = {"no face was found on them": len(unseen) - never, f"{align} did not open them: run it again, if they were added later": never}
+        yield from (f"{dataset.name}: {count:,} of {len(listed):,} pictures are unchecked for near-copies, {why}" for why, count in counts.items() if count)
 
 
 def _count(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place]) -> dict[str, Any]:

@@ -40,12 +40,13 @@ class Found:
 class Faces:
     """What `align` knows of a set, by record key: what was found, and a thumbnail of each aligned face (uint8 [400]), by which copies are recognised.
 
-    detector: its name and sha256; None where `align` never ran.
+    searched: the keys of all records whose pictures it opened, also of those on which it found nothing. detector: its name and sha256; None where `align` never ran.
     """
 
     found: Mapping[str, Found] = field(default_factory=dict)
     thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
     detector: tuple[str, str] | None = None
+    searched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def read_faces(data: Path, name: str) -> Faces:
             found[row["key"]] = Found(np.array(row["points"]).reshape(5, 2), np.array(row["box"]), row["score"], row["overlap"])
         if row["thumbnail"] is not None:
             thumbnails[row["key"]] = np.frombuffer(row["thumbnail"], np.uint8)
-    return Faces(found, thumbnails, detector_of(table))
+    return Faces(found, thumbnails, detector_of(table), frozenset(table["key"].to_pylist()))
 
 
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> tuple[Counter, tuple[InputError, ...]]:

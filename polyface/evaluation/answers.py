@@ -159,7 +159,7 @@ class _Asked:
         records = needed(self.listing, asked, pairs)
         if not records:
             raise InputError("no picture of the test split has such a label")
-        return ways_to_crop(self.dataset, records, read_faces(self.folder, self.dataset.name).found, asked)[0][0]
+        return ways_to_crop(self.dataset, records, read_faces(self.folder, self.dataset.name), asked)[0][0]
 
     def ask(self, each: Pass, row_of: RowOf = lambda *_: None) -> Seen:
         return ask(self.network, self.dataset, each, self.report, row_of=row_of)

@@ -25,7 +25,7 @@ import numpy as np
 from polyface import datasets, runtime, tasks
 from polyface.datasets.apart import people_of
 from polyface.datasets.base import Dataset, Listing, Pairs, Record, Split
-from polyface.datasets.crops import Example, Found, align_record, open_crop, open_small_crop, read_faces, true_box
+from polyface.datasets.crops import Example, Faces, align_record, open_crop, open_small_crop, read_faces, true_box
 from polyface.datasets.retold import is_made_so, told_to
 from polyface.errors import InputError, PolyfaceError, RequestError
 from polyface.evaluation.pairs import pair_scores
@@ -160,7 +160,7 @@ def look(
     records = [record for record in listing.records if record.key not in without and any(task.name in record.labels for task in asked)]
     records = records[:: -(-len(records) // most) if most else 1]
     answered = tuple(task for task in asked if task.name in dataset.answers)
-    passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, answered)
+    passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name), answered)
     return ask(network, dataset, passes[0], report, flip=False)
 
 
@@ -190,7 +190,7 @@ def _evaluate_set(network: Network, asked: Sequence[Task], dataset: Dataset, roo
             if not answered:
                 raise
             refused.append(str(error))
-    passes, note = ways_to_crop(dataset, needed(listing, answered, pairs), read_faces(folder, dataset.name).found, answered)
+    passes, note = ways_to_crop(dataset, needed(listing, answered, pairs), read_faces(folder, dataset.name), answered)
     notes = [note, *notes] if note else notes
     people = {record.subject for record in listing.records if record.subject is not None}
     shared = len(people & people_of(dataset, folder, "train")) if people else 0  # the train split is listed only where somebody could be in it
@@ -238,18 +238,20 @@ def needed(listing: Listing, answered: Sequence[Task], pairs: Pairs | None) -> l
     return [record for record in listing.records if record.key in paired or not labels.isdisjoint(record.labels)]
 
 
-def ways_to_crop(dataset: Dataset, records: Sequence[Record], found: Mapping[str, Found], answered: tuple[Task, ...]) -> tuple[list[Pass], str]:
+def ways_to_crop(dataset: Dataset, records: Sequence[Record], faces: Faces, answered: tuple[Task, ...]) -> tuple[list[Pass], str]:
     """The ways to crop, the first with all tasks; and what must be said of them. Raises RequestError where no face has a crop."""
-    aligned = [(record, align_record(record, found.get(record.key), training=False)) for record in records]
+    aligned = [(record, align_record(record, faces.found.get(record.key), training=False)) for record in records]
     examples = tuple(example for _, example in aligned if example is not None)
     missed = tuple(record for record, example in aligned if example is None)
     boxed = tuple(true_box(record) for record in records if record.alignment is not None and record.alignment.how == "labelled")
     points = tuple(task for task in answered if isinstance(task, Points))
+    hint = f"run `polyface datasets align {dataset.called}`"
     if examples:
         passes = [Pass("", examples, answered, missed)]
-        note = f"{len(missed)} of {len(records)} faces were not found and have no crop" if missed else ""
+        never = sum(record.key not in faces.searched for record in missed)
+        counts = {"were not found and have no crop": len(missed) - never, f"were never looked for and have no crop: {hint}": never}
+        note = "; ".join(f"{count} of {len(records)} faces {what}" for what, count in counts.items() if count)
         return [*passes, *([Pass(TRUE_BOXES, boxed, points)] if boxed and points else [])], note
-    hint = f"run `polyface datasets align {dataset.called}`"
     if boxed:
         return [Pass(TRUE_BOXES, boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
     raise RequestError(f"{dataset.name}: no face of the test split has a crop; {hint}")

@@ -41,7 +41,7 @@ def look_small(
     answered = tuple(task for task in asked if task.name in dataset.answers)
     records = [record for record in needed(dataset.records(root, split), answered, None) if record.key not in without]
     records = sorted(records, key=lambda record: sha256_of_lines([record.key]))
-    passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name).found, answered)
+    passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name), answered)
     crop = network.crop
     sizes = [align.eyes_in_picture(align.from_points(example.points, crop), crop) for example in passes[0].examples]
     seen = {}

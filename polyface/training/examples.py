@@ -118,7 +118,9 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
         pack.require_fresh(folder, listed)
         packed = pack.read_pack(folder, dataset).items
         unpacked, listed = len(listed.items) - len(packed), replace(listed, items=packed)
-    left_out: Counter = Counter({"no face found": len(listed.unaligned), "refused": len(listed.problems) + unpacked, "absent": len(listed.absent)})
+    never = sum(key not in faces.searched for key in listed.unaligned)
+    unaligned = {"no face found": len(listed.unaligned) - never, "never aligned": never}
+    left_out: Counter = Counter({**unaligned, "refused": len(listed.problems) + unpacked, "absent": len(listed.absent)})
     kept, people = [], {task.name for task in tasks.TASKS if isinstance(task, Embedding)}
     for example in listed.items:
         record = example.record
@@ -134,6 +136,8 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
     notes = (*(f"{dataset.name}: {problem}" for problem in shortened(listed.problems)), *_notes(dataset, "train", why))
     if not kept:
         raise RequestError(f"{dataset.name}: nothing is left to train on: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count))
+    if never:
+        notes = (*notes, f"{dataset.name}: {never:,} pictures are left out, since {_never(dataset, faces)}")
     unchecked = [example for example in kept if example.record.key not in faces.thumbnails]
     if unchecked and not config.drawings:
         notes = (*notes, _unchecked(dataset, unchecked, len(kept), faces))
@@ -149,8 +153,14 @@ def _notes(dataset: Dataset, split: Split, why: dict[str, str]) -> tuple[str, ..
 
 def _unchecked(dataset: Dataset, unchecked: Sequence[Example], of: int, faces: Faces) -> str:
     how = "by their bytes only" if len(unchecked) <= apart.MOST_HASHED else "in no way"
-    why = f"`polyface datasets align {dataset.called}` " + ("found no face on them" if faces.detector else "never ran")
+    never = sum(example.record.key not in faces.searched for example in unchecked)
+    why = _never(dataset, faces) if never else f"`polyface datasets align {dataset.called}` found no face on them"
     return f"{dataset.name}: {len(unchecked):,} of {of:,} pictures are compared with those of tests {how}, since {why}"
+
+
+def _never(dataset: Dataset, faces: Faces) -> str:
+    """Why nothing is known of pictures that `align` did not open, with the command that mends it."""
+    return f"`polyface datasets align {dataset.called}` " + ("did not open them: run it again, if they were added later" if faces.searched else "never ran")
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:

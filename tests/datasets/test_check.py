@@ -30,7 +30,7 @@ class NoDetector:
     name, sha256 = "none", ""
 
     def detect_many(self, images: list, threshold: float | None = None) -> list:
-        return []
+        return [[] for _ in images]
 
     def detect(self, image: np.ndarray, threshold: float | None = None) -> list:
         return []
@@ -182,6 +182,16 @@ def test_copies_byte_by_byte_are_found_even_where_align_never_ran(write: Callabl
     checked = check.check([dataset("mine")], data)
     assert found(checked) == [("twin", "mine train 0 has the same bytes as mine test 4"), ("copy", "mine train 2 has the same bytes as mine train 1")]
     assert checked.notes == ("mine: unchecked for near-copies, since `polyface datasets align mine` never ran",)
+
+
+def test_pictures_without_a_face_and_those_that_align_never_opened_are_counted_apart(write: Callable[..., Path]) -> None:
+    data, mine = write("mine", {"0.jpg": b"no picture yet"}), dataset("mine")
+    aligned(data, changed(mine, "1", alignment=None))
+    (data / "mine" / "0.jpg").write_bytes(jpeg(0))
+    assert check.check([mine], data).notes == (
+        "mine: 1 of 6 pictures are unchecked for near-copies, no face was found on them",
+        "mine: 1 of 6 pictures are unchecked for near-copies, `polyface datasets align mine` did not open them: run it again, if they were added later",
+    )
 
 
 def test_near_copies_are_found_within_and_across_sets(write: Callable[..., Path]) -> None:

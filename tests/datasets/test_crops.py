@@ -181,6 +181,7 @@ def test_what_was_found_is_kept_once_and_read_again(tmp_path: Path) -> None:
     assert [str(each).startswith(f"{folder / 'broken.png'}: a web page") for each in refused] == [True]
     faces = crops.read_faces(tmp_path, "drawn")
     assert set(faces.found) == {"a.png", "b.png"} and set(faces.thumbnails) == {"a.png", "b.png", "stated.png"}
+    assert faces.searched == {"a.png", "b.png", "stated.png", "black.png"}  # where nothing was found too, and not what could not be opened
     assert np.allclose(faces.found["a.png"].points, POINTS + 5, atol=1e-4) and faces.found["a.png"].overlap == 1
     metadata = parquet.read_schema(crops.faces_file(tmp_path, "drawn")).metadata
     assert metadata[b"detector"] == b"fake" and metadata[b"sha256"] == b"abc"
@@ -210,7 +211,7 @@ def test_align_names_each_picture_that_it_could_not_open_and_its_status_says_so(
 
 def test_where_align_never_ran_nothing_is_known(tmp_path: Path) -> None:
     faces = crops.read_faces(tmp_path, "drawn")
-    assert not faces.found and not faces.thumbnails
+    assert not faces.found and not faces.thumbnails and not faces.searched
 
 
 def test_thumbnails_tell_a_photograph_compressed_anew_from_another(tmp_path: Path) -> None:

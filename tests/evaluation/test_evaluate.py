@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,8 +71,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (layout, people, photos) in LAYOUTS.items():
         write(layout, folder / name, people, photos, seed=3)
     for name in ("helen", "mtfl"):
-        _, *records = datasets.named(name).records(datasets.find_root(folder, name), "test").records
-        write_found(folder, name, {record.key: (jittered(record), 0.9) for record in records})
+        first, *records = datasets.named(name).records(datasets.find_root(folder, name), "test").records
+        write_found(folder, name, {first.key: None, **{record.key: (jittered(record), 0.9) for record in records}})
     return folder
 
 
@@ -94,12 +94,11 @@ def report(drawn: Path, perfect: FromLabels) -> Report:
     return evaluate(perfect, drawn, sha256="f" * 64)
 
 
-def write_found(folder: Path, name: str, found: dict[str, tuple[np.ndarray, float]]) -> None:
-    """What `polyface datasets align` would have written: five points and overlap by key."""
-    rows = [
-        {"key": key, "points": points.ravel().tolist(), "box": align.box_of_points(points).tolist(), "score": 0.9, "overlap": overlap, "thumbnail": None}
-        for key, (points, overlap) in found.items()
-    ]
+def write_found(folder: Path, name: str, found: Mapping[str, tuple[np.ndarray, float] | None]) -> None:
+    """What `polyface datasets align` would have written: five points and overlap by key, None where it found nothing."""
+    rows: list[dict] = [{"key": key, "points": None, "box": None, "score": None, "overlap": None, "thumbnail": None} for key in found]
+    for row, (points, overlap) in ((row, each) for row, each in zip(rows, found.values(), strict=True) if each is not None):
+        row |= {"points": points.ravel().tolist(), "box": align.box_of_points(points).tolist(), "score": 0.9, "overlap": overlap}
     path = crops.faces_file(folder, name)
     path.parent.mkdir(exist_ok=True)
     parquet.write_table(pa.Table.from_pylist(rows), path)
@@ -216,11 +215,21 @@ def test_a_face_that_was_not_found_is_named_and_counted_as_failed(report: Report
         records = datasets.named(name).records(datasets.find_root(drawn, name), "test").records
         assert part.missed == (records[0].key,)
         assert part.aligned == {"detected": len(records) - 1}
-        assert f"1 of {len(records)} faces were not found" in part.note
+        assert part.note == f"1 of {len(records)} faces were not found and have no crop"
         found = scores(report, name)
         assert found["landmarks", f"FR@{alpha}"] == pytest.approx(1 / len(records))
         counts = {score.metric: score.n for score in part.scores if score.task == "landmarks"}
         assert (counts["NME"], counts[f"FR@{alpha}"], counts["NME, true boxes"]) == (len(records) - 1, len(records), len(records))
+
+
+def test_faces_that_nobody_looked_for_are_told_from_those_that_were_not_found(drawn: Path, perfect: FromLabels, tmp_path: Path) -> None:
+    first, second, *records = datasets.named("helen").records(datasets.find_root(drawn, "helen"), "test").records
+    (tmp_path / "helen").symlink_to(drawn / "helen")
+    write_found(tmp_path, "helen", {second.key: None, **{record.key: (jittered(record), 0.9) for record in records}})
+    part, of = evaluate(perfect, tmp_path, ["helen"]).sets[0], len(records) + 2
+    assert part.missed == (first.key, second.key)
+    never = f"1 of {of} faces were never looked for and have no crop: run `polyface datasets align helen`"
+    assert part.note == f"1 of {of} faces were not found and have no crop; {never}"
 
 
 def test_a_detection_of_somebody_else_is_a_miss(drawn: Path, perfect: FromLabels, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -173,6 +174,49 @@ def test_of_pictures_that_were_never_aligned_the_same_bytes_are_found_and_the_re
     pack.write_pack(found, pack.pack_folder(tmp_path, "mine"))
     (packed,) = examples.training_sources(recipe(name), tmp_path)
     assert keys(packed) == {"b.jpg"} and packed.left_out == source.left_out  # what is compared are the files that were packed
+
+
+def test_pictures_without_a_face_and_those_that_align_never_opened_are_counted_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find_faces: Callable[..., None]
+) -> None:
+    name = own_set(tmp_path, *((f"{letter}.jpg", letter, "train") for letter in "abcde"))
+    later = [(tmp_path / "mine" / f"{letter}.jpg", (tmp_path / "mine" / f"{letter}.jpg").read_bytes()) for letter in "cd"]
+    for path, _ in later:
+        path.unlink()
+    choose = crops.choose
+    monkeypatch.setattr(crops, "choose", lambda faces, record: None if record.key == "b.jpg" else choose(faces, record))
+    find_faces(tmp_path, name)
+    for path, content in later:
+        path.write_bytes(content)
+    (source,) = examples.training_sources(recipe(name), tmp_path)
+    assert keys(source) == {"a.jpg", "e.jpg"} and (source.left_out["no face found"], source.left_out["never aligned"]) == (1, 2)
+    assert source.notes == (f"mine: 2 pictures are left out, since `polyface datasets align {name}` did not open them: run it again, if they were added later",)
+    pack.pack_set(datasets.named(name), datasets.find_root(tmp_path, "mine"), tmp_path)
+    assert examples.training_sources(recipe(name), tmp_path)[0].left_out == source.left_out
+    find_faces(tmp_path, name)
+    shutil.rmtree(pack.pack_folder(tmp_path, "mine"))
+    (again,) = examples.training_sources(recipe(name), tmp_path)
+    assert len(keys(again)) == 4 and not again.notes and again.left_out["never aligned"] == 0
+
+
+def test_a_picture_that_was_added_after_align_is_compared_with_aligned_test_pictures_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = own_set(tmp_path, ("a.jpg", "Ann", "train"), ("b.jpg", "Bob", "test"), ("b2.jpg", "Cid", "train"), ("c.jpg", "Eve", "train"))
+    mine, where = datasets.named(name), Alignment(align.ARCFACE_112 * 90 / 112, "stated")
+
+    def list_records(root: Root, split: Split) -> Listing:
+        return Listing(tuple(dataclasses.replace(record, alignment=where) for record in mine.list_records(root, split).records))
+
+    stated = dataclasses.replace(mine, list_records=list_records)
+    monkeypatch.setattr(datasets, "named", lambda name: stated)
+    contents = {file: (tmp_path / "mine" / file).read_bytes() for file in ("b2.jpg", "c.jpg")}
+    for file in contents:
+        (tmp_path / "mine" / file).unlink()
+    crops.align_set(stated, datasets.find_root(tmp_path, "mine"), tmp_path, SimpleNamespace(name="none", sha256="", detect_many=lambda images: []))
+    for file, content in contents.items():
+        (tmp_path / "mine" / file).write_bytes(content)
+    (source,) = examples.training_sources(recipe(name), tmp_path)
+    assert keys(source) == {"a.jpg", "c.jpg"} and source.left_out["same bytes as a test picture"] == 1
+    assert source.notes[0].endswith(f"by their bytes only, since `polyface datasets align {name}` did not open them: run it again, if they were added later")
 
 
 def test_two_files_of_one_name_are_refused_since_what_align_keeps_and_scores_go_by_name(tmp_path: Path) -> None:
