@@ -199,34 +199,62 @@ def read_faces(data: Path, name: str) -> Faces:
 
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> tuple[Counter, tuple[InputError, ...]]:
     """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
-    are not searched. Returns counts of found, missed, stated, refused, and of each refused picture the reason. Raises RequestError where no split can be listed."""
+    are not searched. What a run had found that was cut off, up to its last KEPT pictures, is taken up by the next.
+
+    Returns counts of found, missed, stated, refused, and of each refused picture the reason. Raises RequestError where no split can be listed.
+    """
     import pyarrow as pa
 
-    records = _records(dataset, root)
-    rows: list[dict] = []
-    counts: Counter = Counter()
+    numbers = pa.list_(pa.float32())
+    columns = [("key", pa.string()), ("points", numbers), ("box", numbers), ("score", pa.float32()), ("overlap", pa.float32()), ("thumbnail", pa.binary())]
+    file = faces_file(data, dataset.name)
+    records, begun = _records(dataset, root), file.with_suffix(".begun")
+    keys = {record.key for record in records}
+    rows = [row for row in _begun(begun, detector) if row["key"] in keys]
+    done = {row["key"] for row in rows}
+    left = [record for record in records if record.key not in done]
     refused: list[InputError] = []
-    for start in range(0, len(records), 64):
+    for start in range(0, len(left), 64):
         images, kept = [], []
-        for record in records[start : start + 64]:
+        for record in left[start : start + 64]:
             try:
                 images.append(open_picture(record))
                 kept.append(record)
             except InputError as error:
-                counts["refused"] += 1
                 refused.append(error)
-        sought = [index for index, record in enumerate(kept) if record.alignment is None or record.alignment.how != "stated"]
+        sought = [index for index, record in enumerate(kept) if not _is_stated(record)]
         detections = dict(zip(sought, detector.detect_many([images[index] for index in sought]), strict=True))
         for index, (record, image) in enumerate(zip(kept, images, strict=True)):
-            found = choose(detections[index], record) if index in detections else None
-            counts["stated" if index not in detections else "found" if found else "missed"] += 1
-            rows.append(_face_row(record, image, found))
+            rows.append(_face_row(record, image, choose(detections[index], record) if index in detections else None))
+        if start and start % KEPT == 0:
+            write_finds(begun, rows, columns, detector)
         if progress:
-            progress(min(start + 64, len(records)), len(records))
-    numbers = pa.list_(pa.float32())
-    columns = [("key", pa.string()), ("points", numbers), ("box", numbers), ("score", pa.float32()), ("overlap", pa.float32()), ("thumbnail", pa.binary())]
-    write_finds(faces_file(data, dataset.name), rows, columns, detector)
-    return counts, tuple(refused)
+            progress(len(records) - len(left) + min(start + 64, len(left)), len(records))
+    write_finds(file, rows, columns, detector)
+    begun.unlink(missing_ok=True)
+    stated = {record.key for record in records if _is_stated(record)}
+    counts = Counter("stated" if row["key"] in stated else "found" if row["points"] is not None else "missed" for row in rows)
+    return counts + Counter(refused=len(refused)), tuple(refused)
+
+
+KEPT = 1024
+"""After so many pictures `align_set` writes down what it has."""
+
+
+def _is_stated(record: Record) -> bool:
+    return record.alignment is not None and record.alignment.how == "stated"
+
+
+def _begun(path: Path, detector: detect.Detector) -> list[dict]:
+    """The rows of a run that was cut off; none where another detector made them, or nobody can read them."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pa.ArrowException):
+        return []
+    return table.to_pylist() if detector_of(table) == (detector.name, detector.sha256) else []
 
 
 def write_finds(path: Path, rows: list[dict], columns: list, detector: detect.Detector) -> None:

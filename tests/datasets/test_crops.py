@@ -188,6 +188,42 @@ def test_what_was_found_is_kept_once_and_read_again(tmp_path: Path) -> None:
     assert [path.name for path in crops.faces_file(tmp_path, "drawn").parent.iterdir()] == ["drawn.faces.parquet"]
 
 
+def test_an_align_that_was_cut_off_goes_on_where_it_was_last_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crops, "KEPT", 64)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(150):
+        picture(folder, f"{number:03}.png", number)
+    root, dataset = read.Directory(str(folder)), dataset_of(*(record(key=f"{number:03}.png", folder=folder) for number in range(150)))
+
+    class CutOff(Fake):
+        batches = 0
+
+        def detect_many(self, images: list, threshold: float | None = None) -> list:
+            self.batches += 1
+            if self.batches == 3:
+                raise KeyboardInterrupt
+            return super().detect_many(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        crops.align_set(dataset, root, tmp_path, CutOff())
+    assert not crops.faces_file(tmp_path, dataset.name).exists()
+    other = CutOff()
+    other.sha256 = "of another detector"
+    with pytest.raises(KeyboardInterrupt):
+        crops.align_set(dataset, root, tmp_path, other)  # begins anew
+    looked = CutOff()
+    looked.sha256 = "of another detector"
+    counts, _ = crops.align_set(dataset, root, tmp_path, looked)
+    assert looked.batches == 1 and sum(counts.values()) == 150
+    resumed = crops.faces_file(tmp_path, dataset.name).read_bytes()
+    whole = Fake()
+    whole.sha256 = "of another detector"
+    assert crops.align_set(dataset, root, tmp_path, whole)[0] == counts
+    assert crops.faces_file(tmp_path, dataset.name).read_bytes() == resumed
+    assert [path.name for path in (tmp_path / ".polyface").iterdir()] == [crops.faces_file(tmp_path, dataset.name).name]
+
+
 def test_align_leaves_what_it_found_where_the_set_can_no_longer_be_listed(tmp_path: Path) -> None:
     picture(tmp_path, "a.png", 1)
     dataset, root = dataset_of(record(None, "a.png", tmp_path)), read.Directory(str(tmp_path))
@@ -206,7 +242,7 @@ def test_align_names_each_picture_that_it_could_not_open_and_its_status_says_so(
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:300])
     assert cli.run(["datasets", "align", "pins", "--data", str(tmp_path)]) == InputError.exit_status
     said = capsys.readouterr()
-    assert "pins_Ann/b.png: " in said.err.splitlines()[-1] and "pins: 1 refused, 1 found" in said.out
+    assert "pins_Ann/b.png: " in said.err.splitlines()[-1] and "pins: 1 found, 1 refused" in said.out
 
 
 def test_where_align_never_ran_nothing_is_known(tmp_path: Path) -> None:
