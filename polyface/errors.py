@@ -5,7 +5,10 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+from pathlib import PurePosixPath
 
 INTERRUPTED = 130
 
@@ -52,6 +55,33 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else ""
+
+
+def respelled(name: str, exists: Callable[[str], bool]) -> str:
+    """Words for an error line about a file that is not there: the spelling under which it is, with the fewest changes; nothing where none of them fits."""
+    for count in (1, 2, 3):
+        for chosen in combinations(SPELLINGS.items(), count):
+            other = name
+            for _, change in chosen:
+                other = change(other)
+            if other != name and exists(other):
+                return f"; {other} is there: {' and '.join(why for why, _ in chosen)}"
+    return ""
+
+
+def _with_ending(name: str, change: Callable[[str], str]) -> str:
+    ending = PurePosixPath(name).suffix
+    return name.removesuffix(ending) + change(ending)
+
+
+SPELLINGS: Mapping[str, Callable[[str], str]] = {
+    "folders end in /, not in \\": lambda name: name.replace("\\", "/"),
+    "its ending is in small letters": lambda name: _with_ending(name, str.lower),
+    "its ending is in capitals": lambda name: _with_ending(name, str.upper),
+    "its accents are written in another form of Unicode (NFC)": partial(unicodedata.normalize, "NFC"),
+    "its accents are written in another form of Unicode (NFD)": partial(unicodedata.normalize, "NFD"),
+}
+"""How a name on one machine may differ from that on another."""
 
 
 def shortened(lines: Sequence[object], most: int = 10) -> list[str]:

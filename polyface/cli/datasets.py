@@ -43,7 +43,7 @@ def datasets_test(
     refused = contract.refusals(dataset, listings)
     for line in (*problems, *refused):
         print(line)
-    for note in contract.notes(dataset, listings):
+    for note in contract.notes(dataset, root, listings):
         terminal.say(note)
     terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract") + (f"; {len(refused):,} rows are refused" if refused else ""))
     return 1 if problems or refused else 0

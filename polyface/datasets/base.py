@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from polyface.errors import InputError, PolyfaceError, RequestError, RunError, nearest, reason
+from polyface.errors import InputError, PolyfaceError, RequestError, RunError, nearest, reason, respelled
 from polyface.images.read import Root, Source
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 from polyface.metrics.intervals import groups_of
@@ -97,7 +97,7 @@ class Dataset:
                 raise RunError(f"{self.file}: its list_records fails with {reason(error)}; POLYFACE_DEBUG=1 shows where") from error
             raise
         if not listing.records:
-            hint = f"; {len(listing.absent)} files are listed but absent, {listing.absent[0]} first" if listing.absent else ""
+            hint = f"; {len(listing.absent)} files are listed but absent, {first_of(listing.absent, root)}" if listing.absent else ""
             hint += f"; {len(listing.problems)} rows were refused: {listing.problems[0]}" if listing.problems else ""
             raise InputError(f"{root.label}: no picture of {self.title}, split {split}{hint}")
         return listing
@@ -116,6 +116,11 @@ class Dataset:
         if self.list_pairs is None:
             raise RequestError(f"{self.name} states no pairs")
         return self.list_pairs(root)
+
+
+def first_of(absent: Sequence[str], root: Root) -> str:
+    """Words about files that are listed, but absent: the first, and the spelling under which it is there."""
+    return f"{absent[0]} first{respelled(absent[0], root.exists)}"
 
 
 def thinned(records: Sequence[Record], most: int | None) -> list[Record]:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from polyface import page, runtime, tasks
 from polyface.datasets import contract, copies, crops, find_root, scenes, shift
-from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
+from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split, first_of
 from polyface.datasets.tables import check_label, check_points
 from polyface.errors import InputError, PolyfaceError, reason
 from polyface.images import align, geometry, read
@@ -115,7 +115,7 @@ def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None
         listed = _places(dataset, listings, faces)
         findings += _broken(dataset, listings, listed)
         findings += _shifted(dataset, listed)
-        notes += _notes(dataset, listings, listed, faces)
+        notes += _notes(dataset, find_root(data, dataset.name), listings, listed, faces)
         counts.append(_count(dataset, listings, listed))
         places += listed
     digests = _open_all(places, findings, progress)
@@ -170,10 +170,10 @@ def _is_comparable(place: Place) -> bool:
     return known is not None and known.how == "labelled" and found is not None and found.overlap >= crops.SMALLEST_OVERLAP
 
 
-def _notes(dataset: Dataset, listings: dict[Split, Listing], listed: Sequence[Place], faces: crops.Faces) -> Iterator[str]:
+def _notes(dataset: Dataset, root: read.Root, listings: dict[Split, Listing], listed: Sequence[Place], faces: crops.Faces) -> Iterator[str]:
     absent = [file for listing in listings.values() for file in listing.absent]
     if absent:
-        yield f"{dataset.name}: {len(absent):,} files are listed but not there, {absent[0]} first"
+        yield f"{dataset.name}: {len(absent):,} files are listed but not there, {first_of(absent, root)}"
     unseen = [place for place in listed if place.thumbnail is None]
     never, align = sum(place.record.key not in faces.searched for place in unseen), f"`polyface datasets align {dataset.called}`"
     if listed and dataset.name in scenes.LISTS:

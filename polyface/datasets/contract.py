@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 
 from polyface import tasks
-from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split
+from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split, first_of
 from polyface.datasets.tables import check_label, check_points
 from polyface.errors import InputError, PolyfaceError, reason
 from polyface.images import read
@@ -63,10 +63,10 @@ def listed(dataset: Dataset, root: Root) -> list[Listing]:
     return listings
 
 
-def notes(dataset: Dataset, listings: Sequence[Listing]) -> list[str]:
+def notes(dataset: Dataset, root: Root, listings: Sequence[Listing]) -> list[str]:
     """What is no breach, but should be known: files that are not there, and pictures that `check` did not open."""
     absent, there = [file for listing in listings for file in listing.absent], sum(len(listing.records) for listing in listings)
-    missing = [f"{dataset.name}: {len(absent):,} files are listed but not there, {absent[0]} first"] if absent else []
+    missing = [f"{dataset.name}: {len(absent):,} files are listed but not there, {first_of(absent, root)}"] if absent else []
     return missing + ([f"{dataset.name}: {SAMPLE} of {there:,} pictures were opened; `polyface datasets check {dataset.called}` opens all"] if there > SAMPLE else [])
 
 

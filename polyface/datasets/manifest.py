@@ -64,7 +64,7 @@ import numpy as np
 from polyface import tasks
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of, split_of_train
 from polyface.datasets.tables import Mask, Rows, check_columns, check_inside, csv_rows, number, text
-from polyface.errors import InputError, RequestError, nearest
+from polyface.errors import InputError, RequestError, nearest, respelled
 from polyface.images import geometry
 from polyface.images.read import Root, Source
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words, same_words, words
@@ -76,7 +76,7 @@ Cells = Mapping[str, str]
 def read_manifest(path: Path) -> Dataset:
     """The data set that a manifest declares; its table is not opened yet. Raises RequestError, one line, for whatever in the manifest is not as it should be."""
     try:
-        given = tomllib.loads(path.read_text("utf-8"))
+        given = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     sections = given.pop("tasks", {})
@@ -166,7 +166,7 @@ class MaskColumn(ClassColumn, frozen=True, forbid_unknown_fields=True, kw_only=T
     def label(self, cells: Cells, root: Root) -> object:
         name = cells[self.column]
         if name and not root.exists(name):
-            raise InputError(f"no mask {name}")
+            raise InputError(f"no mask {name}{respelled(name, root.exists)}")
         return Mask(Source(root, name)) if name else None
 
 
@@ -352,7 +352,7 @@ def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> 
 
 
 def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
-    if not name.endswith(".parquet"):
+    if not name.lower().endswith(".parquet"):
         return csv_rows(text(root, name), f"{root.label}: {name}", columns)
     try:
         import pyarrow
@@ -367,7 +367,12 @@ def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[st
         table = parquet.read_table(io.BytesIO(root.open(name)), columns=sorted(set(columns))).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{root.label}: {name}: cannot be read as Parquet ({error})") from None
-    return [(row, {column: "" if value is None else str(value).strip() for column, value in cells.items()}) for row, cells in enumerate(table, 1)]
+    return [(row, {column: _cell(value) for column, value in cells.items()}) for row, cells in enumerate(table, 1)]
+
+
+def _cell(value: object) -> str:
+    """A value of Parquet as a CSV has it: null and NaN, by which pandas means nothing too, are empty."""
+    return "" if value is None or value != value else str(value).strip()
 
 
 def _ranges(meanings: Mapping[str, tuple[float, float]], sigma: float) -> Ranges:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -98,10 +98,23 @@ def text(root: Root, name: str) -> str:
 
 
 def as_text(data: bytes, name: str) -> str:
+    """The text of bytes in UTF-8. Raises InputError that names what they are instead, where that is plain."""
+    for kind, is_kind in OTHER_FILES.items():
+        if is_kind(data):
+            raise InputError(f"{name}: no UTF-8 text but {kind}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: no UTF-8 text, at byte {error.start}") from None
+
+
+OTHER_FILES: Mapping[str, Callable[[bytes], bool]] = {
+    "a spreadsheet (.xlsx) or a .zip; save it as CSV UTF-8": lambda data: data.startswith(b"PK\x03\x04"),
+    "an old spreadsheet (.xls); save it as CSV UTF-8": lambda data: data.startswith(b"\xd0\xcf\x11\xe0"),
+    "UTF-16; save it as CSV UTF-8": lambda data: data.startswith((b"\xff\xfe", b"\xfe\xff")),
+    "Parquet; its name should end in .parquet": lambda data: data.startswith(b"PAR1") and data.endswith(b"PAR1"),
+}
+"""What tables are saved as by mistake, by how the bytes begin."""
 
 
 def lines(content: str) -> Iterator[tuple[int, list[str]]]:
@@ -111,12 +124,15 @@ def lines(content: str) -> Iterator[tuple[int, list[str]]]:
             yield row, fields
 
 
-def csv_rows(content: str, name: str, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+def csv_rows(content: str, name: str, columns: Collection[str]) -> list[tuple[int, dict[str, str]]]:
     """(row, {column: value}) of a CSV with a header; rows count from 1, the header's own. Raises InputError for no CSV at all, and as `check_columns`."""
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     rows = []
     try:
         header = [column.strip() for column in next(reader, [])]
+        mark = next((mark for mark in ";\t" if sum(column.count(mark) for column in header) >= len(header) > 0), "")
+        if mark and not set(columns) <= set(header):
+            raise InputError(f"{name}: separated by {mark!r}? commas are read")
         check_columns(columns, header, name)
         for values in reader:
             if len(values) > len(header) > 0:  # of a comma in a cell, such as 34,5: seen by whoever reads the last column

@@ -148,9 +148,9 @@ def test_a_mask_of_unknown_classes_and_points_outside_their_picture_are_named_by
 def test_files_that_are_not_there_and_pictures_that_were_not_opened_are_counted(good):
     dataset, root = good
     whole = dataset.list_records(root, "train")
-    assert contract.notes(dataset, [whole]) == []
+    assert contract.notes(dataset, root, [whole]) == []
     listing = Listing(whole.records * 20, ("gone.jpg", "lost.jpg"))
-    assert contract.notes(dataset, [listing]) == [
+    assert contract.notes(dataset, root, [listing]) == [
         "mine: 2 files are listed but not there, gone.jpg first",
         "mine: 50 of 60 pictures were opened; `polyface datasets check mine` opens all",
     ]

@@ -146,15 +146,16 @@ def test_columns_of_votes_are_the_shares_of_those_who_were_asked(tiny):
 
 def test_parquet_and_csv_list_the_same(tiny):
     text = TOP + GENDER + '[tasks.age]\ncolumn = "age"\n'
-    rows = [("0.jpg", "M", 31), ("1.jpg", None, 40)]
+    rows = [("0.jpg", "M", 31), ("1.jpg", None, float("nan"))]  # both are empty
     table = pa.table({"file": [row[0] for row in rows], "sex": [row[1] for row in rows], "age": [row[2] for row in rows]})
     packed = io.BytesIO()
     parquet.write_table(table, packed)
     pictures = {f"{i}.jpg": tiny.noise(i) for i in range(2)}
-    root = tiny.root({**pictures, "faces.csv": "file,sex,age\n0.jpg,M,31\n1.jpg,,40\n", "faces.parquet": packed.getvalue()})
-    csv, parquets = (listed(declare(tiny, text.replace("faces.csv", table)), root)[0] for table in ("faces.csv", "faces.parquet"))
-    assert len(csv) == 2
-    assert sorted((record.key, dict(record.labels)) for record in csv) == sorted((record.key, dict(record.labels)) for record in parquets)
+    root = tiny.root({**pictures, "faces.csv": "file,sex,age\n0.jpg,M,31\n1.jpg,,\n", "faces.parquet": packed.getvalue(), "FACES.PARQUET": packed.getvalue()})
+    found = [listed(declare(tiny, text.replace("faces.csv", table)), root) for table in ("faces.csv", "faces.parquet", "FACES.PARQUET")]
+    assert all(not problems for _, problems in found)
+    labels = [{record.key: dict(record.labels) for record in records} for records, _ in found]
+    assert labels == [{"0.jpg": {"gender": "M", "age": 31}, "1.jpg": {}}] * 3
 
 
 def test_a_broken_parquet_is_refused_by_name(tiny):
@@ -284,6 +285,23 @@ def test_a_wrong_manifest_is_refused_in_one_line(text, line, tiny):
     with pytest.raises(RequestError, match=line.replace("?", r"\?")) as refused:
         declare(tiny, text)
     assert str(refused.value).startswith(str(tiny.folder / "clinic.toml"))
+
+
+def test_a_manifest_with_a_byte_order_mark_is_read(tiny):
+    (tiny.folder / "clinic.toml").write_text(TOP + GENDER, "utf-8-sig")
+    assert read_manifest(tiny.folder / "clinic.toml").name == "clinic"
+
+
+def test_files_that_are_there_under_another_spelling_are_named_where_they_are_missed(tiny):
+    files = {"a/0.jpg": tiny.noise(0), "a/1.png": tiny.mask(1), "a/2.jpg": tiny.noise(2)}
+    dataset = declare(tiny, f'{TOP}splits = ["test"]\n[tasks.parsing]\ncolumn = "mask"\nwords = "same"\n')
+    root = tiny.root({**files, "faces.csv": "file,mask\na\\0.jpg,\na/2.jpg,a\\1.png\n"})
+    assert listed(dataset, root)[1] == ["faces.csv, row 3: parsing: no mask a\\1.png; a/1.png is there: folders end in /, not in \\"]
+    with pytest.raises(InputError) as refused:
+        dataset.records(root, "test")
+    said = "a\\0.jpg first; a/0.jpg is there: folders end in /, not in \\"
+    assert f"1 files are listed but absent, {said}; 1 rows were refused" in str(refused.value)
+    assert contract.notes(dataset, root, [dataset.list_records(root, "test")])[0] == f"clinic: 1 files are listed but not there, {said}"
 
 
 def test_a_manifest_that_is_not_there_is_a_wrong_request(tmp_path):

@@ -29,6 +29,32 @@ def test_a_file_that_is_no_text_is_refused_by_name():
         as_text(b"ab\xff", "t.csv")
 
 
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"PK\x03\x04\x14\x00\x06\x00", "t.csv: no UTF-8 text but a spreadsheet (.xlsx) or a .zip; save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "t.csv: no UTF-8 text but an old spreadsheet (.xls); save it as CSV UTF-8"),
+        ("file,x\n1,2\n".encode("utf-16"), "t.csv: no UTF-8 text but UTF-16; save it as CSV UTF-8"),
+        (b"PAR1\x15\x04PAR1", "t.csv: no UTF-8 text but Parquet; its name should end in .parquet"),
+    ],
+)
+def test_a_table_that_was_saved_as_something_else_is_refused_by_what_it_is(data, line):
+    with pytest.raises(InputError) as refused:
+        as_text(data, "t.csv")
+    assert str(refused.value) == line
+    assert as_text(b"PK,PAR1\n1,2\n", "t.csv")  # columns may be called so
+
+
+def test_a_table_that_is_not_separated_by_commas_is_refused_with_what_it_is_separated_by():
+    for mark, said in ((";", "';'"), ("\t", r"'\t'")):
+        with pytest.raises(InputError) as refused:
+            csv_rows(f"a{mark}b\n1{mark}2\n", "t.csv", "ab")
+        assert str(refused.value) == f"t.csv: separated by {said}? commas are read"
+    assert csv_rows("a,b;c\n1,2\n", "t.csv", ["b;c"])[0][1] == {"a": "1", "b;c": "2"}
+    with pytest.raises(InputError, match=r"t.csv: no column 'b'"):
+        csv_rows("a,b;c\n1,2\n", "t.csv", "ab")
+
+
 def test_what_is_beyond_the_header_stays_with_the_last_column_whose_reader_refuses_it():
     assert [cells["b"] for _, cells in csv_rows("a,b\n1,34,5\n2,3,,\n", "t.csv", "ab")] == ["34,5", "3"]
 
