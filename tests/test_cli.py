@@ -417,6 +417,9 @@ def test_stats_of_a_set_of_ones_own_are_given_by_its_file_and_one_that_cannot_be
     own.write_text(CLINIC)
     assert cli.run(["datasets", "stats", str(own), "--data", str(tmp_path)]) == 0
     assert "clinic    train" in capsys.readouterr().out
+    own.write_text(CLINIC + "tasks.age.ranges = { old = [65, 116] }\n")
+    assert cli.run(["datasets", "stats", str(own), "--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("\nhow often each word is in train\ndata set  task  words\nclinic    age   old 0\n")
     own.write_text(CLINIC.replace("years", "yaers"))
     assert cli.run(["datasets", "stats", str(own), "--data", str(tmp_path)]) == InputError.exit_status
     assert "clinic train: cannot be listed (" in capsys.readouterr().err

@@ -144,18 +144,20 @@ def datasets_stats(
     *names: Annotated[str, Parameter(help="Data sets, by name or by file, wider, negatives. All listed ones that are there where nothing is said.")],
     data: Data = None,
 ) -> int:
-    """What labels what: how many records of each split carry a label for each task, and how finely each set speaks; of what the detector learns from, photographs."""
+    """What labels what: how many records of each split carry a label for each task, how finely each set speaks, and how often each of its words is in train; of what the
+    detector learns from, photographs."""
     from polyface import terminal
     from polyface.datasets import check, data_folder, scenes
 
     folder = data_folder(data)
-    labelled, grains, failed = check.stats([scenes.as_dataset(name) for name in names] or _all_there(folder), folder)
-    terminal.table(labelled, title="labelled records")
-    print()
-    terminal.table(grains, title="words")
-    for line in failed:
+    found = check.stats([scenes.as_dataset(name) for name in names] or _all_there(folder), folder)
+    for at, (title, rows) in enumerate({"labelled records": found.labelled, "words": found.grains, "how often each word is in train": found.spoken}.items()):
+        if rows:
+            print(end="\n" if at else "")
+            terminal.table(rows, title=title)
+    for line in found.failed:
         terminal.say(line)
-    return 1 if failed else 0
+    return 1 if found.failed else 0
 
 
 def _say_all(refused: Sequence[InputError]) -> bool:

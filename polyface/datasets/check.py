@@ -30,6 +30,8 @@ SHOWN = 10
 """So many findings of a kind are printed, and the number of the rest; --json has them all."""
 FEW = 5
 """Lines and names that a page shows without being asked."""
+ENDS = 6
+"""Of the words of a set with many, so many of the most frequent and of the rarest are counted aloud."""
 PAIRS = 60
 """So many pairs of a kind are on the page, evenly through all of them."""
 CROP = align.Crop()
@@ -398,13 +400,24 @@ PAGE = """\
 # Who labels what
 
 
-def stats(chosen: Sequence[Dataset], data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
-    """Two tables, from listings only: how many records of each split are labelled for each task; and in how many words each set speaks of it. And what is not in them."""
-    labelled, grains = [], []
+@dataclass(frozen=True)
+class Stats:
+    """Three tables, from listings only: how many records of each split are labelled for each task; in how many words each set speaks of it; how often each of these words
+    is in train. failed: what is not in them."""
+
+    labelled: list[dict[str, Any]]
+    grains: list[dict[str, Any]]
+    spoken: list[dict[str, Any]]
+    failed: list[str]
+
+
+def stats(chosen: Sequence[Dataset], data: Path) -> Stats:
+    labelled, grains, spoken = [], [], []
     failed: list[Finding] = []
     for dataset in chosen:
         people: set[str] = set()
-        for split, listing in _listings(dataset, data, failed).items():
+        listings = _listings(dataset, data, failed)
+        for split, listing in listings.items():
             counts = Counter(task for record in listing.records for task, label in record.labels.items() if label is not None)
             labelled.append({"data set": dataset.name, "split": split, "records": len(listing.records), **{task.name: counts[task.name] or None for task in tasks.TASKS}})
             people |= {str(record.labels[tasks.identity.name]) for record in listing.records if tasks.identity.name in record.labels}
@@ -412,7 +425,19 @@ def stats(chosen: Sequence[Dataset], data: Path) -> tuple[list[dict[str, Any]], 
             continue  # it says nothing
         grain = {task.name: _grain(task, dataset.answers[task.name], len(people)) for task in tasks.TASKS if task.name in dataset.answers}
         grains.append({"data set": dataset.name, **{task.name: grain.get(task.name) for task in tasks.TASKS}})
-    return labelled, grains, [finding.words for finding in failed]
+        if "train" in listings:
+            train = listings["train"].records
+            counted = {task: counts for task, counts in contract.word_counts(dataset, train).items() if any(task in record.labels for record in train)}
+            spoken += [{"data set": dataset.name, "task": task, "words": _counted(counts)} for task, counts in counted.items()]
+    return Stats(labelled, grains, spoken, [finding.words for finding in failed])
+
+
+def _counted(counts: Counter[str]) -> str:
+    """The words with their counts, the most frequent first; of many those and the rarest."""
+    said = [f"{word} {count:,}" for word, count in counts.most_common()]
+    if len(said) > 2 * ENDS:
+        said[ENDS:-ENDS] = [f"{len(said) - 2 * ENDS:,} more between"]
+    return ", ".join(said)
 
 
 def _grain(task: tasks.Task, meaning: Meaning, people: int) -> str:

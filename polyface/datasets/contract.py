@@ -1,5 +1,6 @@
 """What every data set must hold to, public or a user's own: `check(dataset, root)` says in plain lines where one does not."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -8,7 +9,7 @@ import numpy as np
 from polyface import tasks
 from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split, first_of
 from polyface.datasets.tables import check_label, check_points
-from polyface.errors import InputError, PolyfaceError, reason
+from polyface.errors import InputError, PolyfaceError, reason, shortened
 from polyface.images import read
 from polyface.images.read import Root
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
@@ -64,10 +65,44 @@ def listed(dataset: Dataset, root: Root) -> list[Listing]:
 
 
 def notes(dataset: Dataset, root: Root, listings: Sequence[Listing]) -> list[str]:
-    """What is no breach, but should be known: files that are not there, and pictures that `check` did not open."""
+    """What is no breach, but should be known: files that are not there, words that no row has, and pictures that `check` did not open."""
     absent, there = [file for listing in listings for file in listing.absent], sum(len(listing.records) for listing in listings)
     missing = [f"{dataset.name}: {len(absent):,} files are listed but not there, {first_of(absent, root)}"] if absent else []
+    for task, counts in word_counts(dataset, [record for listing in listings for record in listing.records]).items():
+        if unused := [repr(word) for word, count in counts.items() if not count]:
+            missing.append(f"{dataset.name}: no row says {', '.join(shortened(unused))} of {task}")
     return missing + ([f"{dataset.name}: {SAMPLE} of {there:,} pictures were opened; `polyface datasets check {dataset.called}` opens all"] if there > SAMPLE else [])
+
+
+def word_counts(dataset: Dataset, records: Iterable[Record]) -> dict[str, Counter[str]]:
+    """{task: {word: how many labels hold it, 0 of one that none does}} of what a set has words for: classes, votes for them, traits that are there, ranges of numbers.
+    Masks are not opened."""
+    counts = {}
+    for task, meaning in dataset.answers.items():
+        if (own := _words_of(meaning)) and not isinstance(tasks.named(task), tasks.Regions):
+            counts[task] = Counter(dict.fromkeys(own, 0))
+    for record in records:
+        for task in counts.keys() & record.labels.keys():
+            counts[task].update(_words_in(dataset.answers[task], record.labels[task]))
+    return counts
+
+
+def _words_of(meaning: Meaning) -> Iterable[str]:
+    match meaning:
+        case Words(names):
+            return names
+        case Ranges(meanings) | TraitNames(meanings):
+            return meanings
+    return ()
+
+
+def _words_in(meaning: Meaning, label: object) -> list[str]:
+    """The words in a label; of a mapping those with votes or a yes, of angles those that are no numbers."""
+    if isinstance(label, str):
+        return [label]
+    if not isinstance(label, Mapping):
+        return []
+    return [value for value in label.values() if isinstance(value, str)] if isinstance(meaning, Ranges) else [word for word, value in label.items() if value]
 
 
 def refusals(dataset: Dataset, listings: Iterable[Listing]) -> list[str]:

@@ -4,7 +4,7 @@
     title = "Faces of the clinic"
     terms = "private"
     url = ""                        # optional
-    table = "faces.csv"             # a CSV with a header, or faces.parquet (needs polyface[data]); its columns may have any names
+    table = "faces.csv"             # a CSV in UTF-8 with commas and a header, or faces.parquet (needs polyface[data]); its columns may have any names, each its own
     picture = "file"                # the column that holds the picture's path, seen from the folder of the set
     subject = "patient"             # optional: who it is; without `split` nobody is in two, with it whoever is stays in the later one only
     groups = ["site"]               # optional: columns for the tables of fairness
@@ -48,7 +48,8 @@
     [tasks.identity]                # people to be told apart; usually the column of the subject
     column = "patient"
 
-An empty cell is a question that nobody answered. A cell that cannot be read refuses its row, by name, and the rest goes on. Keys that are not listed here are refused.
+An empty cell, in Parquet null or NaN, is a question that nobody answered. A cell that cannot be read refuses its row, by name, and the rest goes on.
+Keys that are not listed here are refused.
 """
 
 import io

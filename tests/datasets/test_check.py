@@ -367,12 +367,31 @@ def test_sets_that_are_not_there_are_a_wrong_request(tmp_path: Path, capsys: pyt
 
 def test_stats_count_labels_and_say_how_finely_each_set_speaks(write: Callable[..., Path]) -> None:
     partly = changed(dataset("mine"), "1", labels={tasks.age.name: None})
-    labelled, grains, failed = check.stats([partly], write("mine"))
-    assert not failed
-    assert [(row["split"], row["records"], row["age"], row["identity"], row["gender"]) for row in labelled] == [
+    stats = check.stats([partly], write("mine"))
+    grains = stats.grains
+    assert not stats.failed and not stats.spoken  # numbers, names and masks
+    assert [(row["split"], row["records"], row["age"], row["identity"], row["gender"]) for row in stats.labelled] == [
         ("train", 3, 2, 3, None), ("validation", 1, 1, 1, None), ("test", 2, 2, 2, None),
     ]  # fmt: skip
     assert grains[0]["identity"] == "6 people" and grains[0]["parsing"] == "19 words of 19" and grains[0]["age"] == "numbers" and grains[0]["gender"] is None
+
+
+def test_stats_count_each_word_in_train_so_that_a_wrong_column_is_seen(write: Callable[..., Path]) -> None:
+    traits = [f"trait {number}" for number in range(20)]
+    meanings = {
+        tasks.gender.name: words(tasks.gender.vocabulary, {"M": "male", "F": "female"}),
+        tasks.expression.name: words(tasks.expression.vocabulary, {"glad": "happy", "calm": "neutral"}),
+        tasks.age.name: Ranges({"young": (0, 30), "old": (31, 116)}), tasks.pose.name: Ranges({"left": (-99, -15)}),
+        tasks.attributes.name: TraitNames(dict.fromkeys(traits, "Smiling")),
+    }  # fmt: skip
+    one = {"gender": "M", "expression": {"glad": 3, "calm": 1}, "age": "old", "pose": {"yaw": "left", "roll": 3.0}, "attributes": dict.fromkeys(traits, False)}
+    two = {**one, "expression": {"glad": 3, "calm": 0}, "age": 31, "attributes": {"trait 7": True}}
+    mine = changed(changed(dataset("mine"), "0", labels=one), "1", labels=two)
+    (*spoken,) = check.stats([replace(mine, answers={**mine.answers, **meanings})], write("mine")).spoken
+    attributes = ", ".join(["trait 7 1", *(f"trait {number} 0" for number in range(5)), "8 more between", *(f"trait {number} 0" for number in range(14, 20))])
+    assert {row["task"]: row["words"] for row in spoken} == {
+        "gender": "M 2, F 0", "expression": "glad 2, calm 1", "age": "old 1, young 0", "pose": "left 2", "attributes": attributes,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,13 @@ def test_a_manifest_that_is_not_there_is_a_wrong_request(tmp_path):
         read_manifest(tmp_path / "none.toml")
 
 
+def test_words_of_a_manifest_that_no_row_uses_are_noted(tiny):
+    dataset = declare(tiny, TOP + GENDER + '[tasks.age]\ncolumn = "age"\nranges = { "20-29" = [20, 29], old = [65, 116] }\n')
+    rows = [f"{i}.jpg,M,{'old' if i % 2 else 31}" for i in range(12)]  # of some split or other
+    listings = contract.listed(dataset, root := clinic(tiny, rows, "file,sex,age", count=12))
+    assert contract.notes(dataset, root, listings) == ["clinic: no row says 'F' of gender", "clinic: no row says '20-29' of age"]
+
+
 def test_points_outside_their_picture_and_halves_of_points_are_refused_by_row(tiny):
     points = '[tasks.landmarks]\ncolumns = ["ex", "ey", "nx", "ny"]\nmeans = [[36], [30]]\n'
     dataset = declare(tiny, f'{TOP}splits = ["test"]\n{points}')
