@@ -22,9 +22,10 @@ def embed(
 ) -> int:
     """Write a vector for every face on many pictures into a gallery, in shards with checksums. Repeat the command to go on after an interruption, or to add pictures.
 
-    The vectors are biometric data.
+    Pictures that were replaced under their names are looked at again, copies of those that are there passed over. The vectors are biometric data.
     """
     from polyface import terminal
+    from polyface.errors import shortened
     from polyface.images.sources import find_sources
     from polyface.inference.embed import embed
 
@@ -46,12 +47,16 @@ def embed(
         done = embed(analyzer, pictures, out, report, look=look)
     for reason in done.refused:
         terminal.say(reason)
+    for line in shortened([f"{name}: no longer there, and still in {out}" for name in done.gone]):
+        terminal.say(line)
     refusals = len(refused) + len(done.refused)
     terminal.say(
         f"{terminal.count(done.faces, 'face')} on {terminal.count(done.pictures, 'new picture')}"
         + (f", {done.rate:.1f} pictures/s" if done.pictures else "")
+        + (f"; {terminal.count(done.replaced, 'picture was', 'pictures were')} replaced since" if done.replaced else "")
+        + (f"; {terminal.count(done.copies, 'picture is a copy', 'pictures are copies')} of ones already there" if done.copies else "")
         + (f"; {refusals:,} refused" if refusals else "")
-        + f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(sum(entry.pictures for entry in done.gallery.manifest.shards), 'picture')} in {out}"
+        + f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
     )
     return InputError.exit_status if refusals else 0
 

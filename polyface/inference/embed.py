@@ -1,44 +1,63 @@
 """A heap of pictures -> a gallery, shard by shard: what one run has written, no later one does again.
 
 A shard is a run of pictures in the order they were named, and is written whole or not at all; so a run that was killed at any moment, and then repeated, leaves the bytes
-of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One that could not be read is listed, and whenever it is asked
-for tried again after the new ones: its disk may be there now.
+of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One whose bytes are others now is taken out, with its faces,
+and looked at as if it were new; a new one with the bytes of one that is there is noted as a copy of it, without faces. One that could not be read is listed, and whenever
+it is asked for tried again after the new ones: its disk may be there now. For that reason, too, one that was deleted is only named: `forget` takes it out.
 """
 
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from polyface.errors import RequestError, RunError
+from polyface.errors import InputError, RequestError, RunError
 from polyface.images.read import Source
+from polyface.images.sources import source_of
 from polyface.inference.analyze import Analyzer, ImageAnswers
 from polyface.inference.compare import vector_of
-from polyface.inference.gallery import MANIFEST, Gallery, Manifest, Shard, add_shard, embedding_task, manifest_of, open_gallery, write_manifest, wrong_vector
+from polyface.inference.contents import UNREAD, Hashed, Stamp, sha256_of, stamps_of
+from polyface.inference.gallery import (
+    MANIFEST,
+    SHARDS,
+    Gallery,
+    Manifest,
+    Shard,
+    add_shard,
+    embedding_task,
+    manifest_of,
+    open_gallery,
+    sweep,
+    without,
+    write_manifest,
+    wrong_vector,
+)
 from polyface.terminal import Report
 
 SHARD_PICTURES = 512
-"""A shard is 1 MB at 512 dimensions, if each picture has one face; at most so many pictures are looked at again after a kill."""
+"""A shard is 1 MB at 512 dimensions, if each picture has one face; at most so many pictures are looked at again after a kill, on one machine."""
 
-SHARDS, HALF_WRITTEN = re.compile(r"\d{5,}\.npz"), re.compile(r"\.(\d{5,}\.npz|gallery\.json)\..+")
-"""The names of shards, and of what was to become a file when a run was killed."""
 LOCK = ".lock"
 """While a run writes. A file of its own, because a network's file system locks files that can be written, and no folders."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a run did: pictures that were new, faces found on them and on those that were refused before, why any were refused; pictures a second; the whole gallery."""
+    """What a run did. pictures: that were looked at for the first time, or were replaced since. faces: found on them, and on those that were refused before. copies: of
+    the pictures asked for, those that have the bytes of another. refused: why any were. gone: pictures of the gallery that are there no more. rate: pictures a second."""
 
     pictures: int
+    replaced: int
+    copies: int
     faces: int
     refused: tuple[str, ...]
+    gone: tuple[str, ...]
     rate: float
     gallery: Gallery
 
@@ -58,35 +77,46 @@ def embed(
     Raises RequestError for a gallery of another model or detector, or one that is not whole; RunError where it cannot be written, with all full shards in it.
     """
     task = embedding_task(analyzer.engine)
-    with _alone(out):
-        manifest = _started(out, analyzer)
-        looked_at, refused = _known(Gallery(out, manifest))
-        new = [picture for picture in pictures if str(picture) not in looked_at and str(picture) not in refused]
-        again = [picture for picture in pictures if str(picture) in refused]
+    with alone(out):
+        gallery, stamps = Gallery(out, _started(out, analyzer)), stamps_of(pictures)  # before they are read: what is written to meanwhile is read again the next time
+        known = _known(gallery, stamps)
+        replaced, reasons = _replaced(pictures, known)
+        if replaced:
+            gallery = without(gallery, replaced)
+            known = _known(gallery, stamps)
+        new = [picture for picture in pictures if str(picture) not in known.looked_at and str(picture) not in known.refused]
+        again = [picture for picture in pictures if str(picture) in known.refused]
         batches = [part[start : start + shard_pictures] for part in (new, again) for start in range(0, len(part), shard_pictures)]
-        todo, reasons = len(new) + len(again), list[str]()
-        began, faces, done = time.monotonic(), 0, 0
+        todo, manifest = len(new) + len(again), gallery.manifest
+        copies = sum(str(picture) in known.copies for picture in pictures)
+        began, looked_at, faces, done = time.monotonic(), 0, 0, 0
 
         def tell(more: int) -> None:
             nonlocal done
             done += more
             report(done, todo, f"{done / max(time.monotonic() - began, 1e-9):.1f} pictures/s")
 
-        with closing((look or _look_here)(analyzer, batches, tell)) as found:
-            for gathered in found:
+        with closing((look or partial(_look_here, known.held))(analyzer, batches, tell)) as looked:
+            for found in looked:
+                gathered = found.beside(known.held)
                 reasons += gathered.reasons
-                gathered.forget(refused)
+                gathered = gathered.besides(known.refused)
                 faces += len(gathered.names)
+                copies += len(gathered.copies)
+                looked_at += len(set(gathered.pictures) - set(gathered.copies) - known.refused)
                 if gathered.pictures:
-                    manifest = add_shard(out, manifest, gathered.shard(task.dimension))
-    return Embedded(len(new), faces, tuple(reasons), done / max(time.monotonic() - began, 1e-9), Gallery(out, manifest))
+                    manifest = add_shard(out, manifest, gathered.shard(task.dimension, stamps))
+    rate = done / max(time.monotonic() - began, 1e-9)
+    return Embedded(looked_at, len(replaced), copies, faces, tuple(reasons), _gone(known.looked_at.difference(stamps)), rate, Gallery(out, manifest))
 
 
-def gather(analyzer: Analyzer, pictures: Sequence[Source], tell: Callable[[int], None] = lambda more: None) -> "Gathered":
-    """What is on the pictures of one shard, which depends on no other. tell(1) after each. Raises RunError where the network gave a face no direction."""
-    task, gathered = embedding_task(analyzer.engine), Gathered()
-    for answers in analyzer.analyze_many(pictures, [task.name]):
-        gathered.add(answers, task.name)
+def gather(analyzer: Analyzer, pictures: Sequence[Source], tell: Callable[[int], None] = lambda more: None, held: Container[bytes] = frozenset()) -> "Gathered":
+    """What is on the pictures of one shard, which depends on no other. tell(1) after each. held: sha256 of pictures that need not be looked at, and come out as refused.
+    Raises RunError where the network gave a face no direction."""
+    task, gathered, hashes = embedding_task(analyzer.engine), Gathered(), dict[str, bytes]()
+    hashed = [Source(Hashed(picture.root, hashes, held), picture.name) for picture in pictures]
+    for answers in analyzer.analyze_many(hashed, [task.name]):
+        gathered.add(answers, task.name, hashes.get(answers.image, UNREAD))
         tell(1)
     return gathered
 
@@ -96,6 +126,8 @@ class Gathered:
     """What is found on the pictures of a shard."""
 
     pictures: list[str] = field(default_factory=list)
+    sha256: list[bytes] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -104,9 +136,10 @@ class Gathered:
     scores: list[float] = field(default_factory=list)
     vectors: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, answers: ImageAnswers, task: str) -> None:
+    def add(self, answers: ImageAnswers, task: str, sha256: bytes) -> None:
         """Raises RunError where the network gave a face no direction."""
         self.pictures.append(answers.image)
+        self.sha256.append(sha256)
         if answers.error is not None:
             self.refused.append(answers.image)
             self.reasons.append(answers.error)
@@ -120,14 +153,29 @@ class Gathered:
             self.scores.append(face.score)
             self.vectors.append(vector)
 
-    def forget(self, before: set[str]) -> None:
-        """Pictures that are refused and were before: the gallery has them already."""
-        still = before.intersection(self.refused)
-        self.pictures[:] = [picture for picture in self.pictures if picture not in still]
-        self.reasons[:] = [reason for picture, reason in zip(self.refused, self.reasons, strict=True) if picture not in still]
-        self.refused[:] = [picture for picture in self.refused if picture not in still]
+    def beside(self, held: set[bytes]) -> "Gathered":
+        """Pictures whose bytes are held are copies: nothing is found on them, and none is refused. The bytes of others that could be read are held from now on."""
+        refused, copies = set(self.refused), list[str]()
+        for picture, sha256 in zip(self.pictures, self.sha256, strict=True):
+            if sha256 in held:
+                copies.append(picture)
+            elif picture not in refused:
+                held.add(sha256)
+        return replace(self._without(set(copies)), pictures=self.pictures, sha256=self.sha256, copies=copies)
 
-    def shard(self, dimension: int) -> Shard:
+    def besides(self, before: Set[str]) -> "Gathered":
+        """Without pictures that are refused and were before: the gallery has them already."""
+        return self._without(before & set(self.refused))
+
+    def _without(self, pictures: Set[str]) -> "Gathered":
+        groups = {"pictures": ("sha256",), "refused": ("reasons",), "names": ("faces", "boxes", "scores", "vectors"), "copies": ()}
+        kept = dict[str, list]()
+        for name, others in groups.items():
+            rows = [row for row, picture in enumerate(getattr(self, name)) if picture not in pictures]
+            kept |= {each: [getattr(self, each)[row] for row in rows] for each in (name, *others)}
+        return Gathered(**kept)
+
+    def shard(self, dimension: int, stamps: Mapping[str, Stamp]) -> Shard:
         return Shard(
             names=np.array(self.names, str),
             faces=np.array(self.faces, np.int32),
@@ -137,6 +185,9 @@ class Gathered:
             pictures=np.array(self.pictures, str),
             refused=np.array(self.refused, str),
             reasons=np.array(self.reasons, str),
+            copies=np.array(self.copies, str),
+            sha256=np.frombuffer(b"".join(self.sha256), np.uint8).reshape(-1, 32),
+            stamps=np.array([stamps[picture] for picture in self.pictures], np.int64).reshape(-1, 2),
         )
 
 
@@ -144,40 +195,82 @@ Look = Callable[[Analyzer, Sequence[Sequence[Source]], Callable[[int], None]], G
 """look(analyzer, the pictures of each shard, tell) -> what is on them, shard by shard in this order; tell(so many more) as pictures get done."""
 
 
-def _look_here(analyzer: Analyzer, batches: Sequence[Sequence[Source]], tell: Callable[[int], None]) -> Generator[Gathered, None, None]:
-    return (gather(analyzer, batch, tell) for batch in batches)
+def _look_here(held: Container[bytes], analyzer: Analyzer, batches: Sequence[Sequence[Source]], tell: Callable[[int], None]) -> Generator[Gathered, None, None]:
+    """held grows with the shards, so that copies of what an earlier one holds are only read."""
+    return (gather(analyzer, batch, tell, held) for batch in batches)
 
 
 def _started(out: Path, analyzer: Analyzer) -> Manifest:
     """What the gallery says of itself, without what a killed run left half done."""
-    for path in out.iterdir():
-        if HALF_WRITTEN.fullmatch(path.name):
-            path.unlink()
-    shards = [path for path in out.iterdir() if SHARDS.fullmatch(path.name)]
     if not (out / MANIFEST).exists():
+        shards = [path for path in out.iterdir() if SHARDS.fullmatch(path.name)]
         if shards:
             raise RequestError(f"{out}: holds {shards[0].name} and no {MANIFEST}; a gallery starts in an empty folder")
         manifest = manifest_of(analyzer.engine, analyzer.detector)
         write_manifest(out, manifest)
+        sweep(out, manifest)
         return manifest
     manifest, detector = open_gallery(out, analyzer.engine).manifest, analyzer.detector
     if (manifest.detector, manifest.detector_sha256) != (detector.name, detector.sha256):
         then, now = _named(manifest.detector, manifest.detector_sha256), _named(detector.name, detector.sha256)
         raise RequestError(f"{out / MANIFEST}: its faces were found by {then}, not by {now}")
-    for path in shards:  # written, but not named in time: its pictures are looked at again
-        if path.name not in {entry.file for entry in manifest.shards}:
-            path.unlink()
+    sweep(out, manifest)  # what was written, but not named in time, is looked at again
     return manifest
 
 
-def _known(gallery: Gallery) -> tuple[set[str], set[str]]:
-    """The pictures of a gallery that were looked at, and those that were refused whenever they were."""
-    looked_at: set[str] = set()
-    refused: set[str] = set()
+@dataclass(frozen=True)
+class Known:
+    """The pictures of a gallery: looked at, copies among them, and refused whenever they were. held: the sha256 of those that were looked at and are no copies. touched:
+    that of pictures whose file has another stamp now."""
+
+    looked_at: set[str] = field(default_factory=set)
+    copies: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    held: set[bytes] = field(default_factory=set)
+    touched: dict[str, bytes] = field(default_factory=dict)
+
+
+def _known(gallery: Gallery, stamps: Mapping[str, Stamp]) -> Known:
+    """stamps: of today, of the pictures that are asked for."""
+    known = Known()
     for shard in gallery.shards():
-        refused.update(map(str, shard.refused))
-        looked_at.update(set(map(str, shard.pictures)) - set(map(str, shard.refused)))
-    return looked_at, refused - looked_at
+        refused, copies = set(map(str, shard.refused)), set(map(str, shard.copies))
+        known.refused.update(refused)
+        known.copies.update(copies)
+        for name, digest, stamp in zip(map(str, shard.pictures), shard.sha256, map(tuple, shard.stamps.tolist()), strict=True):
+            if name in refused:
+                continue
+            known.looked_at.add(name)
+            if name not in copies:
+                known.held.add(digest.tobytes())
+            if stamps.get(name, stamp) != stamp:
+                known.touched[name] = digest.tobytes()
+    known.refused.difference_update(known.looked_at)
+    return known
+
+
+def _replaced(pictures: Sequence[Source], known: Known) -> tuple[set[str], list[str]]:
+    """The pictures whose bytes are others than when they were looked at, and why any could not be read: those stay as they are."""
+    replaced, reasons = set(), []
+    for picture in pictures:
+        if str(picture) in known.touched:
+            try:
+                if sha256_of(picture.read()) != known.touched[str(picture)]:
+                    replaced.add(str(picture))
+            except InputError as error:
+                reasons.append(str(error))
+    return replaced, reasons
+
+
+def _gone(names: Iterable[str]) -> tuple[str, ...]:
+    """Those whose file, or whose place in an archive, is there no more. What cannot be told counts as there."""
+    gone = []
+    for name in sorted(names):
+        with suppress(InputError):
+            picture = source_of(name)
+            if not picture.root.exists(picture.name):
+                gone.append(name)
+    return tuple(gone)
 
 
 def _named(detector: str, sha256: str) -> str:
@@ -185,7 +278,7 @@ def _named(detector: str, sha256: str) -> str:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> Iterator[None]:
     """The folder, for this run only; the lock goes with the process, however it ends. Raises RequestError where another run has it, or it cannot be made."""
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -6,15 +6,20 @@ DIR/gallery.json names the model, the detector, and every shard with its sha256.
     boxes float32 [n, 4]            (x0, y0, x1, y1) in pixels of the upright picture;  scores float32 [n]: the detector's
     embeddings float32 [n, d]       of unit length
     pictures [p]                    all that were looked at;  refused [r] and reasons [r]: those of them that could not be read
+    copies [c]                      those of them that have the bytes of an earlier one of the gallery, and so no faces of their own
+    sha256 uint8 [p, 32]            of the bytes of each picture, zeros where they could not be read
+    stamps int64 [p, 2]             size and time (`contents.Stamp`) of the file that each lay in
     network                         the network's sha256, without what is said of it (`card.network_sha256`)
 
-A shard counts once gallery.json names it, which is written after it.
+A shard counts once gallery.json names it, which is written after it. Where pictures are taken out, it is written anew under another number, and the old one deleted once
+gallery.json names the new one in its place.
 """
 
 import hashlib
 import io
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,8 +34,11 @@ from polyface.strict import strict
 from polyface.tasks.kinds import Embedding
 
 MANIFEST = "gallery.json"
-VERSION = 2
+VERSION = 3
 """The format of a gallery; raised when a reader of the old one would misread the new one."""
+
+SHARDS, HALF_WRITTEN = re.compile(r"\d{5,}\.npz"), re.compile(r"\.(\d{5,}\.npz|gallery\.json)\..+")
+"""The names of shards, and of what was to become a file when a run was killed."""
 
 UNIT = 1e-3
 """By how much the length of a vector may differ from 1."""
@@ -42,6 +50,7 @@ class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pictures: int
     faces: int
     refused: int
+    copies: int
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +78,9 @@ class Shard:
     pictures: np.ndarray = field(repr=False)
     refused: np.ndarray
     reasons: np.ndarray
+    copies: np.ndarray
+    sha256: np.ndarray = field(repr=False)
+    stamps: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,11 @@ class Gallery:
     def faces(self) -> int:
         return sum(entry.faces for entry in self.manifest.shards)
 
+    @property
+    def pictures(self) -> int:
+        """All that were looked at or refused, each once however many copies it has."""
+        return sum(entry.pictures - entry.copies for entry in self.manifest.shards)
+
     def shards(self) -> Iterator[Shard]:
         """Each shard, checked. Raises RequestError naming the file, and the row, that is not as it was written."""
         return (_read(self.folder / entry.file, entry, self.manifest) for entry in self.manifest.shards)
@@ -108,7 +125,7 @@ class Gallery:
 
 def open_gallery(folder: Path, engine: Engine) -> Gallery:
     """The gallery in a folder, of this network. Raises RequestError where there is none, a shard is missing, or another network or version made it."""
-    gallery = Gallery(folder, _read_manifest(folder / MANIFEST))
+    gallery = Gallery(folder, read_manifest(folder / MANIFEST))
     made = gallery.manifest
     if (made.network, made.dimension) != (engine.network, embedding_task(engine).dimension):
         raise RequestError(f"{folder / MANIFEST}: made by the model {made.model}, whose vectors say nothing beside those of {engine.label}")
@@ -134,16 +151,86 @@ def embedding_task(engine: Engine) -> Embedding:
 
 def add_shard(folder: Path, manifest: Manifest, shard: Shard) -> Manifest:
     """Write a shard, then the gallery.json that names it, which is returned. The same arrays give the same bytes."""
-    content = io.BytesIO()
-    np.savez(content, **vars(shard), network=np.array(manifest.network))
-    written = content.getvalue()
-    file = f"{len(manifest.shards):05d}.npz"
-    files.write_atomically(folder / file, written)
-    sha256 = hashlib.sha256(written).hexdigest()
-    entry = ShardEntry(file=file, sha256=sha256, pictures=len(shard.pictures), faces=len(shard.names), refused=len(shard.refused))
+    entry = _write(folder, manifest, shard, _next_number(manifest))
     manifest = msgspec.structs.replace(manifest, shards=(*manifest.shards, entry))
     write_manifest(folder, manifest)
     return manifest
+
+
+def without(gallery: Gallery, names: Set[str]) -> Gallery:
+    """The gallery without pictures of these names, and without copies of them that no other picture of it is the original of. Shards that hold any are written anew, the
+    others stay as they are.
+
+    Killed at any moment it leaves the gallery of before or that of after; `sweep` then deletes the files of the other. Raises RequestError where a shard is not whole.
+    """
+    held = {digest for shard in gallery.shards() for digest in _held(shard, names)}
+    entries, number = list[ShardEntry](), _next_number(gallery.manifest)
+    for entry, shard in zip(gallery.manifest.shards, gallery.shards(), strict=True):
+        copies = set(map(str, shard.copies))
+        lost = {str(name) for name, digest in zip(shard.pictures, shard.sha256, strict=True) if str(name) in copies and digest.tobytes() not in held}
+        left = _left(shard, lost.union(name for name in map(str, shard.pictures) if name in names))
+        if len(left.pictures) == len(shard.pictures):
+            entries.append(entry)
+        elif len(left.pictures):
+            entries.append(_write(gallery.folder, gallery.manifest, left, number))
+            number += 1
+    manifest = msgspec.structs.replace(gallery.manifest, shards=tuple(entries))
+    if manifest != gallery.manifest:
+        write_manifest(gallery.folder, manifest)
+        sweep(gallery.folder, manifest)
+    return Gallery(gallery.folder, manifest)
+
+
+def sweep(folder: Path, manifest: Manifest) -> None:
+    """Delete what a killed run left half done: files half written, and shards that the gallery does not name, yet or any more."""
+    named = {entry.file for entry in manifest.shards}
+    for path in folder.iterdir():
+        if HALF_WRITTEN.fullmatch(path.name) or (SHARDS.fullmatch(path.name) and path.name not in named):
+            path.unlink()
+
+
+def _held(shard: Shard, names: Set[str]) -> Iterator[bytes]:
+    """The sha256 of each picture that was looked at, but for those of these names."""
+    others = {*map(str, shard.refused), *map(str, shard.copies)}
+    return (digest.tobytes() for name, digest in zip(map(str, shard.pictures), shard.sha256, strict=True) if name not in names and name not in others)
+
+
+def _left(shard: Shard, names: Set[str]) -> Shard:
+    """A shard without pictures of these names. Words are stored anew: no array keeps the width of a name that is gone."""
+
+    def kept(array: np.ndarray) -> np.ndarray:
+        return np.array([str(name) not in names for name in array], bool)
+
+    def words(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.array([str(word) for word in array[rows]], str)
+
+    rows, pictures, refused, copies = kept(shard.names), kept(shard.pictures), kept(shard.refused), kept(shard.copies)
+    return Shard(
+        names=words(shard.names, rows),
+        faces=shard.faces[rows],
+        boxes=shard.boxes[rows],
+        scores=shard.scores[rows],
+        embeddings=shard.embeddings[rows],
+        pictures=words(shard.pictures, pictures),
+        refused=words(shard.refused, refused),
+        reasons=words(shard.reasons, refused),
+        copies=words(shard.copies, copies),
+        sha256=shard.sha256[pictures],
+        stamps=shard.stamps[pictures],
+    )
+
+
+def _next_number(manifest: Manifest) -> int:
+    return max((int(Path(entry.file).stem) + 1 for entry in manifest.shards), default=0)
+
+
+def _write(folder: Path, manifest: Manifest, shard: Shard, number: int) -> ShardEntry:
+    content = io.BytesIO()
+    np.savez(content, **vars(shard), network=np.array(manifest.network))
+    written, file = content.getvalue(), f"{number:05d}.npz"
+    files.write_atomically(folder / file, written)
+    counts = {"pictures": len(shard.pictures), "faces": len(shard.names), "refused": len(shard.refused), "copies": len(shard.copies)}
+    return ShardEntry(file=file, sha256=hashlib.sha256(written).hexdigest(), **counts)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -165,7 +252,8 @@ def wrong_vector(embeddings: np.ndarray) -> tuple[int, str] | None:
     return row, "a vector that is not finite" if not np.isfinite(lengths[row]) else f"a vector of length {lengths[row]:.4g}, not 1"
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Raises RequestError where there is none, or one of another version."""
     try:
         tree = msgspec.json.decode(path.read_bytes())
     except OSError as error:
@@ -180,7 +268,8 @@ def _read_manifest(path: Path) -> Manifest:
     return strict(tree, Manifest, str(path))
 
 
-KINDS = {"names": "U", "faces": "int32", "boxes": "float32", "scores": "float32", "embeddings": "float32", "pictures": "U", "refused": "U", "reasons": "U"}
+KINDS = {"names": "U", "faces": "int32", "boxes": "float32", "scores": "float32", "embeddings": "float32"}
+KINDS |= {"pictures": "U", "refused": "U", "reasons": "U", "copies": "U", "sha256": "uint8", "stamps": "int64"}
 """What each array of a shard holds; U: words."""
 
 
@@ -200,7 +289,8 @@ def _read(path: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
     if network != manifest.network:
         raise RequestError(f"{path}: made by the network {network[:12]}, the gallery by {manifest.network[:12]}")
     rows = {"pictures": entry.pictures, "refused": entry.refused, "reasons": entry.refused}
-    widths = {"boxes": (4,), "embeddings": (manifest.dimension,)}
+    rows |= {"copies": entry.copies, "sha256": entry.pictures, "stamps": entry.pictures}
+    widths = {"boxes": (4,), "embeddings": (manifest.dimension,), "sha256": (32,), "stamps": (2,)}
     for name, array in found.items():
         expected = (rows.get(name, entry.faces), *widths.get(name, ()))
         if KINDS[name] not in (array.dtype.kind, array.dtype.name) or array.shape != expected:

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -20,10 +21,11 @@ from polyface import cli
 from polyface.errors import RequestError, RunError
 from polyface.images import align
 from polyface.images.detect import Face
+from polyface.images.read import Directory
 from polyface.images.sources import find_sources
 from polyface.inference import card as cards
 from polyface.inference.analyze import Analyzer
-from polyface.inference.embed import embed
+from polyface.inference.embed import embed, gather
 from polyface.inference.gallery import Gallery, faces_of, open_gallery
 from polyface.tasks import Embedding
 
@@ -74,13 +76,14 @@ def looking(**changed: object) -> Analyzer:
 
 
 def draw(folder: Path, count: int, first: int = 0) -> None:
-    """Pictures of number % 5 coloured quarters (none: black); number 3 is broken."""
+    """Pictures of number % 5 coloured quarters (none: black), no two of the same bytes; number 3 is broken."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(first, first + count):
         picture = np.zeros((24, 32, 3), np.uint8)
         for quarter in range(number % 5):
             y, x = quarter % 2 * 12, quarter // 2 * 16
             picture[y : y + 12, x : x + 16] = np.random.default_rng([number, quarter]).integers(1, 256, 3)
+        picture[0, 0] = number
         assert cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
     if first <= 3 < first + count:
         (folder / "003.png").write_bytes(b"<html>")
@@ -135,13 +138,139 @@ def test_pictures_are_added_without_touching_what_is_there(tmp_path: Path) -> No
 def test_what_was_refused_is_tried_again_when_it_is_asked_for(tmp_path: Path) -> None:
     draw(tmp_path / "p", 6)
     run(tmp_path / "p", tmp_path / "g")
-    (tmp_path / "p" / "003.png").write_bytes((tmp_path / "p" / "002.png").read_bytes())
+    draw(tmp_path, 1, first=7)
+    (tmp_path / "007.png").rename(tmp_path / "p" / "003.png")
     mended = run(tmp_path / "p", tmp_path / "g")
     assert (mended.pictures, mended.faces, mended.refused) == (0, 2, ())
     assert sum(Path(row.image).name == "003.png" for shard in mended.gallery.shards() for row in faces_of(shard)) == 2
     before = contents(tmp_path / "g")
     again = run(tmp_path / "p", tmp_path / "g")
     assert (again.pictures, again.faces, again.refused) == (0, 0, ()) and contents(tmp_path / "g") == before
+
+
+def images(gallery: Gallery) -> list[str]:
+    """The file's name of each face's picture, sorted."""
+    return sorted(Path(face.image).name for shard in gallery.shards() for face in faces_of(shard))
+
+
+def swap(one: Path, other: Path) -> None:
+    """The bytes of two pictures, as old as each was."""
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+def test_a_picture_that_was_replaced_is_looked_at_again_and_its_old_faces_are_gone(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 9)
+    before = run(tmp_path / "p", tmp_path / "g").gallery
+    (old,) = (shard.embeddings[0] for shard in list(before.shards())[:1])  # of 001.png
+    kept = (tmp_path / "g" / "00001.npz").read_bytes()
+    draw(tmp_path / "other", 1, first=102)
+    (tmp_path / "other" / "102.png").rename(tmp_path / "p" / "001.png")
+    done = run(tmp_path / "p", tmp_path / "g")
+    assert (done.pictures, done.replaced, done.faces) == (1, 1, 2)
+    assert images(done.gallery).count("001.png") == 2 and len(done.refused) == 1
+    assert all(old.tobytes() not in content for content in contents(tmp_path / "g").values())
+    assert (tmp_path / "g" / "00001.npz").read_bytes() == kept and "00000.npz" not in contents(tmp_path / "g")
+    again = run(tmp_path / "p", tmp_path / "g")
+    assert (again.pictures, again.replaced, again.faces) == (0, 0, 0)
+
+
+def test_a_picture_replaced_by_what_cannot_be_read_is_refused_and_answers_no_more(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    (tmp_path / "p" / "001.png").write_bytes(b"<html>")
+    done = run(tmp_path / "p", tmp_path / "g")
+    assert (done.replaced, len(done.refused), images(done.gallery)) == (1, 1, ["002.png", "002.png"])
+
+
+def test_a_picture_that_was_only_touched_stays_as_it_is(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    before = contents(tmp_path / "g")
+    os.utime(tmp_path / "p" / "001.png", (1, 1))
+    assert run(tmp_path / "p", tmp_path / "g").replaced == 0 and contents(tmp_path / "g") == before
+
+
+def test_a_picture_whose_size_and_time_are_the_same_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    monkeypatch.setattr(Directory, "open", lambda *_: pytest.fail("read"))
+    assert run(tmp_path / "p", tmp_path / "g").pictures == 0
+
+
+def test_members_of_an_archive_that_were_replaced_are_looked_at_again_and_no_others(tmp_path: Path) -> None:
+    def pack() -> None:
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            for path in sorted((tmp_path / "p").iterdir()):
+                tar.add(path, path.name)
+
+    draw(tmp_path / "p", 3)
+    pack()
+    run(tmp_path / "a.tar", tmp_path / "g")
+    draw(tmp_path, 1, first=104)
+    (tmp_path / "104.png").rename(tmp_path / "p" / "001.png")
+    pack()
+    done = run(tmp_path / "a.tar", tmp_path / "g")
+    assert (done.pictures, done.replaced, images(done.gallery)) == (1, 1, ["001.png"] * 4 + ["002.png"] * 2)
+
+
+def test_pictures_that_change_places_change_their_faces(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    swap(tmp_path / "p" / "001.png", tmp_path / "p" / "002.png")
+    done = run(tmp_path / "p", tmp_path / "g")
+    assert (done.replaced, done.copies, images(done.gallery)) == (2, 0, ["001.png", "001.png", "002.png"])
+
+
+def test_a_copied_folder_doubles_nobody(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 11)
+    before = run(tmp_path / "p", tmp_path / "g").gallery
+    shutil.copytree(tmp_path / "p", tmp_path / "w")
+    done = run(tmp_path / "w", tmp_path / "g")
+    assert (done.pictures, done.copies, done.faces) == (1, 10, 0)  # what was refused there is refused here
+    assert images(done.gallery) == images(before) and done.gallery.pictures == before.pictures + 1
+    again = run(tmp_path / "w", tmp_path / "g")
+    assert (again.pictures, again.copies, again.faces) == (0, 10, 0)
+
+
+def test_copies_among_new_pictures_are_known_whatever_shard_they_fall_into(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    for name in ("001 copy.png", "zzz.png"):
+        shutil.copy(tmp_path / "p" / "001.png", tmp_path / "p" / name)
+    for shard in (1, 2, 9):
+        done = run(tmp_path / "p", tmp_path / f"g{shard}", shard)
+        assert (done.pictures, done.copies, images(done.gallery)) == (3, 2, ["001 copy.png", "002.png", "002.png"])
+
+
+def test_a_cluster_whose_workers_know_of_no_copies_writes_the_bytes_of_one_machine_which_only_reads_them(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 11)
+    for number in (2, 3, 4, 9):
+        shutil.copy(tmp_path / "p" / f"{number:03d}.png", tmp_path / "p" / f"z{number}.png")
+    alone = run(tmp_path / "p", tmp_path / "alone")
+    apart = embed(
+        looking(), find_sources([tmp_path / "p"])[0], tmp_path / "apart", shard_pictures=4, look=lambda who, batches, _: (gather(who, each) for each in batches)
+    )
+    assert contents(tmp_path / "alone") == contents(tmp_path / "apart")
+    assert (alone.copies, len(alone.refused)) == (apart.copies, len(apart.refused)) == (3, 2) and alone.faces == apart.faces
+
+
+def test_a_copy_whose_original_was_replaced_has_faces_of_its_own(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    shutil.copy(tmp_path / "p" / "002.png", tmp_path / "p" / "z.png")
+    run(tmp_path / "p", tmp_path / "g")
+    draw(tmp_path, 1, first=104)
+    (tmp_path / "104.png").rename(tmp_path / "p" / "002.png")
+    done = run(tmp_path / "p", tmp_path / "g")
+    assert (done.replaced, done.copies, images(done.gallery)) == (1, 0, ["001.png"] + ["002.png"] * 4 + ["z.png"] * 2)
+
+
+def test_what_was_deleted_is_named_and_stays(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    before = contents(tmp_path / "g")
+    (tmp_path / "p" / "001.png").unlink()
+    assert run(tmp_path / "p", tmp_path / "g").gone == (str(tmp_path / "p" / "001.png"),) and contents(tmp_path / "g") == before
 
 
 def test_pictures_in_archives_are_as_those_in_folders(tmp_path: Path) -> None:
@@ -203,6 +332,39 @@ def test_a_run_that_is_killed_again_and_again_leaves_the_bytes_of_one_that_was_n
         assert child.returncode == -signal.SIGKILL
         killed += 1
     assert killed and contents(out) == contents(tmp_path / "whole")
+
+
+KILLED = CHILD.replace(
+    "import test_embed",
+    """import os, signal, test_embed
+left = int(sys.argv[4])
+def dying(does):
+    def do(*arguments, **named):
+        global left
+        if not (left := left - 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return does(*arguments, **named)
+    return do
+os.replace, os.unlink = dying(os.replace), dying(os.unlink)""",
+)
+"""Dies where it is about to rename or delete a file for the n-th time."""
+
+
+def test_a_run_killed_while_it_takes_out_what_was_replaced_leaves_the_bytes_of_one_that_was_not(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 6)
+    run(tmp_path / "p", tmp_path / "before")
+    draw(tmp_path / "new", 3, first=101)
+    for number in (1, 2, 5):
+        (tmp_path / "new" / f"{101 + number // 2}.png").rename(tmp_path / "p" / f"{number:03d}.png")
+    shutil.copytree(tmp_path / "before", tmp_path / "whole")
+    run(tmp_path / "p", tmp_path / "whole")
+    for at in range(1, 6):  # both shards, gallery.json, the old shards
+        out = shutil.copytree(tmp_path / "before", tmp_path / f"killed {at}")
+        child = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "p"), str(out), str(at)]
+        assert subprocess.run(child, capture_output=True).returncode == -signal.SIGKILL
+        list(open_gallery(out, colours()).shards())  # it is whole
+        run(tmp_path / "p", out)
+        assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_what_a_killed_run_left_half_done_is_swept_away(tmp_path: Path) -> None:
@@ -295,7 +457,7 @@ def _changed(folder: Path, what: str) -> None:
     elif what == "network":
         rewritten(folder, network=np.array("e" * 64))
     elif what == "version":
-        (folder / "gallery.json").write_text(json.dumps(manifest | {"gallery": 1}))
+        (folder / "gallery.json").write_text(json.dumps(manifest | {"gallery": 2}))
     elif what == "key":
         (folder / "gallery.json").write_text(json.dumps(manifest | {"detektor": "x"}))
     elif what == "card":
@@ -319,7 +481,7 @@ def _changed(folder: Path, what: str) -> None:
         ("few", r"00001\.npz: embeddings is float32 of shape"),
         ("double", r"00001\.npz: embeddings is float64"),
         ("network", r"00001\.npz: made by the network eeeeeeeeeeee, the gallery by cccccccccccc"),
-        ("version", r"gallery\.json: a gallery of format 1; this polyface reads format 2"),
+        ("version", r"gallery\.json: a gallery of format 2; this polyface reads format 3; `polyface embed` makes it anew, into another folder"),
         ("key", r"gallery\.json: unknown key 'detektor'; did you mean 'detector'"),
         ("card", r"gallery\.json: not of a gallery"),
         ("half", r"gallery\.json: no JSON"),
@@ -355,6 +517,12 @@ def test_the_command_embeds_lists_what_is_bad_and_goes_on(model: Path, tmp_path:
     )
     assert cli.run(command) == 1
     assert "0 faces on 0 new pictures" in capsys.readouterr().err
+    shutil.copy(tmp_path / "p" / "astronaut.jpg", tmp_path / "p" / "z.jpg")
+    assert cli.run(command) == 1
+    assert "0 faces on 0 new pictures; 1 picture is a copy of ones already there; 2 refused; 1 face of 2 pictures in" in capsys.readouterr().err
+    (tmp_path / "p" / "z.jpg").unlink()
+    assert cli.run(command) == 1
+    assert f"z.jpg: no longer there, and still in {tmp_path / 'g'}; --forget takes it out" in capsys.readouterr().err
     assert cli.run(["embed", str(tmp_path / "gone.tar"), "--out", str(tmp_path / "h"), "--model", str(model)]) == 2
     assert not (tmp_path / "h").exists()
 

@@ -1,6 +1,7 @@
 """`polyface embed --on ray` on a local cluster of two workers; where Ray is not installed, only what is said then."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,12 +46,13 @@ def run_on_ray(folder: Path, out: Path, load: Callable = test_embed.looking, **a
 def test_a_cluster_writes_the_bytes_of_one_machine(two_workers: str, tmp_path: Path) -> None:
     test_embed.draw(tmp_path / "p", 30)
     (tmp_path / "p" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    shutil.copy(tmp_path / "p" / "002.png", tmp_path / "p" / "z.png")
     alone = test_embed.run(tmp_path / "p", tmp_path / "alone")
     told = []
     done = run_on_ray(tmp_path / "p", tmp_path / "shared", report=lambda done, total, more: told.append((done, total)))
     assert test_embed.contents(tmp_path / "shared") == test_embed.contents(tmp_path / "alone")
-    assert (done.pictures, done.faces, done.refused) == (alone.pictures, alone.faces, alone.refused)
-    assert told[-1] == (31, 31) and len(told) == 8
+    assert (done.pictures, done.copies, done.faces, done.refused) == (alone.pictures, 1, alone.faces, alone.refused)
+    assert told[-1] == (32, 32) and len(told) == 8
     assert run_on_ray(tmp_path / "p", tmp_path / "shared").pictures == 0
 
 
@@ -88,7 +90,7 @@ def test_a_run_on_a_cluster_that_is_killed_goes_on(two_workers: str, tmp_path: P
     ("otherwise", "said"),
     [
         ({"length": 2.0}, r"\d\.png, face 0: the network colours@c+ gave it a vector of length 2, not 1"),
-        ({"sha256": "e" * 64}, "has colours@e+ and quarters@d+, this gallery is made by colours@c+"),
+        ({"network": "e" * 64}, "has colours@e+ and quarters@d+, this gallery is made by colours@c+"),
     ],
 )
 def test_what_fails_on_a_worker_is_said_in_one_line(two_workers: str, tmp_path: Path, otherwise: dict, said: str) -> None:

@@ -63,7 +63,8 @@ def gallery_of(folder: Path, knows: Knows, shards: list[list[np.ndarray]], score
         number += len(vectors)
         count, none = len(vectors), np.array([], str)
         arrays = (names, np.zeros(count, np.int32), np.tile(np.float32([1, 2, 3, 4]), (count, 1)), np.full(count, clear, np.float32))
-        manifest = add_shard(folder, manifest, Shard(*arrays, np.array(vectors, np.float32).reshape(count, 512), names, none, none))
+        contents = np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int64)
+        manifest = add_shard(folder, manifest, Shard(*arrays, np.array(vectors, np.float32).reshape(count, 512), names, none, none, none, *contents))
     return Gallery(folder, manifest)
 
 
@@ -161,6 +162,7 @@ def test_the_commands_embed_find_and_group(model: Path, calibrated: cards.Card, 
     portrait = cv2.cvtColor(pytest.importorskip("skimage.data").astronaut(), cv2.COLOR_RGB2BGR)
     (tmp_path / "p").mkdir()
     for name in ("a.png", "b.png"):
+        portrait[0, 0] += 1  # no copies
         assert cv2.imwrite(str(tmp_path / "p" / name), portrait)
     given = ["--gallery", str(tmp_path / "g"), "--model", str(model)]
     assert cli.run(["embed", str(tmp_path / "p"), "--out", str(tmp_path / "g"), "--model", str(model)]) == 0

@@ -45,7 +45,8 @@ def gallery_of(folder: Path, engine: Engine, degrees: list[list[float]], unclear
             np.zeros((count, 4), np.float32),
             np.where(np.array(angles) > unclear, 0.5, 1.0).astype(np.float32),
         )
-        manifest = add_shard(folder, manifest, Shard(*arrays, vectors, names, none, none))
+        contents = np.zeros((count, 32), np.uint8), np.zeros((count, 2), np.int64)
+        manifest = add_shard(folder, manifest, Shard(*arrays, vectors, names, none, none, none, *contents))
     return Gallery(folder, manifest)
 
 
