@@ -12,8 +12,15 @@ Gallery = Annotated[Path, Parameter(help="A gallery that `polyface embed` wrote.
 
 
 def embed(
-    *paths: Annotated[str, Parameter(help="Photographs, folders, globs, .zip and .tar, lists of paths (.txt, .lst), MXNet's .rec.", required=True)],
+    *paths: Annotated[str, Parameter(help="Photographs, folders, globs, .zip and .tar, lists of paths (.txt, .lst), MXNet's .rec.")],
     out: Annotated[Path, Parameter(help="The gallery: a new folder, or one to add to.")],
+    forget: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="In place of PATHS: take these pictures out again, with their vectors. Paths as above, there any more or not, and globs, whose * stands for / too.",
+            consume_multiple=True,
+        ),
+    ] = (),
     model: Model = None,
     detector: DetectorFile = None,
     on: Annotated[
@@ -24,6 +31,12 @@ def embed(
 
     Pictures that were replaced under their names are looked at again, copies of those that are there passed over. The vectors are biometric data.
     """
+    if forget and paths:
+        raise RequestError("--forget takes pictures out; add others by a command of its own, without it")
+    if forget:
+        return _forget(forget, out)
+    if not paths:
+        raise RequestError("no PATHS to look at, and nothing to --forget (polyface embed --help)")
     from polyface import terminal
     from polyface.errors import shortened
     from polyface.images.sources import find_sources
@@ -47,7 +60,7 @@ def embed(
         done = embed(analyzer, pictures, out, report, look=look)
     for reason in done.refused:
         terminal.say(reason)
-    for line in shortened([f"{name}: no longer there, and still in {out}" for name in done.gone]):
+    for line in shortened([f"{name}: no longer there, and still in {out}; --forget takes it out" for name in done.gone]):
         terminal.say(line)
     refusals = len(refused) + len(done.refused)
     terminal.say(
@@ -59,6 +72,23 @@ def embed(
         + f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
     )
     return InputError.exit_status if refusals else 0
+
+
+def _forget(patterns: tuple[str, ...], out: Path) -> int:
+    from polyface import terminal
+    from polyface.errors import shortened
+    from polyface.inference.forget import forget
+
+    done = forget(out, patterns)
+    for pattern in done.unmatched:
+        terminal.say(f"{pattern}: no picture of {out} matches it")
+    for line in shortened([f"{name}: a copy of one that is taken out; it is new when it is asked for" for name in done.copies]):
+        terminal.say(line)
+    terminal.say(
+        f"{terminal.count(len(done.pictures), 'picture')} taken out, with {terminal.count(done.faces, 'face')}"
+        f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
+    )
+    return InputError.exit_status if done.unmatched else 0
 
 
 def find(
