@@ -24,8 +24,6 @@ from polyface.errors import InputError, PolyfaceError, reason
 from polyface.images import align, geometry, read
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 
-APART = 0.3
-"""The overlap below which two boxes are of two faces."""
 SHOWN = 10
 """So many findings of a kind are printed, and the number of the rest; --json has them all."""
 FEW = 5
@@ -117,7 +115,7 @@ def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None
         listed = _places(dataset, listings, faces)
         findings += _broken(dataset, listings, listed)
         findings += _shifted(dataset, listed)
-        notes += _notes(dataset, find_root(data, dataset.name), listings, listed, faces)
+        notes += _notes(dataset, data, listings, listed, faces)
         counts.append(_count(dataset, listings, listed))
         places += listed
     digests = _open_all(places, findings, progress)
@@ -172,18 +170,18 @@ def _is_comparable(place: Place) -> bool:
     return known is not None and known.how == "labelled" and found is not None and found.overlap >= crops.SMALLEST_OVERLAP
 
 
-def _notes(dataset: Dataset, root: read.Root, listings: dict[Split, Listing], listed: Sequence[Place], faces: crops.Faces) -> Iterator[str]:
+def _notes(dataset: Dataset, data: Path, listings: dict[Split, Listing], listed: Sequence[Place], faces: crops.Faces) -> Iterator[str]:
     absent = [file for listing in listings.values() for file in listing.absent]
     if absent:
-        yield f"{dataset.name}: {len(absent):,} files are listed but not there, {first_of(absent, root)}"
+        yield f"{dataset.name}: {len(absent):,} files are listed but not there, {first_of(absent, find_root(data, dataset.name))}"
     unseen = [place for place in listed if place.thumbnail is None]
-    never, align = sum(place.record.key not in faces.searched for place in unseen), f"`polyface datasets align {dataset.called}`"
+    never, why_never = sum(place.record.key not in faces.searched for place in unseen), crops.never_searched(dataset, faces)
     if listed and dataset.name in scenes.LISTS:
         yield f"{dataset.name}: copies are found by their bytes only, since near-copies are told by thumbnails of one face, and these photographs show many or none"
     elif unseen and not faces.searched:
-        yield f"{dataset.name}: unchecked for near-copies, since {align} never ran"
+        yield f"{dataset.name}: unchecked for near-copies, since {why_never}"
     else:
-        counts = {"no face was found on them": len(unseen) - never, f"{align} did not open them: run it again, if they were added later": never}
+        counts = {"no face was found on them": len(unseen) - never, why_never: never}
         yield from (f"{dataset.name}: {count:,} of {len(listed):,} pictures are unchecked for near-copies, {why}" for why, count in counts.items() if count)
 
 
@@ -329,18 +327,14 @@ def _share(one: Place, other: Place) -> bool:
     if str(one.record.source) == str(other.record.source):
         return True
     here, there = _box(one), _box(other)
-    apart = here is not None and there is not None and geometry.overlap(here, there) < APART
+    apart = here is not None and there is not None and geometry.overlap(here, there) < crops.SMALLEST_OVERLAP
     return apart and (one.dataset.name, one.split) == (other.dataset.name, other.split)
 
 
 def _box(place: Place) -> np.ndarray | None:
     """float [4], where the face is: as it is labelled, or else found."""
-    record = place.record
-    if record.boxes is not None and len(record.boxes):
-        return np.asarray(record.boxes[0], np.float64)
-    if record.alignment is not None and record.alignment.how == "labelled":
-        return align.box_of_points(record.alignment.points)
-    return None if place.found is None else place.found.box
+    labelled = crops.labelled_box(place.record)
+    return labelled if labelled is not None or place.found is None else place.found.box
 
 
 # The page

@@ -197,6 +197,11 @@ def read_faces(data: Path, name: str) -> Faces:
     return Faces(found, thumbnails, detector_of(table), frozenset(table["key"].to_pylist()))
 
 
+def never_searched(dataset: Dataset, faces: Faces) -> str:
+    """Why nothing is known of pictures that `align` did not open, with the command that mends it."""
+    return f"`polyface datasets align {dataset.called}` " + ("did not open them: run it again, if they were added later" if faces.searched else "never ran")
+
+
 def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.Detector, progress: Progress | None = None) -> tuple[Counter, tuple[InputError, ...]]:
     """Detect the face of every record of a set once, and keep what was found in a Parquet file under DATA/.polyface. Pictures whose geometry the set states
     are not searched. What a run had found that was cut off, up to its last KEPT pictures, is taken up by the next.
@@ -293,15 +298,22 @@ def _face_row(record: Record, image: np.ndarray, found: Found | None) -> dict:
     }
 
 
+def labelled_box(record: Record) -> np.ndarray | None:
+    """float [4], where a record's face is labelled: its own box, or that of its points."""
+    if record.boxes is not None and len(record.boxes):
+        return np.asarray(record.boxes[0], np.float64)
+    if record.alignment is not None and record.alignment.how == "labelled":
+        return align.box_of_points(record.alignment.points)
+    return None
+
+
 def choose(faces: Sequence[detect.Face], record: Record) -> Found | None:
     """The detection of a record's face: where its box or its points are labelled, the one whose box overlaps theirs most; else the largest."""
     if not faces:
         return None
     boxes = [np.asarray(face.box, np.float64) for face in faces]
     overlaps = [1.0] * len(faces)
-    labelled = record.boxes[0] if record.boxes is not None and len(record.boxes) else None
-    if labelled is None and record.alignment is not None and record.alignment.how == "labelled":
-        labelled = align.box_of_points(record.alignment.points)
+    labelled = labelled_box(record)
     if labelled is not None:
         overlaps = [geometry.overlap(box, labelled) for box in boxes]
         best = int(np.argmax(overlaps))

@@ -9,7 +9,7 @@ from polyface import datasets, tasks, terminal
 from polyface.datasets import apart, copies, pack
 from polyface.datasets.apart import Reserved
 from polyface.datasets.base import Dataset, Record, Split
-from polyface.datasets.crops import Example, Examples, Faces, examples
+from polyface.datasets.crops import Example, Examples, Faces, examples, never_searched
 from polyface.errors import InputError, RequestError, shortened
 from polyface.tasks.kinds import Embedding, Points, Regions
 from polyface.training.config import Config, Data
@@ -137,7 +137,7 @@ def _training_source(entry: Data, data: Path, without: Withheld, config: Config)
     if not kept:
         raise RequestError(f"{dataset.name}: nothing is left to train on: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count))
     if never:
-        notes = (*notes, f"{dataset.name}: {never:,} pictures are left out, since {_never(dataset, faces)}")
+        notes = (*notes, f"{dataset.name}: {never:,} pictures are left out, since {never_searched(dataset, faces)}")
     unchecked = [example for example in kept if example.record.key not in faces.thumbnails]
     if unchecked and not config.drawings:
         notes = (*notes, _unchecked(dataset, unchecked, len(kept), faces))
@@ -154,13 +154,8 @@ def _notes(dataset: Dataset, split: Split, why: dict[str, str]) -> tuple[str, ..
 def _unchecked(dataset: Dataset, unchecked: Sequence[Example], of: int, faces: Faces) -> str:
     how = "by their bytes only" if len(unchecked) <= apart.MOST_HASHED else "in no way"
     never = sum(example.record.key not in faces.searched for example in unchecked)
-    why = _never(dataset, faces) if never else f"`polyface datasets align {dataset.called}` found no face on them"
+    why = never_searched(dataset, faces) if never else f"`polyface datasets align {dataset.called}` found no face on them"
     return f"{dataset.name}: {len(unchecked):,} of {of:,} pictures are compared with those of tests {how}, since {why}"
-
-
-def _never(dataset: Dataset, faces: Faces) -> str:
-    """Why nothing is known of pictures that `align` did not open, with the command that mends it."""
-    return f"`polyface datasets align {dataset.called}` " + ("did not open them: run it again, if they were added later" if faces.searched else "never ran")
 
 
 def _narrowed(dataset: Dataset, entry: Data) -> Dataset:

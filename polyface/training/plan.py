@@ -171,8 +171,8 @@ def _digest(source: Source) -> str:
     """Of which pictures a set has, what is said of them, and what that means; of points, masks and angles, which a pack draws anew, only that they are there."""
     inside = {task.name for task in tasks.TASKS if isinstance(task, Points | Regions | Angles)}
     meanings = {name: vars(meaning) for name, meaning in source.dataset.answers.items() if name not in inside}
-    said = ({name: None if name in inside else label for name, label in example.record.labels.items()} for example in source.examples.items)
-    pictures = zip((example.record.key for example in source.examples.items), said, strict=True)
+    records = (example.record for example in source.examples.items)
+    pictures = ([record.key, {name: None if name in inside else label for name, label in record.labels.items()}] for record in records)
     return sha256_of_lines([json.dumps(each, default=plain) for each in (meanings, *pictures)])
 
 

@@ -58,13 +58,18 @@ def test_a_task_that_no_data_set_answers_is_said_and_noted_in_the_card(tmp_path:
     assert list(notes) == ["race"] and "no data set" in notes["race"] and "no data set answers race, " in capsys.readouterr().err
 
 
-@pytest.mark.timeout(300)
-def test_a_run_goes_on_with_the_pictures_labels_and_meanings_it_began_with(tmp_path: Path) -> None:
-    """What the card says of its data would be wrong else."""
+def trained(tmp_path: Path) -> Path:
+    """A run on one's own set."""
     write("utkface", tmp_path / "data" / "mine", 12, 2, 1)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
-    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    return run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+
+
+@pytest.mark.timeout(300)
+def test_a_run_goes_on_with_the_pictures_labels_and_meanings_it_began_with(tmp_path: Path) -> None:
+    """What the card says of its data would be wrong else."""
+    folder = trained(tmp_path)
     said = (folder / "data.json").read_text()
     picture = next(path for at, path in enumerate(sorted((tmp_path / "data" / "mine").glob("*.jpg"))) if at % 4)
     for change in ("meaning", "label", "picture"):
@@ -83,10 +88,7 @@ def test_a_run_goes_on_with_the_pictures_labels_and_meanings_it_began_with(tmp_p
 
 @pytest.mark.timeout(300)
 def test_a_network_of_ones_own_sets_is_fitted_to_them_in_eight_bits(tmp_path: Path) -> None:
-    write("utkface", tmp_path / "data" / "mine", 12, 2, 1)
-    (tmp_path / "mine.py").write_text(MINE)
-    (tmp_path / "own.toml").write_text(RECIPE % (tmp_path / "mine.py"))
-    folder = run.train(str(tmp_path / "own.toml"), tmp_path / "data", tmp_path / "run")
+    folder = trained(tmp_path)
     card = cards.read_card(folder / "model" / "card.json")
     assert learned_from(folder, card) == learned_from(folder / "model", card) == [str(tmp_path / "mine.py")]
     assert real_crops(learned_from(folder, card), cards.crop_of_card(card), tmp_path / "data", "train", 4).sets == (str(tmp_path / "mine.py"),)
