@@ -147,10 +147,11 @@ def datasets_stats(
     """What labels what: how many records of each split carry a label for each task, how finely each set speaks, and how often each of its words is in train; of what the
     detector learns from, photographs."""
     from polyface import terminal
-    from polyface.datasets import check, data_folder, scenes
+    from polyface.datasets import data_folder, scenes
+    from polyface.datasets.stats import stats
 
     folder = data_folder(data)
-    found = check.stats([scenes.as_dataset(name) for name in names] or _all_there(folder), folder)
+    found = stats([scenes.as_dataset(name) for name in names] or _all_there(folder), folder)
     for at, (title, rows) in enumerate({"labelled records": found.labelled, "words": found.grains, "how often each word is in train": found.spoken}.items()):
         if rows:
             print(end="\n" if at else "")

@@ -1,4 +1,4 @@
-"""Whether data sets are what they say they are: every label, every picture, every photograph that lies in two places; and who labels what.
+"""Whether data sets are what they say they are: every label, every picture, every photograph that lies in two places.
 
 `check` opens each picture once. Twins are found as training finds them (`copies.py`), by the thumbnails that `align` kept; of a set that it never saw only copies byte
 by byte are found, and that is said.
@@ -18,18 +18,16 @@ from markupsafe import Markup
 
 from polyface import page, runtime, tasks
 from polyface.datasets import contract, copies, crops, find_root, scenes, shift
-from polyface.datasets.base import Dataset, Listing, Meaning, Record, Split, first_of
+from polyface.datasets.base import Dataset, Listing, Record, Split, first_of
 from polyface.datasets.tables import check_label, check_points
 from polyface.errors import InputError, PolyfaceError, reason
 from polyface.images import align, geometry, read
-from polyface.labels import People, PointMap, Ranges, TraitNames, Words
+from polyface.labels import PointMap
 
 SHOWN = 10
 """So many findings of a kind are printed, and the number of the rest; --json has them all."""
 FEW = 5
 """Lines and names that a page shows without being asked."""
-ENDS = 6
-"""Of the words of a set with many, so many of the most frequent and of the rarest are counted aloud."""
 PAIRS = 60
 """So many pairs of a kind are on the page, evenly through all of them."""
 CROP = align.Crop()
@@ -110,7 +108,7 @@ def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None
     counts: list[dict[str, Any]] = []
     places: list[Place] = []
     for dataset in chosen:
-        listings = _listings(dataset, data, findings)
+        listings = listings_of(dataset, data, findings)
         faces = crops.read_faces(data, dataset.name)
         listed = _places(dataset, listings, faces)
         findings += _broken(dataset, listings, listed)
@@ -127,7 +125,8 @@ def check(chosen: Sequence[Dataset], data: Path, progress: crops.Progress | None
 # Each set by itself
 
 
-def _listings(dataset: Dataset, data: Path, findings: list[Finding]) -> dict[Split, Listing]:
+def listings_of(dataset: Dataset, data: Path, findings: list[Finding]) -> dict[Split, Listing]:
+    """What each split lists; one that cannot be listed is among the findings."""
     root, listings = find_root(data, dataset.name), {}
     for split in dataset.splits:
         try:
@@ -389,62 +388,3 @@ PAGE = """\
 {% endif %}
 {% endfor %}
 """
-
-
-# Who labels what
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Three tables, from listings only: how many records of each split are labelled for each task; in how many words each set speaks of it; how often each of these words
-    is in train. failed: what is not in them."""
-
-    labelled: list[dict[str, Any]]
-    grains: list[dict[str, Any]]
-    spoken: list[dict[str, Any]]
-    failed: list[str]
-
-
-def stats(chosen: Sequence[Dataset], data: Path) -> Stats:
-    labelled, grains, spoken = [], [], []
-    failed: list[Finding] = []
-    for dataset in chosen:
-        people: set[str] = set()
-        listings = _listings(dataset, data, failed)
-        for split, listing in listings.items():
-            counts = Counter(task for record in listing.records for task, label in record.labels.items() if label is not None)
-            labelled.append({"data set": dataset.name, "split": split, "records": len(listing.records), **{task.name: counts[task.name] or None for task in tasks.TASKS}})
-            people |= {str(record.labels[tasks.identity.name]) for record in listing.records if tasks.identity.name in record.labels}
-        if dataset.name in scenes.LISTS:
-            continue  # it says nothing
-        grain = {task.name: _grain(task, dataset.answers[task.name], len(people)) for task in tasks.TASKS if task.name in dataset.answers}
-        grains.append({"data set": dataset.name, **{task.name: grain.get(task.name) for task in tasks.TASKS}})
-        if "train" in listings:
-            train = listings["train"].records
-            counted = {task: counts for task, counts in contract.word_counts(dataset, train).items() if any(task in record.labels for record in train)}
-            spoken += [{"data set": dataset.name, "task": task, "words": _counted(counts)} for task, counts in counted.items()]
-    return Stats(labelled, grains, spoken, [finding.words for finding in failed])
-
-
-def _counted(counts: Counter[str]) -> str:
-    """The words with their counts, the most frequent first; of many those and the rarest."""
-    said = [f"{word} {count:,}" for word, count in counts.most_common()]
-    if len(said) > 2 * ENDS:
-        said[ENDS:-ENDS] = [f"{len(said) - 2 * ENDS:,} more between"]
-    return ", ".join(said)
-
-
-def _grain(task: tasks.Task, meaning: Meaning, people: int) -> str:
-    """How finely a set speaks: "5 words of 7", "9 ranges", "5 points of 68"."""
-    match meaning:
-        case Words(names, table):
-            return f"{len(names)} words of {table.shape[1]}"
-        case Ranges(meanings):
-            return f"{len(meanings)} ranges" if meanings else "numbers"
-        case TraitNames(meanings) if isinstance(task, tasks.Traits):
-            return f"{len(set(meanings.values()))} traits of {len(task.vocabulary)}"
-        case PointMap(weights):
-            return f"{len(weights)} points of {weights.shape[1]}"
-        case People():
-            return f"{people:,} people"
-    raise TypeError(f"no grain is known for {type(meaning).__name__}")

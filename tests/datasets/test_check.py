@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from polyface import cli, datasets, tasks
-from polyface.datasets import Dataset, Listing, Pairs, Record, check, crops, scenes
+from polyface.datasets import Dataset, Listing, Pairs, Record, check, crops, scenes, stats
 from polyface.datasets.base import Alignment, Split, split_of_train
 from polyface.datasets.tables import Mask
 from polyface.errors import InputError, RequestError
@@ -367,10 +367,10 @@ def test_sets_that_are_not_there_are_a_wrong_request(tmp_path: Path, capsys: pyt
 
 def test_stats_count_labels_and_say_how_finely_each_set_speaks(write: Callable[..., Path]) -> None:
     partly = changed(dataset("mine"), "1", labels={tasks.age.name: None})
-    stats = check.stats([partly], write("mine"))
-    grains = stats.grains
-    assert not stats.failed and not stats.spoken  # numbers, names and masks
-    assert [(row["split"], row["records"], row["age"], row["identity"], row["gender"]) for row in stats.labelled] == [
+    found = stats.stats([partly], write("mine"))
+    grains = found.grains
+    assert not found.failed and not found.spoken  # numbers, names and masks
+    assert [(row["split"], row["records"], row["age"], row["identity"], row["gender"]) for row in found.labelled] == [
         ("train", 3, 2, 3, None), ("validation", 1, 1, 1, None), ("test", 2, 2, 2, None),
     ]  # fmt: skip
     assert grains[0]["identity"] == "6 people" and grains[0]["parsing"] == "19 words of 19" and grains[0]["age"] == "numbers" and grains[0]["gender"] is None
@@ -387,7 +387,7 @@ def test_stats_count_each_word_in_train_so_that_a_wrong_column_is_seen(write: Ca
     one = {"gender": "M", "expression": {"glad": 3, "calm": 1}, "age": "old", "pose": {"yaw": "left", "roll": 3.0}, "attributes": dict.fromkeys(traits, False)}
     two = {**one, "expression": {"glad": 3, "calm": 0}, "age": 31, "attributes": {"trait 7": True}}
     mine = changed(changed(dataset("mine"), "0", labels=one), "1", labels=two)
-    (*spoken,) = check.stats([replace(mine, answers={**mine.answers, **meanings})], write("mine")).spoken
+    (*spoken,) = stats.stats([replace(mine, answers={**mine.answers, **meanings})], write("mine")).spoken
     attributes = ", ".join(["trait 7 1", *(f"trait {number} 0" for number in range(5)), "8 more between", *(f"trait {number} 0" for number in range(14, 20))])
     assert {row["task"]: row["words"] for row in spoken} == {
         "gender": "M 2, F 0", "expression": "glad 2, calm 1", "age": "old 1, young 0", "pose": "left 2", "attributes": attributes,
@@ -404,7 +404,7 @@ def test_stats_count_each_word_in_train_so_that_a_wrong_column_is_seen(write: Ca
     ],
 )
 def test_the_grain_of_every_meaning_has_words(task: tasks.Task, meaning: Words | Ranges | TraitNames | PointMap, said: str) -> None:
-    assert check._grain(task, meaning, 0) == said
+    assert stats._grain(task, meaning, 0) == said
 
 
 @pytest.mark.parametrize("pixels", [0.0, 1.0])
