@@ -23,15 +23,14 @@ class PerClass:
     absent: tuple[int, ...]
 
 
-def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """The share of labelled rows whose class was named."""
-    truth, predicted = _labelled(truth, predicted, None)
-    return float(np.mean(truth == predicted)) if truth.size else np.nan
-
-
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """int64 [C, C]: row truth, column prediction."""
-    truth, predicted = _labelled(truth, predicted, classes)
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    require_rows(truth=truth, predicted=predicted)
+    require_integers("truth", truth, -1, classes)
+    known = truth != -1
+    require_integers("predicted", np.where(known, predicted, 0), 0, classes)
+    truth, predicted = truth[known].astype(np.int64), predicted[known].astype(np.int64)
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -67,13 +66,3 @@ def coarse_choice(probabilities: np.ndarray, table: np.ndarray) -> np.ndarray:
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole of each class, NaN where the whole is nothing."""
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-
-
-def _labelled(truth: np.ndarray, predicted: np.ndarray, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
-    require_rows(truth=truth, predicted=predicted)
-    limit = np.iinfo(np.int64).max if classes is None else classes
-    require_integers("truth", truth, -1, limit)
-    known = truth != -1
-    require_integers("predicted", np.where(known, predicted, 0), 0, limit)
-    return truth[known].astype(np.int64), predicted[known].astype(np.int64)

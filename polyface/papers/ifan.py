@@ -31,7 +31,7 @@ from polyface.papers.ifan_claims import Judged
 from polyface.papers.ifan_config import IfanRecipe, load
 from polyface.papers.ifan_model import best_of, write_best
 from polyface.papers.ifan_page import write_page
-from polyface.papers.ifan_rows import BEST, Row, chosen, rows_of
+from polyface.papers.ifan_rows import BEST, Row, chosen, planned_minutes, rows_of
 from polyface.papers.ifan_runs import RowResult, read_row, read_rows
 from polyface.papers.ifan_samples import DRAWS
 from polyface.papers.ifan_worlds import Worlds
@@ -67,6 +67,9 @@ def reproduce(
         torch.set_num_threads(recipe.compute_threads or runtime.processors())
         runtime.threads_for_opencv(1)
         _check(bench, wanted)
+        todo = [row for row in wanted if read_row(bench.folder(row)) is None]
+        if recipe.plan is not None and todo:
+            say(f"{len(todo)} of {len(wanted)} rows to do: by plan {planned_minutes(recipe, recipe.plan, todo):.0f} minutes of two processors with nothing else to do")
         try:
             _do(bench, rows, wanted, lambda: _page(out, recipe, scale, FEW_DRAWS))
         except BaseException:  # interrupted, out of disk: the page has what is done

@@ -14,7 +14,7 @@ import msgspec
 
 from polyface.errors import RequestError, nearest
 from polyface.models.ifan import IfanConfig
-from polyface.papers.ifan_config import IfanRecipe
+from polyface.papers.ifan_config import IfanRecipe, Plan
 
 JOINT, FEEDBACK = "joint", "feedback-3"
 """The rows that others are compared with: joint training with own normalisation and one pass, and the same with the paper's three."""
@@ -88,11 +88,9 @@ def is_candidate(row: Row, first: int) -> bool:
     return own and row.network.get("normalisation") != "per_dataset" and row.seed == first
 
 
-def planned_minutes(recipe: IfanRecipe, rows: Sequence[Row]) -> float:
-    """By the recipe's plan, the starts included."""
-    if recipe.plan is None:
-        raise RequestError(f"recipe ifan/{recipe.name} plans no minutes")
-    plan, tasks = recipe.plan, len(recipe.tasks)
+def planned_minutes(recipe: IfanRecipe, plan: Plan, rows: Sequence[Row]) -> float:
+    """The starts included."""
+    tasks = len(recipe.tasks)
     pretraining = {name: stage.steps * stage.batch * plan.first for name, stage in recipe.pretrain.items()}
     milliseconds = sum(pretraining.values()) if any(row.start == "shared" for row in rows) else 0.0
     minutes = 0.0
