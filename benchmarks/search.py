@@ -30,8 +30,8 @@ from polyface import runtime, terminal
 from polyface.evaluation import megaface_devkit
 from polyface.evaluation.search import Found, mates_outside, search
 from polyface.evaluation.search_codes import FLOAT32, Multiply, Product, best_product, code_probes
-from polyface.evaluation.search_gallery import BLOCK, FIRST, Codes, build_codes, open_gallery
-from polyface.evaluation.search_scan import GROUP
+from polyface.evaluation.search_gallery import BLOCK, Codes, build_codes, open_gallery
+from polyface.evaluation.search_scan import GROUP, WIDTH
 
 K = 10
 LEAST_OF_FAISS, MOST_OF_PRODUCT, MOST_MEGABYTES, MOST_OF_READING = 2, 2, 2000, 1.3
@@ -120,12 +120,14 @@ def multiply_all(multiply: Multiply, probes: np.ndarray, codes: Codes) -> None:
     def tile(begin: int) -> None:
         block, d = begin - begin % BLOCK, codes.rows.shape[1]
         width = min(BLOCK, len(codes.rows) - block)
-        part = codes.codes[block * d : (block + width) * d].reshape(d, width)[:, begin - block : begin - block + FIRST]
+        part = codes.codes[block * d : (block + width) * d].reshape(d, width)[:, begin - block : begin - block + WIDTH]
+        products = np.empty((min(len(coded), GROUP), part.shape[1]), np.int32)
         for first in range(0, len(coded), GROUP):
-            multiply(coded[first : first + GROUP], np.ascontiguousarray(part), codes.about[1, begin : begin + part.shape[1]])
+            some = coded[first : first + GROUP]
+            multiply(some, np.ascontiguousarray(part), codes.about[1, begin : begin + part.shape[1]], products[: len(some)])
 
     with ThreadPoolExecutor(runtime.processors()) as pool:
-        list(pool.map(tile, range(0, len(codes.rows), FIRST)))
+        list(pool.map(tile, range(0, len(codes.rows), WIDTH)))
 
 
 def one_probe(probes: np.ndarray, codes: Codes, rounds: int) -> tuple[float, float]:
@@ -203,7 +205,11 @@ def _products() -> list[Product]:
         import torch
 
         torch.set_num_threads(1)  # tiles are spread over threads already
-        found.append(Product("int8 products of torch", lambda probes, rows, sums: torch._int_mm(torch.from_numpy(probes), torch.from_numpy(rows)).numpy()))
+
+        def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray, product: np.ndarray) -> None:
+            torch._int_mm(torch.from_numpy(probes), torch.from_numpy(rows), out=torch.from_numpy(product))
+
+        found.append(Product("int8 products of torch", multiply))
     return found
 
 

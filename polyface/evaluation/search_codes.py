@@ -28,7 +28,6 @@ may load torch. Processors without 8-bit dot products may add pairs of products 
 """
 
 import functools
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,9 +45,8 @@ COLUMNS = 1024
 """Rows that are coded at a time: their float32 coordinates fit in a cache."""
 
 
-Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""multiply(probes int8 [p, d], rows int8 [d, n], sums int32 [n], the sums of the columns of rows) -> their product int32 [p, n], exact. It may lie in memory that the
-same thread's next product takes."""
+Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+"""multiply(probes int8 [p, d], rows int8 [d, n], sums int32 [n], the sums of the columns of rows, product int32 [p, n]): writes their exact product into the last."""
 
 ONE_BY_ONE = 12
 """Up to so many probes are multiplied one after the other: for one, onnxruntime reads the codes as they lie; for several it packs them anew first, which costs more."""
@@ -98,6 +96,11 @@ def code_probes(probes: np.ndarray) -> tuple[np.ndarray, Side]:
     codes = np.rint(turned * inverse)
     norms = [np.sqrt((each**2).sum(axis=0)) * UP for each in (codes * scale, turned - codes * scale)]
     return np.ascontiguousarray(codes.T.astype(np.int8)), Side(scale, *norms)
+
+
+def norms_of_coded(side: Side) -> np.ndarray:
+    """float64 [n]: not smaller than the rows' norms: B times a block is as long as the block, or by sqrt(2) shorter."""
+    return side.second.astype(np.float64) * (2**0.5 * UP)
 
 
 def _turned(columns: np.ndarray, up: bool) -> np.ndarray:
@@ -155,21 +158,15 @@ FLOAT32 = Product("float32 products of numpy", None)
 def best_product() -> Product:
     """The fastest product that needs no more than polyface itself does."""
     many, one = (runtime.session(_matmul(zero_point), threads=1) for zero_point in (128, None))
-    kept = threading.local()  # new memory for each product, and a copy into it, cost as much as all that is done with it
 
-    def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> np.ndarray:
-        size = len(probes) * rows.shape[1]
-        if getattr(kept, "memory", np.zeros(0)).size < size:
-            kept.memory = np.empty(size, np.int32)
-        product = kept.memory[:size].reshape(len(probes), -1)
+    def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray, product: np.ndarray) -> None:
         shifted = probes.view(np.uint8) ^ 128  # c + 128
         if len(probes) > ONE_BY_ONE:
             _run(many, shifted, rows, product)
-            return product
+            return
         for at in range(len(probes)):
             _run(one, shifted[at : at + 1], rows, product[at : at + 1])
         product -= 128 * sums
-        return product
 
     try:
         return checked(Product("int8 products of onnxruntime", multiply))
@@ -194,7 +191,9 @@ def checked(product: Product) -> Product:
     signs[:, :2] = [127, -127]
     for probes in (signs.T[:1], signs.T):
         right = probes.astype(np.int32) @ signs.astype(np.int32)
-        if not np.array_equal(product.multiply(np.ascontiguousarray(probes), signs, signs.sum(axis=0, dtype=np.int32)), right):
+        found = np.empty_like(right)
+        product.multiply(np.ascontiguousarray(probes), signs, signs.sum(axis=0, dtype=np.int32), found)
+        if not np.array_equal(found, right):
             raise RunError(f"{product.name} are not exact on this machine")
     return product
 

@@ -19,7 +19,7 @@ import numpy as np
 from polyface import runtime
 from polyface.errors import InputError, RequestError, RunError
 from polyface.evaluation.search_codes import Coded, code_rows
-from polyface.evaluation.search_scores import LARGEST, LONGEST, Side
+from polyface.evaluation.search_scores import LARGEST, LONGEST, Ordered, Rows, Side
 from polyface.files import make_mapped, sha256_of_file, write_atomically
 from polyface.terminal import Report
 
@@ -37,10 +37,10 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that are looked at together. ids int64 [n]: their numbers in the gallery; fetch: columns int [m] -> float32 [m, d]; coded None: none is wanted."""
+    """Rows that are looked at together. ids int64 [n]: their numbers in the gallery; rows float32 [n, d]; coded None: none is wanted."""
 
     ids: np.ndarray
-    fetch: Callable[[np.ndarray | slice], np.ndarray]
+    rows: Rows
     coded: Coded | None
 
 
@@ -157,9 +157,9 @@ def works(parts: Iterable[np.ndarray], coding: bool, first: int, done: int) -> I
 def _chunk_of(rows: np.ndarray, first: int, coding: bool) -> Chunk:
     floats = np.asarray(rows, np.float32)
     if not coding:
-        return Chunk(first + np.arange(len(floats)), lambda columns: floats[columns], None)
+        return Chunk(first + np.arange(len(floats)), floats, None)
     coded = code_rows(floats)
-    return Chunk(first + coded.order, lambda columns: floats[coded.order[columns]], coded)
+    return Chunk(first + coded.order, Ordered(floats, coded.order), coded)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Codes:
         order, sums, *side = (np.asarray(each) for each in self.about[:, begin:end])
         rows = block + order.astype(np.int64)
         coded = Coded(codes, sums, Side(*(each.view(np.float32) for each in side)), order)
-        return Chunk(first + rows, lambda columns: np.asarray(self.rows[rows[columns]], np.float32), coded)
+        return Chunk(first + rows, Ordered(np.asarray(self.rows), rows), coded)
 
 
 def build_codes(rows: np.ndarray, folder: Path | None = None, report: Report | None = None) -> Codes:

@@ -10,7 +10,7 @@ import numpy as np
 from polyface import runtime
 from polyface.errors import RequestError
 from polyface.evaluation.search_gallery import Work
-from polyface.evaluation.search_scan import Bars, Partial, Plan, scan
+from polyface.evaluation.search_scan import Bars, Partial, Plan, best_of, scan
 from polyface.files import write_arrays
 
 KEPT = ("rows", "scores", "above", "reached", "impostors")
@@ -55,8 +55,7 @@ class Pass:
         who = np.concatenate([np.repeat(np.arange(len(touched)), k), at])
         which = np.concatenate([rows[touched].ravel(), row[better]])
         how = np.concatenate([scores[touched].ravel(), score[better]])
-        order = np.lexsort((which, -how, who))
-        first = order[np.searchsorted(who[order], np.arange(len(touched)))[:, None] + np.arange(k)]
+        first = best_of(k, len(touched), who, (which, -how))
         rows[touched], scores[touched] = which[first], how[first]
         return rows, scores
 
@@ -85,14 +84,14 @@ class Pass:
     def _raise_bars(self) -> None:
         kth = np.maximum(self.scores[:, -1], self.plan.least) if self.plan.k else np.full(len(self.plan.probes), np.inf)
         lines = [np.inf if not keep else scores[-1] if len(scores) == keep else -np.inf for scores, keep in zip(self.largest, self.plan.largest, strict=True)]
-        self.bars = Bars(kth, np.array(lines))
+        self.bars = Bars(self.scores, kth, np.array(lines))
 
 
 def scanned(running: Pass, todo: Iterator[tuple[int, Work]], threads: int) -> Iterator[tuple[int, Partial]]:
-    """(rows, what they add) of each chunk in their order, several being scanned at a time, each with the bars as they are by then."""
+    """(rows, what they add) of each chunk in their order, several being scanned at a time, each with the bars as they rise."""
 
     def of(chunk: tuple[int, Work]) -> tuple[int, Partial]:
         rows, work = chunk
-        return rows, scan(running.plan, work(), running.bars)
+        return rows, scan(running.plan, work(), lambda: running.bars)
 
     return runtime.in_order(of, todo, threads, threads)

@@ -5,28 +5,27 @@ product with its bound puts a score between low and high, and questions are clos
 only what straddles a bar, or may be among the best, is asked again, more precisely: products of codes, then float32 products (of the whole tile where much is open, of
 pairs where little is), then the exact score. No question is closed by an estimate, so whatever comes first, and whatever bars are known yet, the answer is the same.
 
-Most cells of a tile must not cost more than one comparison with one number for each probe (`search_scores.Grid`). A mate with so much of the gallery above it that
-picking cells out would cost more is counted in whole rows of the tile, and only the cells near its score are picked out.
+Most cells of a tile must not cost more than a look for the largest of each probe, and where that reaches a bar, one comparison with one number (`search_scores.Grid`).
+A mate with so much of the gallery above it that picking cells out would cost more is counted in whole rows of the tile, and only the cells near its score are picked
+out. What products of tiles leave open is kept, and closed together: by then the chunk's own best have raised the bars.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from polyface.errors import RunError
-from polyface.evaluation.search_codes import Multiply
-from polyface.evaluation.search_gallery import BLOCK, FIRST, Chunk
-from polyface.evaluation.search_scores import Grid, Side, crowded, exact_scores, float_scores, float_side_of_rows
+from polyface.evaluation.search_codes import Multiply, norms_of_coded
+from polyface.evaluation.search_gallery import BLOCK, Chunk
+from polyface.evaluation.search_scores import Grid, Side, crowded, exact_scores, float_scores, float_side_of_norms, float_side_of_rows
 
-GROUP = 1024
-"""Probes whose products with a tile are held at a time."""
-
-CELLS = 2**20
-"""About so many products are held by each thread: 4 MB."""
+GROUP, CELLS, WIDTH = 4096, 2**20, 1024
+"""So many probes at most are compared with a tile together; it is as wide as makes about CELLS products, and no narrower than WIDTH. Each thread holds 16 MB at most."""
 
 MANY = 2**16
-"""From so many pairs on, equal vectors are looked for, of which a collapsed model has many."""
+"""From so many open questions on, those of a chunk are closed before it ends. From so many pairs on, equal vectors are looked for: a collapsed model has many."""
 
 
 Subset = int | np.ndarray | None
@@ -73,10 +72,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bars:
-    """kth float64 [P]: what a score must reach to be among a probe's best, the least while there are too few; lines float64 [S]: to be among a subset's largest, -inf
-    while there are too few; inf where none is wanted.
+    """best float64 [P, k]: the best scores of each probe so far, falling, -inf while there are fewer; kth float64 [P]: what a score must reach to be among them, at least
+    the least that is asked for; lines float64 [S]: to be among a subset's largest, -inf while there are too few; inf where none is wanted.
     """
 
+    best: np.ndarray
     kth: np.ndarray
     lines: np.ndarray
 
@@ -95,61 +95,155 @@ class Partial:
     compared: np.ndarray
 
 
-def scan(plan: Plan, chunk: Chunk, bars: Bars) -> Partial:
-    """Bars may be lower than they have become by now."""
+def scan(plan: Plan, chunk: Chunk, bars: Callable[[], Bars]) -> Partial:
+    """bars(): what the pass has found by now of other chunks."""
     n, count = len(chunk.ids), len(plan.probes)
-    member = plan.members(chunk.ids)
-    kth, lines = bars.kth.copy(), bars.lines.copy()
-    tally = _Tally(member, len(plan.targets))
+    asked = _Asked(plan, chunk, bars)
     hidden_columns, hidden_probes = _hidden(plan.hidden, chunk.ids)
-    width = min(max(CELLS // max(min(count, GROUP), 1), FIRST), BLOCK)
+    width = min(max(CELLS // max(min(count, GROUP), 1), WIDTH), BLOCK)
+    memory = np.empty(min(count, GROUP) * min(width, n), np.int32)
     for start in range(0, n, width):
-        tile = _Tile(plan, chunk, start, min(start + width, n), member, kth, lines, tally)
+        tile = _Tile(asked, start, min(start + width, n), memory)
         hidden = (hidden_columns >= start) & (hidden_columns < tile.stop)
         for first in range(0, count, GROUP):
             probes = np.arange(first, min(first + GROUP, count))
             mine = hidden & (hidden_probes >= first) & (hidden_probes <= probes[-1])
             tile.compare(probes, hidden_probes[mine] - first, hidden_columns[mine] - start)
-    compared = count * np.count_nonzero(member, axis=0) - np.count_nonzero(member[hidden_columns], axis=0)
-    return tally.partial(chunk.ids, compared)
+            if asked.open >= MANY:
+                asked.close()
+    asked.close()
+    compared = count * np.count_nonzero(asked.member, axis=0) - np.count_nonzero(asked.member[hidden_columns], axis=0)
+    return asked.tally.partial(chunk.ids, compared)
 
 
 @dataclass
 class _Open:
-    """Questions that are open: the score of probe i and column j of the tile, between low and high, against the targets `first` to `stop`; whole: also, whether it is
+    """Questions that are open: the score of probe i and a column of the chunk, between low and high, against the targets `first` to `stop`; whole: also, whether it is
     among the best.
     """
 
     i: np.ndarray
-    j: np.ndarray
+    column: np.ndarray
     first: np.ndarray
     stop: np.ndarray
     whole: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.i)
+
     def only(self, which: np.ndarray) -> "_Open":
-        return _Open(*(each[which] for each in (self.i, self.j, self.first, self.stop, self.whole, self.low, self.high)))
+        return _Open(*(each[which] for each in self._arrays()))
+
+    @staticmethod
+    def joined(parts: "Sequence[_Open]") -> "_Open":
+        return _Open(*(np.concatenate(each) for each in zip(*(part._arrays() for part in parts), strict=True)))
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.i, self.column, self.first, self.stop, self.whole, self.low, self.high
 
 
-@dataclass
+NONE, NOT = np.zeros(0, np.int64), np.zeros(0)
+NOTHING = _Open(NONE, NONE, NONE, NONE, np.zeros(0, bool), NOT, NOT)
+
+
+class _Asked:
+    """What is asked of a chunk: bars, which rise as more is found, questions that products of whole tiles left open, by codes and by float32, and what was answered."""
+
+    def __init__(self, plan: Plan, chunk: Chunk, bars: Callable[[], Bars]):
+        self.plan, self.chunk, self.bars = plan, chunk, bars
+        self.member = plan.members(chunk.ids)
+        self.kth, self.lines = np.full(len(plan.probes), -np.inf), np.full(len(plan.subsets), -np.inf)
+        self.best = np.full((len(plan.probes), plan.k), -np.inf)  # what scores in this chunk are at least
+        self.tally = _Tally(self.member, len(plan.targets))
+        self.coarse, self.fine = [NOTHING], [NOTHING]
+
+    @property
+    def open(self) -> int:
+        return sum(map(len, self.coarse)) + sum(map(len, self.fine))
+
+    def raise_bars(self) -> None:
+        """To where the pass has them by now."""
+        now = self.bars()
+        self.kth, self.lines = np.maximum(self.kth, now.kth), np.maximum(self.lines, now.lines)
+
+    def close(self) -> None:
+        """Answers all that is open: by float32 products of pairs, what they leave open by the exact score."""
+        pairs = self._by_pairs(self._closed(_Open.joined(self.coarse)))
+        asked = _Open.joined([pairs, *self.fine])
+        self.coarse, self.fine = [NOTHING], [NOTHING]
+        self._raise_kth(asked)
+        self._close_exactly(self._closed(asked))
+
+    def _raise_kth(self, asked: _Open) -> None:
+        """To the k-th largest of the scores that the pass has found and of what those of this chunk are at least."""
+        k = self.plan.k
+        better = np.flatnonzero(asked.whole & (asked.low > self.kth[asked.i]))
+        if k and len(better):
+            touched, at = np.unique(asked.i[better], return_inverse=True)
+            who = np.concatenate([np.repeat(np.arange(len(touched)), k), at])
+            low = np.concatenate([self.best[touched].ravel(), asked.low[better]])
+            self.best[touched] = low[best_of(k, len(touched), who, (-low,))]
+            known = np.concatenate([self.best[touched], self.bars().best[touched]], axis=1)
+            self.kth[touched] = np.maximum(self.kth[touched], np.partition(known, k, axis=1)[:, k])
+
+    def _closed(self, asked: _Open) -> _Open:
+        """What remains open once low and high are known."""
+        targets = self.plan.targets
+        over = _bisect(targets, asked.first, asked.stop, asked.low, right=False)
+        under = _bisect(targets, over, asked.stop, asked.high, right=True)
+        self.tally.add(asked.first, over, over, asked.column)
+        whole = asked.whole & self._among_best(asked, asked.high)
+        still = whole | (over < under)
+        return _Open(asked.i, asked.column, over, under, whole, asked.low, asked.high).only(still)
+
+    def _by_pairs(self, asked: _Open) -> _Open:
+        if not len(asked):
+            return asked
+        assert self.chunk.coded is not None
+        side, own = float_side_of_norms(norms_of_coded(self.chunk.coded.side[asked.column])), self.plan.floats[asked.i]
+        values = float_scores(self.plan.probes, self.chunk.rows, asked.i, asked.column)
+        error = own.first * side.first + own.second * side.second
+        low, high = np.maximum(asked.low, values - error), np.minimum(asked.high, values + error)
+        _require_possible(low, high)
+        return _Open(asked.i, asked.column, asked.first, asked.stop, asked.whole, low, high)
+
+    def _close_exactly(self, asked: _Open) -> None:
+        scores = self._exact(asked.i, asked.column)
+        _require_possible(np.maximum(asked.low, scores), np.minimum(asked.high, scores))
+        targets = self.plan.targets
+        above = _bisect(targets, asked.first, asked.stop, scores, right=False)
+        reached = _bisect(targets, above, asked.stop, scores, right=True)
+        self.tally.add(asked.first, above, reached, asked.column)
+        best = asked.whole & self._among_best(asked, scores)
+        self.tally.keep(asked.i[best], asked.column[best], scores[best])
+
+    def _among_best(self, asked: _Open, scores: np.ndarray) -> np.ndarray:
+        """bool: whether such scores would be among the best of their probes, or among the largest of a subset that their rows belong to."""
+        among = scores >= self.kth[asked.i]
+        for subset in np.flatnonzero(self.lines < np.inf):
+            among |= (scores >= self.lines[subset]) & self.member[asked.column, subset]
+        return among
+
+    def _exact(self, i: np.ndarray, column: np.ndarray) -> np.ndarray:
+        if len(i) < MANY:
+            return exact_scores(self.plan.probes, self.chunk.rows, i, column)
+        columns, at = np.unique(column, return_inverse=True)
+        rows = self.chunk.rows[columns]
+        pairs, at = np.unique(self.plan.twins[i] * len(rows) + _twins(rows)[at], return_inverse=True)
+        return exact_scores(self.plan.probes, rows, *np.divmod(pairs, len(rows)))[at]
+
+
 class _Tile:
-    """Columns `start` to `stop` of a chunk."""
+    """Columns `start` to `stop` of a chunk; memory: for as many products of codes as are made at a time."""
 
-    plan: Plan
-    chunk: Chunk
-    start: int
-    stop: int
-    member: np.ndarray
-    kth: np.ndarray
-    lines: np.ndarray
-    tally: "_Tally"
-
-    def __post_init__(self) -> None:
-        self.n = self.stop - self.start
-        self.member = self.member[self.start : self.stop]
+    def __init__(self, asked: _Asked, start: int, stop: int, memory: np.ndarray):
+        self.asked, self.plan, self.chunk, self.memory = asked, asked.plan, asked.chunk, memory
+        self.start, self.stop, self.n = start, stop, stop - start
+        self.member = asked.member[start:stop]
         self.here = self.member.any(axis=0)
-        self.line = np.zeros(0)  # float64 [n]: the lowest score with which a row may be among the largest of one of its subsets
+        asked.raise_bars()
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -158,15 +252,11 @@ class _Tile:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        return np.ascontiguousarray(self.chunk.fetch(slice(self.start, self.stop)))
+        return np.ascontiguousarray(self.chunk.rows[self.start : self.stop])
 
     @cached_property
     def floats(self) -> Side:
         return float_side_of_rows(self.rows)
-
-    @cached_property
-    def twins(self) -> np.ndarray:
-        return _twins(self.rows)
 
     def compare(self, probes: np.ndarray, hidden_probes: np.ndarray, hidden_columns: np.ndarray) -> None:
         """hidden pairs are numbered within the group of probes and the tile; they get a product that is under every bar."""
@@ -174,7 +264,8 @@ class _Tile:
         first = plan.begin[probes]
         if coded is not None and plan.codes is not None and plan.coded is not None and plan.multiply is not None:
             part = slice(self.start, self.stop)
-            values = plan.multiply(plan.codes[probes[0] : probes[-1] + 1], self.codes, coded.sums[part])
+            values = self._space(len(probes))
+            plan.multiply(plan.codes[probes[0] : probes[-1] + 1], self.codes, coded.sums[part], values)
             values[hidden_probes, hidden_columns] = np.iinfo(np.int32).min
             undecided = self._settle(values, probes, first, plan.coded[probes], coded.side[part], finer=True)
             again = np.flatnonzero(undecided >= 0)
@@ -184,17 +275,21 @@ class _Tile:
             probes, first = probes[again], undecided[again]
             hidden_probes, hidden_columns = place[hidden_probes[kept]], hidden_columns[kept]
         if len(probes):
-            values = plan.probes[probes] @ self.rows.T
+            values = np.matmul(plan.probes[probes], self.rows.T, out=self._space(len(probes)).view(np.float32))
             values[hidden_probes, hidden_columns] = -np.inf
             self._settle(values, probes, first, plan.floats[probes], self.floats, finer=False)
+
+    def _space(self, probes: int) -> np.ndarray:
+        return self.memory[: probes * self.n].reshape(probes, self.n)
 
     def _settle(self, values: np.ndarray, probes: np.ndarray, first: np.ndarray, own: Side, side: Side, finer: bool) -> np.ndarray:
         """values [p, n]: the products, finer: there are finer ones. Returns int64 [p]: the first target of each probe that these should be asked about, -1 for none."""
         grid = Grid(values, own, side)
         self._raise_bars(grid, probes)
-        cold = self.here & np.isneginf(self.lines)
+        lines = self.asked.lines
+        cold = self.here & np.isneginf(lines)
         forced = np.flatnonzero(self.member[:, cold].any(axis=1))
-        collect = np.minimum(self.kth[probes], self.lines[self.here & ~cold].min(initial=np.inf))
+        collect = np.minimum(self.asked.kth[probes], lines[self.here & ~cold].min(initial=np.inf))
         now, end = first.copy(), self.plan.begin[probes + 1]
         undecided = np.full(len(probes), -1)
         left = np.arange(len(probes))
@@ -202,7 +297,12 @@ class _Tile:
             mate = np.full(len(left), np.inf)
             more = now[left] < end[left]
             mate[more] = self.plan.targets[now[left[more]]]
-            hit = grid.reaching(np.minimum(collect[left], mate), left)
+            bars = np.minimum(collect[left], mate)
+            if not len(forced):
+                near = grid.touching(bars, left)
+                if 2 * np.count_nonzero(near) < len(near):  # fewer are copied than are compared for nothing
+                    left, more, mate, bars = left[near], more[near], mate[near], bars[near]
+            hit = grid.reaching(bars, left)
             if len(forced):
                 hit[:, forced] = grid.there(left, forced)
             full = crowded(hit)
@@ -216,77 +316,36 @@ class _Tile:
             vague = crowded(hit) if finer else np.zeros(len(left), bool)
             undecided[left[vague]] = now[left[vague]]
             left, hit, sure = left[~vague], hit[~vague], sure[~vague]
-            self.tally.count(now[left], sure, self.member)
+            self.asked.tally.count(now[left], sure, self.member)
             self._ask(grid, probes, left, hit, now, now[left] + 1, whole=False, finer=finer)
             now[left] += 1
         return undecided
 
     def _raise_bars(self, grid: Grid, probes: np.ndarray) -> None:
         """Where nothing is known yet: as many cells as are wanted have at least the lowest of their lower bounds."""
-        k, cold = self.plan.k, np.flatnonzero(self.kth[probes] == self.plan.least)
+        kth, lines, least, k = self.asked.kth, self.asked.lines, self.plan.least, self.plan.k
+        cold = np.flatnonzero(kth[probes] == least)
         if len(cold) and k <= self.n:
-            cold = cold[np.count_nonzero(grid.reaching(self.kth[probes[cold]], cold), axis=1) > k]
+            cold = cold[np.count_nonzero(grid.reaching(kth[probes[cold]], cold), axis=1) > k]
             best = np.partition(grid.values[cold], self.n - k, axis=1)[:, self.n - k]
-            self.kth[probes[cold]] = np.maximum(grid.at_least(best, cold), self.plan.least)
-        for subset in np.flatnonzero(self.here & np.isneginf(self.lines)):
+            kth[probes[cold]] = np.maximum(grid.at_least(best, cold), least)
+        for subset in np.flatnonzero(self.here & np.isneginf(lines)):
             wanted, columns = self.plan.largest[subset], np.flatnonzero(self.member[:, subset])
             if wanted <= len(probes) * len(columns):
                 cells = grid.values[:, columns]
                 rows = np.repeat(np.arange(len(probes)), len(columns))
                 bounds = grid.at_least(cells.ravel(), rows)
-                self.lines[subset] = np.partition(bounds, len(bounds) - wanted)[len(bounds) - wanted]
-        self.line = np.where(self.member, self.lines, np.inf).min(axis=1, initial=np.inf)
+                lines[subset] = np.partition(bounds, len(bounds) - wanted)[len(bounds) - wanted]
 
     def _ask(self, grid: Grid, probes: np.ndarray, which: np.ndarray, hit: np.ndarray, now: np.ndarray, stop: np.ndarray, whole: bool, finer: bool) -> None:
-        """Closes the questions of the cells that were hit, hit bool [len(which), n]: about targets now[which] to stop, and, if whole, whether they are among the best."""
+        """Opens questions of the cells that were hit, hit bool [len(which), n]: about targets now[which] to stop, and, if whole, whether they are among the best."""
         at, j = np.divmod(np.flatnonzero(hit), self.n)
         if not len(at):
             return
         i = which[at]
         low, high = grid.bounds(i, j)
-        questions = self._closed(_Open(probes[i], j, now[i], stop[at], np.full(len(at), whole), low, high))
-        if finer and len(questions.i):
-            questions = self._closed(self._by_pairs(questions))
-        if len(questions.i):
-            self._close_exactly(questions)
-
-    def _closed(self, asked: _Open) -> _Open:
-        """What remains open once low and high are known."""
-        targets = self.plan.targets
-        over = _bisect(targets, asked.first, asked.stop, asked.low, right=False)
-        under = _bisect(targets, over, asked.stop, asked.high, right=True)
-        self.tally.add(asked.first, over, over, self.start + asked.j)
-        whole = asked.whole & ((asked.high >= self.kth[asked.i]) | (asked.high >= self.line[asked.j]))
-        still = whole | (over < under)
-        return _Open(asked.i, asked.j, over, under, whole, asked.low, asked.high).only(still)
-
-    def _by_pairs(self, asked: _Open) -> _Open:
-        columns, j = np.unique(asked.j, return_inverse=True)
-        rows = self.chunk.fetch(self.start + columns)
-        side, own = float_side_of_rows(rows)[j], self.plan.floats[asked.i]
-        values = float_scores(self.plan.probes, rows, asked.i, j)
-        error = own.first * side.first + own.second * side.second
-        low, high = np.maximum(asked.low, values - error), np.minimum(asked.high, values + error)
-        _require_possible(low, high)
-        return _Open(asked.i, asked.j, asked.first, asked.stop, asked.whole, low, high)
-
-    def _close_exactly(self, asked: _Open) -> None:
-        scores = self._exact(asked.i, asked.j)
-        _require_possible(np.maximum(asked.low, scores), np.minimum(asked.high, scores))
-        targets = self.plan.targets
-        above = _bisect(targets, asked.first, asked.stop, scores, right=False)
-        reached = _bisect(targets, above, asked.stop, scores, right=True)
-        columns = self.start + asked.j
-        self.tally.add(asked.first, above, reached, columns)
-        best = asked.whole & ((scores >= self.kth[asked.i]) | (scores >= self.line[asked.j]))
-        self.tally.keep(asked.i[best], columns[best], scores[best])
-
-    def _exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        if len(i) < MANY:
-            columns, at = np.unique(j, return_inverse=True)
-            return exact_scores(self.plan.probes, self.chunk.fetch(self.start + columns), i, at)
-        pairs, at = np.unique(self.plan.twins[i] * self.n + self.twins[j], return_inverse=True)
-        return exact_scores(self.plan.probes, self.rows, *np.divmod(pairs, self.n))[at]
+        questions = _Open(probes[i], self.start + j, now[i], stop[at], np.full(len(at), whole), low, high)
+        (self.asked.coarse if finer else self.asked.fine).append(questions)
 
 
 class _Tally:
@@ -327,6 +386,12 @@ class _Tally:
                 np.subtract.at(change, targets + 1, counts)
         probe, column, score = (np.concatenate(each) for each in zip(*self.kept, strict=True))
         return Partial(probe, ids[column], score, changes[0], changes[1], compared)
+
+
+def best_of(k: int, count: int, who: np.ndarray, keys: tuple[np.ndarray, ...]) -> np.ndarray:
+    """int [count, k]: of each of so many, who int [m], the k places of smallest keys, the last key first; each has as many at least."""
+    order = np.lexsort((*keys, who))
+    return order[np.searchsorted(who[order], np.arange(count))[:, None] + np.arange(k)]
 
 
 def _hidden(hidden: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ LARGEST = 1e17
 LONGEST = 2**15
 """Longer vectors would leave int32 in products of codes."""
 
-PAIRS = 256
+PAIRS = 64
 """Pairs that are scored at a time: their vectors fit in a cache."""
 
 
@@ -40,7 +40,21 @@ class Side:
         return Side(self.scale[which], self.first[which], self.second[which])
 
 
-def exact_scores(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Ordered:
+    """rows [*, d] as float32, in the order int [n], of which those are read that are asked for."""
+
+    rows: np.ndarray
+    order: np.ndarray
+
+    def __getitem__(self, which: np.ndarray | slice) -> np.ndarray:
+        return np.asarray(self.rows[self.order[which]], np.float32)
+
+
+Rows = np.ndarray | Ordered
+
+
+def exact_scores(left: np.ndarray, right: Rows, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """float64 [m]: the scores of row i of one float32 matrix [*, d] and row j of the other."""
     scores = np.empty(len(i))
     for start in range(0, len(i), PAIRS):
@@ -56,7 +70,7 @@ def exact_scores(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarr
     return scores
 
 
-def float_scores(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def float_scores(left: np.ndarray, right: Rows, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """As `exact_scores`, but float32 [m] and off by up to the bound of `float_side_of_rows`."""
     scores = np.empty(len(i), np.float32)
     for start in range(0, len(i), PAIRS):
@@ -81,26 +95,35 @@ def float_side_of_rows(rows: np.ndarray) -> Side:
     """As for probes. The norm comes from float32 squares: within d 2^-24 of itself, but for squares below 2^-126, which are of numbers below 2^-63."""
     d = rows.shape[1]
     norm = (np.sqrt(np.vecdot(rows, rows).astype(np.float64)) * (1 + d * 2.0**-24) + 2.0**-63 * d**0.5) * UP
-    return Side(np.ones(len(norm)), norm, 1 + norm)
+    return float_side_of_norms(norm)
+
+
+def float_side_of_norms(norms: np.ndarray) -> Side:
+    """norms float64 [n]: not smaller than those of the rows."""
+    return Side(np.ones(len(norms)), norms, 1 + norms)
 
 
 class Grid:
     """Products of probes and rows with their bounds: which cells may reach a bar, and which exceed it for certain, by one comparison a cell.
 
-    What is said of a whole row of the grid takes the worst scale and bound of the tile.
+    What is said of a whole row of the grid takes the worst scale and bound of the tile. largest [p]: of each row.
     """
 
     def __init__(self, values: np.ndarray, own: Side, side: Side):
         self.values, self.own, self.side = values, own, side
+        self.largest = values.max(axis=1)
         self.integers = values.dtype.kind == "i"
         self.hidden = np.iinfo(values.dtype).min if self.integers else -np.inf
         self.small, self.large = (own.scale * float(scale) for scale in (side.scale.min(), side.scale.max()))
         self.error = own.first * float(side.first.max()) + own.second * float(side.second.max())
 
+    def touching(self, bars: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """bool [len(which)]: whether `reaching` would give any cell of these probes."""
+        return self.largest[which] >= self._lowest(bars, which)[:, 0]
+
     def reaching(self, bars: np.ndarray, which: np.ndarray) -> np.ndarray:
         """bool [len(which), n]: at least every cell of these probes whose score may be at or above their bar."""
-        gap = bars - self.error[which]
-        return self._of(which) >= self._limits(gap, np.where(gap > 0, self.large[which], self.small[which]), -1)
+        return self._of(which) >= self._lowest(bars, which)
 
     def exceeding(self, bars: np.ndarray, which: np.ndarray) -> np.ndarray:
         """bool [len(which), n]: only cells whose score is above the bar for certain."""
@@ -121,6 +144,10 @@ class Grid:
     def there(self, which: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """bool [len(which), len(columns)]: which cells are compared at all."""
         return self.values[np.ix_(which, columns)] != self.hidden
+
+    def _lowest(self, bars: np.ndarray, which: np.ndarray) -> np.ndarray:
+        gap = bars - self.error[which]
+        return self._limits(gap, np.where(gap > 0, self.large[which], self.small[which]), -1)
 
     def _of(self, which: np.ndarray) -> np.ndarray:
         return self.values if len(which) == len(self.values) else self.values[which]

@@ -227,8 +227,8 @@ def test_a_search_that_was_broken_off_goes_on_from_the_cache(npz: Files, tmp_pat
     """Not a row is coded, nor a chunk compared, a second time; of other distractors nothing is taken."""
     monkeypatch.setattr(search, "SAVE_SECONDS", 0)
     for module in (search_gallery, search_scan):
-        monkeypatch.setattr(module, "FIRST", 8)
         monkeypatch.setattr(module, "BLOCK", 32)
+    monkeypatch.setattr(search_gallery, "FIRST", 8)
     probes, people, distractors = people_and_distractors((2, 2), 100)
     files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(100), embeddings=distractors)
     cache, expected = tmp_path / "cache", megaface(*files).result

@@ -73,8 +73,9 @@ def small(monkeypatch):
 
 def set_sizes(patch, first, block, enough, cells=64, group=4, sparse=4, many=2):
     for module in (search_gallery, search_scan):
-        patch.setattr(module, "FIRST", first)
         patch.setattr(module, "BLOCK", block)
+    patch.setattr(search_gallery, "FIRST", first)
+    patch.setattr(search_scan, "WIDTH", first)
     for module, name, value in ((search_scan, "CELLS", cells), (search_scan, "GROUP", group), (search_scan, "MANY", many), (search_scores, "SPARSE", sparse)):
         patch.setattr(module, name, value)
     patch.setattr(searching, "ENOUGH", enough)
@@ -163,6 +164,7 @@ def test_no_score_lies_outside_its_bound(d, kind):
     np.testing.assert_array_equal(coded.sums, coded.codes.sum(axis=0, dtype=np.int64))
     floats = (search_scores.float_side_of_probes(probes), search_scores.float_side_of_rows(rows))
     assert_bounded(probes @ rows.T, *floats, exact)
+    assert (search_codes.norms_of_coded(coded.side) >= np.linalg.norm(rows.astype(np.longdouble), axis=1)[coded.order]).all()
     i, j = np.divmod(np.arange(exact.size), 60)
     assert_bounded(search_scores.float_scores(probes, rows, i, j).reshape(exact.shape), *floats, exact)
     assert_bounded(search_scores.exact_scores(probes, rows, i, j).reshape(exact.shape), *floats, exact)
@@ -186,6 +188,7 @@ def test_what_a_grid_says_of_a_whole_row_is_what_the_bounds_of_its_cells_say(see
                 assert (low > bars[:, None] - spare)[sure].all()
                 assert grid.reaching(bars, everyone)[high >= bars[:, None] + spare].all()
                 assert not (sure & ~grid.reaching(bars, everyone)).any()
+                np.testing.assert_array_equal(grid.touching(bars, everyone), grid.reaching(bars, everyone).any(axis=1))
 
 
 def assert_bounded(values, own, side, exact):
@@ -234,6 +237,14 @@ def test_what_is_under_the_least_score_is_not_asked_about(small, monkeypatch):
     found = search(probes, gallery, k=3, least=score(probes[2], probes[2]))
     assert found.rows.tolist() == [[-1] * 3] * 2 + [[40, -1, -1]] + [[-1] * 3] * 3 and found.scores[2, 0] == score(probes[2], probes[2])
     assert asked == [2, 2]  # by float32 first, then exactly
+
+
+def test_of_a_chunk_hardly_more_than_the_best_are_scored_exactly(monkeypatch):
+    probes, gallery = drawn(7, 20, 2000, d=64)
+    asked = []
+    monkeypatch.setattr(search_scan, "exact_scores", lambda *given: asked.extend(given[2].tolist()) or search_scores.exact_scores(*given))
+    search(probes, gallery, k=3)
+    assert 20 * 3 <= len(asked) <= 20 * 4
 
 
 def test_nobody_who_is_looked_for_is_found_nowhere():
@@ -369,13 +380,15 @@ def test_the_product_of_onnxruntime_is_that_of_the_integers(shape):
     probes, rows = (np.random.default_rng(0).integers(-127, 128, size, np.int8) for size in ((shape[0], 24), (24, shape[1])))
     product = search_codes.best_product()
     assert product.multiply is not None, "int8 products are exact here, or this machine has no 8-bit dot products"
-    np.testing.assert_array_equal(product.multiply(probes, rows, rows.sum(axis=0, dtype=np.int32)), probes.astype(int) @ rows.astype(int))
+    found = np.empty(shape, np.int32)
+    product.multiply(probes, rows, rows.sum(axis=0, dtype=np.int32), found)
+    np.testing.assert_array_equal(found, probes.astype(int) @ rows.astype(int))
 
 
-def saturating(probes, rows, sums):
+def saturating(probes, rows, sums, product):
     """Pairs of products are added in 16 bits, as vpmaddubsw does."""
     products = (probes.astype(np.int32)[:, :, None] + 128) * rows.astype(np.int32)
-    return np.clip(products[:, ::2] + products[:, 1::2], -(2**15), 2**15 - 1).sum(axis=1) - 128 * sums
+    product[:] = np.clip(products[:, ::2] + products[:, 1::2], -(2**15), 2**15 - 1).sum(axis=1) - 128 * sums
 
 
 def test_a_product_that_saturates_is_refused():
@@ -391,7 +404,11 @@ def test_the_onnx_file_that_is_written_by_hand_is_one():
 
 def test_torchs_product_finds_the_same(small):
     torch = pytest.importorskip("torch")
-    product = Product("int8 products of torch", lambda probes, rows, sums: torch._int_mm(torch.from_numpy(probes), torch.from_numpy(rows)).numpy())
+
+    def multiply(probes, rows, sums, product):
+        torch._int_mm(torch.from_numpy(probes), torch.from_numpy(rows), out=torch.from_numpy(product))
+
+    product = Product("int8 products of torch", multiply)
     probes, gallery = drawn(6, 8, 60)
     found, expected = search(probes, gallery, product=product, largest=5), search(probes, gallery, largest=5)
     assert found.by == product.name != expected.by
