@@ -157,7 +157,7 @@ def search(
     asked = _asked(names, plan, (first, whole), parts) if state is not None and isinstance(parts, Sequence) else ""
     if state is not None and state.exists():
         running.load(state, asked)
-    todo = works(parts, coding, first, running.done) if codes is None else codes.works(first, running.done)
+    todo = works(parts, coding, first, running.done, plan.tile) if codes is None else codes.works(first, running.done, plan.tile)
     by = product.name if coding else FLOAT32.name
     saved = time.monotonic()
     for size, more in scanned(running, todo, threads or runtime.processors()):

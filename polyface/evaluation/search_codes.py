@@ -28,6 +28,7 @@ may load torch. Processors without 8-bit dot products may add pairs of products 
 """
 
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,8 +49,9 @@ COLUMNS = 1024
 Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 """multiply(probes int8 [p, d], rows int8 [d, n], sums int32 [n], the sums of the columns of rows, product int32 [p, n]): writes their exact product into the last."""
 
-ONE_BY_ONE = 12
-"""Up to so many probes are multiplied one after the other: for one, onnxruntime reads the codes as they lie; for several it packs them anew first, which costs more."""
+SOME = 12
+"""Probes, and too few for a product to take longer than packing the codes anew does, which onnxruntime does first; for one probe it reads them as they lie, unless its
+kernels are those for AMX."""
 
 UINT8, INT8, INT32 = 2, 3, 6
 """Element types of ONNX (onnx.proto, TensorProto.DataType)."""
@@ -158,10 +160,11 @@ FLOAT32 = Product("float32 products of numpy", None)
 def best_product() -> Product:
     """The fastest product that needs no more than polyface itself does."""
     many, one = (runtime.session(_matmul(zero_point), threads=1) for zero_point in (128, None))
+    few = _seconds(many, SOME) / _seconds(one, 1)  # up to so many probes, one after the other costs less
 
     def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray, product: np.ndarray) -> None:
         shifted = probes.view(np.uint8) ^ 128  # c + 128
-        if len(probes) > ONE_BY_ONE:
+        if len(probes) > few:
             _run(many, shifted, rows, product)
             return
         for at in range(len(probes)):
@@ -180,6 +183,17 @@ def _run(session: "onnxruntime.InferenceSession", a: np.ndarray, b: np.ndarray, 
     bound.bind_cpu_input("b", b)
     bound.bind_output("c", "cpu", 0, np.int32, product.shape, product.ctypes.data)
     session.run_with_iobinding(bound)
+
+
+def _seconds(session: "onnxruntime.InferenceSession", probes: int) -> float:
+    """Of a product with a few thousand rows, at best."""
+    a, b, product = np.zeros((probes, 512), np.uint8), np.zeros((512, 8192), np.int8), np.empty((probes, 8192), np.int32)
+    taken = []
+    for _ in range(4):
+        started = time.thread_time()
+        _run(session, a, b, product)
+        taken.append(time.thread_time() - started)
+    return min(taken)
 
 
 def checked(product: Product) -> Product:

@@ -27,7 +27,7 @@ BLOCK = 65536
 """Rows of which codes are stored together, coordinate by coordinate, and most rows of a chunk."""
 
 FIRST = 2048
-"""The first chunk has so many rows, the second as many, and each next as many as all before: bars are high before much is compared with them."""
+"""Rows of the first chunks, or as many as are compared together. Later ones have half as many as all before: bars are high before much is compared with them."""
 
 SIZES = (2, 4)
 """Bytes of the numbers that are searched: float16 and float32."""
@@ -135,21 +135,21 @@ def name_of(rows: Any, otherwise: str) -> str:
     return str(getattr(rows, "filename", None) or otherwise)
 
 
-def steps(count: int, done: int) -> Iterator[int]:
-    """How many rows each chunk has, those that are `done` left out; none reaches over the end of a block."""
+def steps(count: int, done: int, tile: int) -> Iterator[int]:
+    """How many rows each chunk has, those that are `done` left out; none reaches over the end of a block. tile: rows that are compared together."""
     while done < count:
-        size = min(max(FIRST, done), BLOCK - done % BLOCK, count - done)
+        size = min(max(FIRST, tile, done // 2), BLOCK - done % BLOCK, count - done)
         yield size
         done += size
 
 
-def works(parts: Iterable[np.ndarray], coding: bool, first: int, done: int) -> Iterator[tuple[int, Work]]:
+def works(parts: Iterable[np.ndarray], coding: bool, first: int, done: int, tile: int) -> Iterator[tuple[int, Work]]:
     """(rows, how to make the chunk) of arrays one after the other, without the first `done` rows. The first row of all is numbered `first`."""
     at = 0
     for part in parts:
         begin, end = at, at + len(part)
         at = min(max(at, done), end)
-        for size in steps(end, at):
+        for size in steps(end, at, tile):
             yield size, partial(_chunk_of, part[at - begin : at - begin + size], first + at, coding)
             at += size
 
@@ -172,9 +172,9 @@ class Codes:
     codes: np.ndarray
     about: np.ndarray
 
-    def works(self, first: int, done: int) -> Iterator[tuple[int, Work]]:
+    def works(self, first: int, done: int, tile: int) -> Iterator[tuple[int, Work]]:
         """As the function `works`."""
-        for size in steps(len(self.rows), done):
+        for size in steps(len(self.rows), done, tile):
             yield size, partial(self._chunk, first, done, done + size)
             done += size
 

@@ -64,6 +64,11 @@ class Plan:
                 belong[:, number] = True if subset is None else ids < subset
         return belong
 
+    @property
+    def tile(self) -> int:
+        """How many rows are compared together."""
+        return min(max(CELLS // max(min(len(self.probes), GROUP), 1), WIDTH), BLOCK)
+
     @cached_property
     def twins(self) -> np.ndarray:
         """int [P]: for each probe the first with the same numbers."""
@@ -100,10 +105,9 @@ def scan(plan: Plan, chunk: Chunk, bars: Callable[[], Bars]) -> Partial:
     n, count = len(chunk.ids), len(plan.probes)
     asked = _Asked(plan, chunk, bars)
     hidden_columns, hidden_probes = _hidden(plan.hidden, chunk.ids)
-    width = min(max(CELLS // max(min(count, GROUP), 1), WIDTH), BLOCK)
-    memory = np.empty(min(count, GROUP) * min(width, n), np.int32)
-    for start in range(0, n, width):
-        tile = _Tile(asked, start, min(start + width, n), memory)
+    memory = np.empty(min(count, GROUP) * min(plan.tile, n), np.int32)
+    for start in range(0, n, plan.tile):
+        tile = _Tile(asked, start, min(start + plan.tile, n), memory)
         hidden = (hidden_columns >= start) & (hidden_columns < tile.stop)
         for first in range(0, count, GROUP):
             probes = np.arange(first, min(first + GROUP, count))
