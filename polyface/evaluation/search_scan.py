@@ -331,14 +331,12 @@ class _Tile:
         cold = np.flatnonzero(kth[probes] == least)
         if len(cold) and k <= self.n:
             cold = cold[np.count_nonzero(grid.reaching(kth[probes[cold]], cold), axis=1) > k]
-            best = np.partition(grid.values[cold], self.n - k, axis=1)[:, self.n - k]
-            kth[probes[cold]] = np.maximum(grid.at_least(best, cold), least)
+            best = np.partition(grid.low(cold), self.n - k, axis=1)[:, self.n - k]
+            kth[probes[cold]] = np.maximum(best, least)
         for subset in np.flatnonzero(self.here & np.isneginf(lines)):
             wanted, columns = self.plan.largest[subset], np.flatnonzero(self.member[:, subset])
             if wanted <= len(probes) * len(columns):
-                cells = grid.values[:, columns]
-                rows = np.repeat(np.arange(len(probes)), len(columns))
-                bounds = grid.at_least(cells.ravel(), rows)
+                bounds = grid.low(np.arange(len(probes)))[:, columns].ravel()
                 lines[subset] = np.partition(bounds, len(bounds) - wanted)[len(bounds) - wanted]
 
     def _ask(self, grid: Grid, probes: np.ndarray, which: np.ndarray, hit: np.ndarray, now: np.ndarray, stop: np.ndarray, whole: bool, finer: bool) -> None:

@@ -24,7 +24,7 @@ PAIRS = 64
 """Pairs that are scored at a time: their vectors fit in a cache."""
 
 
-SPARSE, FETCHED = 64, 20
+SPARSE, FETCHED = 64, 64
 """More than 1 cell in SPARSE: a product of the whole tile in float32 costs less than pairs. Fetching the tile costs as much as the products of so many probes."""
 
 
@@ -130,10 +130,14 @@ class Grid:
         gap = bars + self.error[which]
         return self._of(which) >= self._limits(gap, np.where(gap > 0, self.small[which], self.large[which]), 1)
 
-    def at_least(self, values: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """float64: what scores with such products are at least, wherever in these rows of the grid they are."""
-        scale = np.where(values > 0, self.small[which], self.large[which])
-        return np.where(values == self.hidden, -np.inf, values * scale - self.error[which])
+    def low(self, which: np.ndarray) -> np.ndarray:
+        """float64 [len(which), n]: what the scores of these probes are at least, -inf where they are not compared."""
+        own, side, values = self.own[which], self.side, self._of(which)
+        low = values * np.multiply.outer(own.scale, side.scale)
+        low -= np.multiply.outer(own.first, side.first)
+        low -= np.multiply.outer(own.second, side.second)
+        low[values == self.hidden] = -np.inf
+        return low
 
     def bounds(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         own, side = self.own[i], self.side[j]
