@@ -107,6 +107,7 @@ def scan(plan: Plan, chunk: Chunk, bars: Callable[[], Bars]) -> Partial:
     hidden_columns, hidden_probes = _hidden(plan.hidden, chunk.ids)
     memory = np.empty(min(count, GROUP) * min(plan.tile, n), np.int32)
     for start in range(0, n, plan.tile):
+        asked.raise_bars()
         tile = _Tile(asked, start, min(start + plan.tile, n), memory)
         hidden = (hidden_columns >= start) & (hidden_columns < tile.stop)
         for first in range(0, count, GROUP):
@@ -247,7 +248,6 @@ class _Tile:
         self.start, self.stop, self.n = start, stop, stop - start
         self.member = asked.member[start:stop]
         self.here = self.member.any(axis=0)
-        asked.raise_bars()
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -289,7 +289,7 @@ class _Tile:
     def _settle(self, values: np.ndarray, probes: np.ndarray, first: np.ndarray, own: Side, side: Side, finer: bool) -> np.ndarray:
         """values [p, n]: the products, finer: there are finer ones. Returns int64 [p]: the first target of each probe that these should be asked about, -1 for none."""
         grid = Grid(values, own, side)
-        self._raise_bars(grid, probes)
+        self._raise_first_bars(grid, probes)
         lines = self.asked.lines
         cold = self.here & np.isneginf(lines)
         forced = np.flatnonzero(self.member[:, cold].any(axis=1))
@@ -325,10 +325,11 @@ class _Tile:
             now[left] += 1
         return undecided
 
-    def _raise_bars(self, grid: Grid, probes: np.ndarray) -> None:
+    def _raise_first_bars(self, grid: Grid, probes: np.ndarray) -> None:
         """Where nothing is known yet: as many cells as are wanted have at least the lowest of their lower bounds."""
         kth, lines, least, k = self.asked.kth, self.asked.lines, self.plan.least, self.plan.k
         cold = np.flatnonzero(kth[probes] == least)
+        cold = cold[grid.touching(kth[probes[cold]], cold)]
         if len(cold) and k <= self.n:
             cold = cold[np.count_nonzero(grid.reaching(kth[probes[cold]], cold), axis=1) > k]
             best = np.partition(grid.low(cold), self.n - k, axis=1)[:, self.n - k]
