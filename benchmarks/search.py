@@ -29,7 +29,7 @@ import numpy as np
 from polyface import runtime, terminal
 from polyface.evaluation import megaface_devkit
 from polyface.evaluation.search import Found, mates_outside, search
-from polyface.evaluation.search_codes import FLOAT32, Multiply, Product, best_product, code_probes
+from polyface.evaluation.search_codes import ABOVE, FLOAT32, Multiply, Product, best_product, code_probes
 from polyface.evaluation.search_gallery import BLOCK, Codes, build_codes, open_gallery
 from polyface.evaluation.search_scan import GROUP, WIDTH
 
@@ -118,13 +118,11 @@ def multiply_all(multiply: Multiply, probes: np.ndarray, codes: Codes) -> None:
     coded, _ = code_probes(probes)
 
     def tile(begin: int) -> None:
-        block, d = begin - begin % BLOCK, codes.rows.shape[1]
-        width = min(BLOCK, len(codes.rows) - block)
-        part = codes.codes[block * d : (block + width) * d].reshape(d, width)[:, begin - block : begin - block + WIDTH]
-        products = np.empty((min(len(coded), GROUP), part.shape[1]), np.int32)
+        part = codes.codes[begin : begin + WIDTH]
+        products = np.empty((min(len(coded), GROUP), len(part)), np.int32)
         for first in range(0, len(coded), GROUP):
             some = coded[first : first + GROUP]
-            multiply(some, np.ascontiguousarray(part), codes.about[1, begin : begin + part.shape[1]], products[: len(some)])
+            multiply(some, part, products[: len(some)])
 
     with ThreadPoolExecutor(runtime.processors()) as pool:
         list(pool.map(tile, range(0, len(codes.rows), WIDTH)))
@@ -134,11 +132,11 @@ def one_probe(probes: np.ndarray, codes: Codes, rounds: int) -> tuple[float, flo
     """Seconds of a search for one probe, and of reading all codes once, on all processors; medians of turns."""
 
     def read(start: int) -> int:
-        return int(codes.codes[start : start + 2**23].max())
+        return int(codes.codes[start : start + 2**14].max())
 
     def read_all() -> None:
         with ThreadPoolExecutor(runtime.processors()) as pool:
-            list(pool.map(read, range(0, len(codes.codes), 2**23)))
+            list(pool.map(read, range(0, len(codes.codes), 2**14)))
 
     seconds, _, _ = in_turn({"one": lambda: search(probes[:1], codes, K), "reading": read_all}, 3 * rounds)
     return seconds["one"], seconds["reading"]
@@ -206,8 +204,8 @@ def _products() -> list[Product]:
 
         torch.set_num_threads(1)  # tiles are spread over threads already
 
-        def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray, product: np.ndarray) -> None:
-            torch._int_mm(torch.from_numpy(probes), torch.from_numpy(rows), out=torch.from_numpy(product))
+        def multiply(probes: np.ndarray, rows: np.ndarray, product: np.ndarray) -> None:
+            torch._int_mm(torch.from_numpy(probes), torch.from_numpy((rows ^ ABOVE).view(np.int8)).T, out=torch.from_numpy(product))
 
         found.append(Product("int8 products of torch", multiply))
     return found

@@ -23,16 +23,17 @@ which the norm is enlarged by 2^-30 (`search_scores.UP`), and of that its own su
 **Size.** At 512 dimensions and unit length (1) is about 0.0148; the largest true error is a fifth of it. No second code, of residuals, is kept: what (1) leaves open is
 decided by float32 products of the vectors themselves, whose bound (`search_scores.float_side_of_rows`) is as small as that of a second byte would be, 3e-5.
 
-**Products.** onnxruntime's u8 x s8 product is there wherever a model can be used. Another one, as torch's `_int_mm` on a GPU, is handed in as a `Product` by rooms that
-may load torch. Processors without 8-bit dot products may add pairs of products in 16 bits, which saturate: `checked` multiplies the codes that would.
+**Products.** onnxruntime's u8 x s8 product is there wherever a model can be used: rows are stored as c + 128, row by row, so that few probes are multiplied with them as
+they lie. Another one, as torch's `_int_mm` on a GPU, is handed in as a `Product` by rooms that may load torch. Processors without 8-bit dot products may add pairs of
+products in 16 bits, which saturate: `checked` multiplies the codes that would.
 """
 
 import functools
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from polyface import runtime
@@ -46,12 +47,14 @@ COLUMNS = 1024
 """Rows that are coded at a time: their float32 coordinates fit in a cache."""
 
 
-Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
-"""multiply(probes int8 [p, d], rows int8 [d, n], sums int32 [n], the sums of the columns of rows, product int32 [p, n]): writes their exact product into the last."""
+Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+"""multiply(codes of probes int8 [p, d], codes of rows + 128 as uint8 [n, d], product int32 [p, n]): writes the exact product of the codes into the last."""
 
-SOME = 12
-"""Probes, and too few for a product to take longer than packing the codes anew does, which onnxruntime does first; for one probe it reads them as they lie, unless its
-kernels are those for AMX."""
+ABOVE = 128
+"""What stored codes of rows are above c: whole numbers from 1 to 255."""
+
+FEW = 256
+"""Up to so many probes, onnxruntime packs these, and reads rows as they lie; from there on a product for which it packs rows is faster."""
 
 UINT8, INT8, INT32 = 2, 3, 6
 """Element types of ONNX (onnx.proto, TensorProto.DataType)."""
@@ -59,10 +62,9 @@ UINT8, INT8, INT32 = 2, 3, 6
 
 @dataclass(frozen=True)
 class Coded:
-    """codes int8 [d, n], a column for each row; sums int32 [n] of the columns; order int [n]: which row it is, those of small scale first."""
+    """codes uint8 [n, d], 128 above c; order int [n]: which row it is, those of small scale first."""
 
     codes: np.ndarray
-    sums: np.ndarray
     side: Side
     order: np.ndarray
 
@@ -70,7 +72,7 @@ class Coded:
 def code_rows(rows: np.ndarray) -> Coded:
     """rows float32 [n, d], finite and at most 1e17. Sorted by scale, so that one threshold serves many neighbours."""
     n, d = rows.shape
-    codes = np.empty((d, n), np.int8)
+    codes = np.empty((n, d), np.uint8)
     scale, residual, norm = np.empty((3, n), np.float32)
     for start in range(0, n, COLUMNS):
         part = slice(start, start + COLUMNS)
@@ -79,14 +81,13 @@ def code_rows(rows: np.ndarray) -> Coded:
         inverse = np.divide(1, scale[part], out=np.zeros_like(scale[part]), where=scale[part] > 1e-30)
         scale[part] *= inverse > 0
         rounded = np.rint(turned * inverse)
-        codes[:, part] = rounded
+        codes[part] = cv2.transpose((rounded + ABOVE).astype(np.uint8))
         norm[part] = _rounded_up((1 + 2.0**-18) * _norms(turned))
         rounded *= scale[part]
         turned -= rounded
         residual[part] = _rounded_up(_norms(turned) + 2.0**-18 * norm[part])
     order = np.argsort(scale, kind="stable")
-    codes = np.take(codes, order, axis=1)
-    return Coded(codes, codes.sum(axis=0, dtype=np.int32), Side(*(each[order] for each in (scale, residual, norm))), order)
+    return Coded(codes[order], Side(*(each[order] for each in (scale, residual, norm))), order)
 
 
 def code_probes(probes: np.ndarray) -> tuple[np.ndarray, Side]:
@@ -159,17 +160,15 @@ FLOAT32 = Product("float32 products of numpy", None)
 @functools.cache
 def best_product() -> Product:
     """The fastest product that needs no more than polyface itself does."""
-    many, one = (runtime.session(_matmul(zero_point), threads=1) for zero_point in (128, None))
-    few = _seconds(many, SOME) / _seconds(one, 1)  # up to so many probes, one after the other costs less
+    session = runtime.session(_matmul(), threads=1)
 
-    def multiply(probes: np.ndarray, rows: np.ndarray, sums: np.ndarray, product: np.ndarray) -> None:
-        shifted = probes.view(np.uint8) ^ 128  # c + 128
-        if len(probes) > few:
-            _run(many, shifted, rows, product)
-            return
-        for at in range(len(probes)):
-            _run(one, shifted[at : at + 1], rows, product[at : at + 1])
-        product -= 128 * sums
+    def multiply(probes: np.ndarray, rows: np.ndarray, product: np.ndarray) -> None:
+        if len(probes) > FEW:
+            _run(session, probes.view(np.uint8) ^ ABOVE, cv2.transpose(rows ^ ABOVE).view(np.int8), product)
+        else:
+            columns = np.empty(product.shape[::-1], np.int32)
+            _run(session, rows, np.ascontiguousarray(probes.T), columns)
+            cv2.transpose(columns, product)
 
     try:
         return checked(Product("int8 products of onnxruntime", multiply))
@@ -185,39 +184,26 @@ def _run(session: "onnxruntime.InferenceSession", a: np.ndarray, b: np.ndarray, 
     session.run_with_iobinding(bound)
 
 
-def _seconds(session: "onnxruntime.InferenceSession", probes: int) -> float:
-    """Of a product with a few thousand rows, at best."""
-    a, b, product = np.zeros((probes, 512), np.uint8), np.zeros((512, 8192), np.int8), np.empty((probes, 8192), np.int32)
-    taken = []
-    for _ in range(4):
-        started = time.perf_counter()  # thread_time counts in steps of 16 ms on some systems, and could say that it took none
-        _run(session, a, b, product)
-        taken.append(time.perf_counter() - started)
-    return min(taken)
-
-
 def checked(product: Product) -> Product:
     """Raises RunError where the product is not that of the integers, at the codes that break what saturates first."""
     if product.multiply is None:
         return product
-    d, n = 512, 32
-    signs = np.random.default_rng(0).choice([-127, 127], (d, n)).astype(np.int8)
-    signs[:, :2] = [127, -127]
-    for probes in (signs.T[:1], signs.T):
-        right = probes.astype(np.int32) @ signs.astype(np.int32)
+    signs = np.random.default_rng(0).choice([-127, 127], (FEW + 1, 512)).astype(np.int8)
+    signs[:2] = [[127], [-127]]
+    for probes in (signs[:2], signs):
+        right = probes.astype(np.int32) @ signs.T.astype(np.int32)
         found = np.empty_like(right)
-        product.multiply(np.ascontiguousarray(probes), signs, signs.sum(axis=0, dtype=np.int32), found)
+        product.multiply(probes, signs.view(np.uint8) ^ ABOVE, found)
         if not np.array_equal(found, right):
             raise RunError(f"{product.name} are not exact on this machine")
     return product
 
 
-def _matmul(zero_point: int | None) -> bytes:
-    """The ONNX file of c = (a - zero_point) b, a uint8 and b int8: small enough to be written here, so that the package `onnx` is not needed."""
-    inputs = [_field(1, b"a"), _field(1, b"b"), *([_field(1, b"z")] if zero_point is not None else [])]
-    graph = [_field(1, b"".join([*inputs, _field(2, b"c"), _field(4, b"MatMulInteger")])), _field(2, b"product")]
-    if zero_point is not None:
-        graph.append(_field(5, _field(2, UINT8) + _field(5, zero_point) + _field(8, b"z")))  # a scalar tensor; int32_data holds uint8 too
+def _matmul() -> bytes:
+    """The ONNX file of c = (a - 128) b, a uint8 and b int8: small enough to be written here, so that the package `onnx` is not needed."""
+    node = b"".join([*(_field(1, name) for name in (b"a", b"b", b"z")), _field(2, b"c"), _field(4, b"MatMulInteger")])
+    zero_point = _field(2, UINT8) + _field(5, ABOVE) + _field(8, b"z")  # a scalar tensor; int32_data holds uint8 too
+    graph = [_field(1, node), _field(2, b"product"), _field(5, zero_point)]
     graph += [_field(11, _matrix(b"a", UINT8)), _field(11, _matrix(b"b", INT8)), _field(12, _matrix(b"c", INT32))]
     return _field(1, 8) + _field(7, b"".join(graph)) + _field(8, _field(2, 13))  # IR version 8, opset 13
 

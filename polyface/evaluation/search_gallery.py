@@ -24,7 +24,7 @@ from polyface.files import make_mapped, sha256_of_file, write_atomically
 from polyface.terminal import Report
 
 BLOCK = 65536
-"""Rows of which codes are stored together, coordinate by coordinate, and most rows of a chunk."""
+"""Rows of which codes are stored together, in the order of their scales, and most rows of a chunk."""
 
 FIRST = 2048
 """Rows of the first chunks, or as many as are compared together. Later ones have half as many as all before: bars are high before much is compared with them."""
@@ -32,7 +32,7 @@ FIRST = 2048
 SIZES = (2, 4)
 """Bytes of the numbers that are searched: float16 and float32."""
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _chunk_of(rows: np.ndarray, first: int, coding: bool) -> Chunk:
 
 @dataclass(frozen=True)
 class Codes:
-    """A gallery with its codes, made once. rows float32 or float16 [N, d]; codes int8 [N d], block after block, each [d, rows of the block]; about int32 [5, N], in the
-    order of the codes: row in its block, sum, and the bits of three float32: scale, residual, norm.
+    """A gallery with its codes, made once. rows float32 or float16 [N, d]; codes uint8 [N, d], block after block, in each by scale (`search_codes.Coded`); about
+    int32 [4, N], in the order of the codes: row in its block, and the bits of three float32: scale, residual, norm.
     """
 
     rows: np.ndarray
@@ -182,16 +182,15 @@ class Codes:
         """Raises RequestError where one row of each block, coded anew, is not what was stored: codes of another gallery would discard what should be found."""
         firsts = np.arange(0, len(self.rows), BLOCK)
         coded = code_rows(np.asarray(self.rows[firsts + self.about[0, firsts]], np.float32))
-        if not np.array_equal(self.about[1:3, firsts[coded.order]], [coded.sums, coded.side.scale.view(np.int32)]):
+        theirs = firsts[coded.order]
+        if not (np.array_equal(self.codes[theirs], coded.codes) and np.array_equal(self.about[1, theirs], coded.side.scale.view(np.int32))):
             raise RequestError(f"{name_of(self.rows, 'the gallery')}: these are codes of another gallery, or it has changed since they were made")
 
     def _chunk(self, first: int, begin: int, end: int) -> Chunk:
         block = begin - begin % BLOCK
-        width, d = min(BLOCK, len(self.rows) - block), self.rows.shape[1]
-        codes = np.asarray(self.codes[block * d : (block + width) * d]).reshape(d, width)[:, begin - block : end - block]
-        order, sums, *side = (np.asarray(each) for each in self.about[:, begin:end])
+        order, *side = (np.asarray(each) for each in self.about[:, begin:end])
         rows = block + order.astype(np.int64)
-        coded = Coded(codes, sums, Side(*(each.view(np.float32) for each in side)), order)
+        coded = Coded(np.asarray(self.codes[begin:end]), Side(*(each.view(np.float32) for each in side)), order)
         return Chunk(first + rows, Ordered(np.asarray(self.rows), rows), coded)
 
 
@@ -207,19 +206,18 @@ def build_codes(rows: np.ndarray, folder: Path | None = None, report: Report | N
         raise InputError(f"{name}: no rows")
     done, said = 0, dict[str, Any]()
     if folder is None:
-        codes, about = np.empty(n * d, np.int8), np.empty((5, n), np.int32)
+        codes, about = np.empty((n, d), np.uint8), np.empty((4, n), np.int32)
     else:
         said, done = _identity(rows, folder, name)
         mode = "r" if done == n else "r+" if done else "w+"
-        codes, about = _mapped(folder / "codes.npy", np.int8, (n * d,), mode), _mapped(folder / "about.npy", np.int32, (5, n), mode)
+        codes, about = _mapped(folder / "codes.npy", np.uint8, (n, d), mode), _mapped(folder / "about.npy", np.int32, (4, n), mode)
 
     def code(block: int) -> int:
         part = check_rows(rows[block : block + BLOCK], name, d, block)
         coded = code_rows(np.asarray(part, np.float32))
         end = block + len(part)
-        codes[block * d : end * d] = coded.codes.ravel()
-        about[:2, block:end] = coded.order, coded.sums
-        about[2:, block:end] = np.stack([coded.side.scale, coded.side.first, coded.side.second]).view(np.int32)
+        codes[block:end], about[0, block:end] = coded.codes, coded.order
+        about[1:, block:end] = np.stack([coded.side.scale, coded.side.first, coded.side.second]).view(np.int32)
         return end
 
     with ThreadPoolExecutor(runtime.processors()) as pool:

@@ -250,11 +250,6 @@ class _Tile:
         self.here = self.member.any(axis=0)
 
     @cached_property
-    def codes(self) -> np.ndarray:
-        assert self.chunk.coded is not None
-        return np.ascontiguousarray(self.chunk.coded.codes[:, self.start : self.stop])
-
-    @cached_property
     def rows(self) -> np.ndarray:
         return np.ascontiguousarray(self.chunk.rows[self.start : self.stop])
 
@@ -269,7 +264,7 @@ class _Tile:
         if coded is not None and plan.codes is not None and plan.coded is not None and plan.multiply is not None:
             part = slice(self.start, self.stop)
             values = self._space(len(probes))
-            plan.multiply(plan.codes[probes[0] : probes[-1] + 1], self.codes, coded.sums[part], values)
+            plan.multiply(plan.codes[probes[0] : probes[-1] + 1], coded.codes[part], values)
             values[hidden_probes, hidden_columns] = np.iinfo(np.int32).min
             undecided = self._settle(values, probes, first, plan.coded[probes], coded.side[part], finer=True)
             again = np.flatnonzero(undecided >= 0)
