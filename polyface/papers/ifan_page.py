@@ -263,7 +263,7 @@ Here {{ mtfl }}</p>{% endif %}
 {% for line in stand_ins %}<p>{{ line }}</p>{% endfor %}
 <p>{{ done }} of {{ planned }} planned rows are done.</p>
 {% if missing %}
-<details><summary>{{ missing | length }} rows were not run</summary>
+<details><summary>Not run: {{ missing | length }}</summary>
 <p>{% for row in missing %}{{ row.name }} ({{ row.title }}){{ ", " if not loop.last else "" }}{% endfor %}</p></details>
 {% endif %}
 <details><summary>What the rows are called</summary>{{ names }}</details>

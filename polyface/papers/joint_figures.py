@@ -79,7 +79,7 @@ def by_level(gains: Mapping[str, Mapping[str, Estimate]], words: str, file: Path
         axis.set_xlabel("where the attribute branch leaves")
         axis.set_ylabel(f"points above identity alone\n{words}", fontsize=9)
         axis.grid(axis="y", lw=0.5)
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.16), frameon=False)
         return figure
 
     return written(file, drawn, rows)
