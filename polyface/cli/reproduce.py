@@ -34,8 +34,8 @@ def reproduce_transfer(
 @app.command(name="interaction", sort_key=1)
 def reproduce_interaction(
     *,
-    scale: Annotated[Literal["smoke", "small"], Parameter(help="smoke: drawn people; small: real sets, twelve runs of minutes each.", show_default=True)] = "smoke",
-    only: Annotated[str | None, Parameter(help="Only this arm (none, fusion, feedback, wider), or this run by its name (feedback-seed1).")] = None,
+    scale: Annotated[Literal["smoke", "small"], Parameter(help="smoke: drawn people; small: real sets, fifteen runs of minutes each.", show_default=True)] = "smoke",
+    only: Annotated[str | None, Parameter(help="Only this arm (none, fusion, wider-fusion, feedback, wider-feedback), or this run by its name (feedback-seed1).")] = None,
     data: Data = None,
     out: Annotated[Path | None, Parameter(help="Where runs and the page go; runs that are done there stay done. runs/interaction-<scale> where nothing is said.")] = None,
 ) -> None:

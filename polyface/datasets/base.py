@@ -6,7 +6,7 @@ No pixels are read to list records. A data set is a `Dataset` in one file; CONTR
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from polyface.errors import InputError, PolyfaceError, RequestError, RunError, n
 from polyface.images.read import Root, Source
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 from polyface.metrics.intervals import groups_of
+
+Each = TypeVar("Each")
 
 Meaning = Words | Ranges | TraitNames | PointMap | People
 Split = Literal["train", "validation", "test"]
@@ -128,6 +130,11 @@ def thinned(records: Sequence[Record], most: int | None) -> list[Record]:
     every = -(-len(records) // most) if most else 1
     people = groups_of([record.subject for record in records])
     return [record for record, person in zip(records, people, strict=True) if person % every == 0]
+
+
+def evenly(items: Sequence[Each], most: int) -> list[Each]:
+    """At most so many, from the first to the last."""
+    return [items[at] for at in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))]
 
 
 def tenth(content: bytes | str) -> int:

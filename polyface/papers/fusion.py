@@ -110,9 +110,11 @@ def reproduce(
 
 def _check(request: Request) -> None:
     """Names that are asked for exist."""
-    known = (*request.worlds, "page")
+    known = (*request.worlds, *PAGE_ALONE)
     if request.only and request.only[0] not in known:
         raise RequestError(f"--only {request.only[0]}: no world of this scale{nearest(request.only[0], known)}")
+    if request.only[:1] == PAGE_ALONE and len(request.only) > 1:
+        raise RequestError(f"--only {'/'.join(request.only)}: nothing is under {PAGE_ALONE[0]}")
     strangers = request.only[:1] == (STRANGERS,)
     parts, named = (TASKS, "network of strangers") if strangers else ((*request.config.splits, "controls", "model"), "split of this scale")
     if len(request.only) > 1 and request.only[1] not in parts:

@@ -48,7 +48,7 @@ class Heads(Training, frozen=True, kw_only=True):
     width: Count = 128
     """Of features that are projected before they are merged."""
     seeds: Count = 3
-    """Tables and merging algorithms are means over so many; in split `person` each fold has one."""
+    """Tables and merging algorithms are means over so many; in split `person` each fold has one. Late fusion, subsets and controls have one."""
 
 
 class Variation(Strict, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ the loop's. A folder with a result.json is done.
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,9 +22,10 @@ from polyface.errors import RunError
 from polyface.files import write_arrays, write_atomically
 from polyface.models.fusion import FeatureNetwork, NetworkConfig, parameters
 from polyface.models.weights import read_tensors
+from polyface.papers import stage
 from polyface.papers.fusion_config import FusionConfig, Training, digest
 from polyface.papers.fusion_pictures import IDENTITY, Split
-from polyface.training import loop, parallel
+from polyface.training import parallel
 from polyface.training.config import Method, Optimiser
 
 AT_ONCE = 1000
@@ -183,9 +183,8 @@ def train(
     """
     plan, done = NetworkPlan(spec, images, split, training, config, folder, make), folder / "result.json"
     if not done.exists():
-        started = time.monotonic()
-        network = loop.run(plan, folder, progress)
-        return _finish(plan, network, split, time.monotonic() - started, say)
+        network = stage.run(plan, folder, progress)
+        return _finish(plan, network, split, stage.seconds_of(folder), say)
     kept = json.loads(done.read_text())
     if kept["made_with"] != plan.people["settings"]:
         raise RunError(f"{folder}: trained with other settings or other pictures; choose another --out, or remove it")
@@ -224,7 +223,7 @@ def _finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float,
 
 
 def optimiser_of(training: Training) -> Optimiser:
-    """SGD with a rate that drops; no mean of the weights (ema 0 keeps the weights as they are), no warm-up."""
+    """SGD with a rate that drops; no mean of the weights (ema 0 keeps the weights as they are), no warm-up but half the rate in the first step."""
     said: dict[str, Any] = {"rate": training.rate, "weight_decay": training.weight_decay, "warmup": 0.0, "clip": training.clip, "ema": 0.0}
     if training.algorithm == "sgd":
         return Optimiser(**said, algorithm="sgd", momentum=training.momentum, drops=training.drops)

@@ -251,7 +251,13 @@ def _joined(parts: Sequence[Tables]) -> Tables:
     alike = {a: {b: float(np.mean([part.alike[a][b] for part in parts])) for b in row} for a, row in first.alike.items()}
     seeds = {cell: [each for part in parts for each in part.seeds[cell]] for cell in first.seeds}
     one_answer = dict(sum((Counter(part.one_answer) for part in parts), Counter[str]()))
-    return replace(first, **together, alike=alike, seeds=seeds, one_answer=one_answer)
+    curves = {cell: _mean_curve([part.curves[cell] for part in parts]) for cell in first.curves if all(cell in part.curves for part in parts)}
+    return replace(first, **together, curves=curves, alike=alike, seeds=seeds, one_answer=one_answer)
+
+
+def _mean_curve(folds: Sequence[list[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """Of the same steps."""
+    return [(points[0][0], float(np.mean([value for _, value in points]))) for points in zip(*folds, strict=True)]
 
 
 # The drawn world's one strength

@@ -16,7 +16,7 @@ import numpy as np
 
 from polyface import datasets, tasks
 from polyface.datasets import apart
-from polyface.datasets.base import Dataset, Pairs, Record
+from polyface.datasets.base import Dataset, Pairs, Record, evenly
 from polyface.errors import RequestError
 from polyface.evaluation.pairs import pair_gap, pair_scores
 from polyface.images.read import Root
@@ -246,7 +246,7 @@ def _bench(source: Source, config: FusionConfig, data: Path, out: Path, without:
     Raises RequestError where none is left to train or to test on.
     """
     folder, most = out / source.task, config.strangers.pictures
-    made_from = ["strangers without copies of tests", source.task, source.dataset.name, source.classes, most, sorted(without)]
+    made_from = ["strangers without copies of tests, evenly", source.task, source.dataset.name, source.classes, most, sorted(without)]
     pictures = cached(folder, config, made_from, lambda: _of_set(source, config, data, without, keep, progress))
     assert pictures.tested is not None
     bench, count = Bench(pictures, config, folder, config.strength, say, progress), config.variants
@@ -267,7 +267,7 @@ def _of_set(source: Source, config: FusionConfig, data: Path, without: set[str],
         usable = [(record, source.classes.index(word)) for record, word in told if word is not None]
         if not usable:
             raise RequestError(f"{root.label}: no {split} picture of a stranger that tells {source.task}")
-        chosen |= {record.key: (record, label, split == "test") for record, label in usable[:: max(1, len(usable) // limit)][:limit]}
+        chosen |= {record.key: (record, label, split == "test") for record, label in evenly(usable, limit)}
     shown, crops = cut([record for record, _, _ in chosen.values()], source.dataset, data, config, progress)
     keys = tuple(record.key for record in shown)
     names, people = np.unique([record.subject or record.key for record in shown], return_inverse=True)  # a picture of nobody in particular is somebody's only one

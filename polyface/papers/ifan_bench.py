@@ -58,7 +58,7 @@ class Bench:
     worlds: Worlds
     say: Say
     progress: Progress | None = None
-    _faces: dict[tuple[str, str, int | None], list[Faces]] = field(default_factory=dict, repr=False)
+    _faces: dict[tuple[Test, str, tuple[str, ...]], list[Faces]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -288,7 +288,7 @@ class Bench:
         for test, coarse, folder in self._tests(row):
             if split == "validation" and (row.part == "whole" or not test.validation):
                 continue
-            key = (test.set, split, test.most)
+            key = (test, split, tuple(each.task.name for each in coarse))
             if key not in self._faces:
                 try:
                     self._faces[key] = faces_of(test, coarse, folder, split, self.recipe.view, self.say)  # type: ignore[arg-type]

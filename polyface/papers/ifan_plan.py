@@ -26,7 +26,7 @@ Tell = Callable[[str, Mapping[str, Labels]], Callable[[Maps], Maps] | None]
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is trained, on what, and how. told: what is fed back (`told_by`); taught: streams whose rows are trained on, all where None; frozen: nothing but the last
+    """What is trained, on what, and how. told: what is fed back (`told_by`); taught: tasks whose rows are trained on, all where None; frozen: nothing but the last
     stream's own set and head is trained; curve: how often the validation loss is read."""
 
     network: IfanConfig

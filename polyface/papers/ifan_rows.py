@@ -27,7 +27,7 @@ class Row:
     """network: changes of the network's configuration; tasks: those that it has, all where None; world: what is trained on (`ifan_worlds.py`); told: what is fed back in
     place of its own predictions (`ifan_plan.told_by`); start: `shared`, `own` (the same pre-training, on this row's network and world) or another row's weights;
     share: of the recipe's rows in a batch; trains: False for a row that only scores; plug: how a fourth task is plugged in; matched: widened to the multiplications of
-    another row."""
+    another row; seed: 0 is the recipe's first."""
 
     name: str
     title: str
@@ -43,7 +43,7 @@ class Row:
     trains: bool = True
     plug: str = ""
     matched: str = ""
-    seed: int = 1
+    seed: int = 0
 
 
 def rows_of(recipe: IfanRecipe) -> list[Row]:
@@ -51,7 +51,7 @@ def rows_of(recipe: IfanRecipe) -> list[Row]:
 
     Raises RequestError for a name in recipe.rows that is none.
     """
-    rows = [row for row in _every_row(recipe) if row.seed in recipe.seeds]
+    rows = [replace(row, seed=row.seed or recipe.seeds[0]) for row in _every_row(recipe)]
     known = [row.name for row in rows]
     for name in recipe.rows:
         if name not in known:

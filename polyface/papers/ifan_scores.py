@@ -188,13 +188,15 @@ def _overall(
     apart = exact(task, words, [[region] for part in overall for region in part])
     readings = {"overall F, union": union} | ({"overall F, pooled": apart} if len(apart) == sum(map(len, overall)) else {})
     counts: dict[str, list[tuple[float, float]]] = {name: [] for name in readings}
-    for row, truth, face in zip(output, truths, at, strict=True):
+    there = np.zeros(len(truths), bool)  # a mask without any part has no F of its own, whatever is answered
+    for number, (row, truth, face) in enumerate(zip(output, truths, at, strict=True)):
         confusion = None if truth is None else confusion_in_picture(task, words, row, truth, faces.matrices[int(face)])
+        there[number] = confusion is not None and any(confusion[part].any() for part, _ in union)
         for name, parts in readings.items():
             counts[name].append((np.nan, np.nan) if confusion is None else hits_and_either(confusion, parts))
     found = {name: np.array(each) for name, each in counts.items()}
     hits, either = found["overall F, union"].T
-    return found | {"overall F of a face": 100 * np.divide(hits, either, out=np.full(len(hits), np.nan), where=either > 0)}
+    return found | {"overall F of a face": 100 * np.divide(hits, either, out=np.full(len(hits), np.nan), where=there)}
 
 
 Part = tuple[np.ndarray, np.ndarray]

@@ -18,7 +18,7 @@ def retold_source(source: Source, found: Retelling, most: int | None = None) -> 
         if record.labels:
             items.append(replace(example, record=record))
     if not items:
-        raise RequestError(f"{source.dataset.name}: no picture of its training split has a label of the recipe's tasks")
+        raise RequestError(f"{source.dataset.name}: no picture of this split has a label of the recipe's tasks")
     kept = [items[at] for at in np.linspace(0, len(items) - 1, most).round().astype(int)] if most and most < len(items) else items
     return replace(source, examples=replace(source.examples, dataset=found.dataset, items=tuple(kept)))
 

@@ -54,10 +54,11 @@ def reproduce(
     """
     recipe = load(scale, settings)
     rows = rows_of(recipe)
+    refuse_other_recipe(out / MADE_WITH, _said(recipe))
     if only == PAGE:
         return write_page(out, recipe, read_rows(out))
     wanted = chosen(rows, None if only == VOTES else only)
-    _begin(recipe, out)
+    write_atomically(out / MADE_WITH, _said(recipe))
     torch.set_num_threads(recipe.compute_threads or runtime.processors())
     runtime.threads_for_opencv(1)
     data = drawn_sets(recipe.drawn, out / "data") if recipe.drawings else datasets.data_folder(data)
@@ -90,9 +91,6 @@ def _in_words(result: RowResult) -> str:
     return f"{result.name}{f' ({result.level})' if result.level else ''}: {said}; {result.images_per_second or 0:,.0f} images/s, trained {result.seconds:.0f} s"
 
 
-def _begin(recipe: JointRecipe, out: Path) -> None:
-    """Say in OUT what it is made with. Raises RequestError where another recipe began it."""
-    said = {name: value for name, value in msgspec.to_builtins(recipe).items() if name not in NOT_OF_A_ROW}
-    words, path = json.dumps(said, indent=1) + "\n", out / MADE_WITH
-    refuse_other_recipe(path, words)
-    write_atomically(path, words)
+def _said(recipe: JointRecipe) -> str:
+    """What OUT says that it is made with."""
+    return json.dumps({name: value for name, value in msgspec.to_builtins(recipe).items() if name not in NOT_OF_A_ROW}, indent=1) + "\n"

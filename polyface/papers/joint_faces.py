@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from polyface import datasets, tasks
 from polyface.datasets import apart, copies
-from polyface.datasets.base import Dataset, Pairs, Record
+from polyface.datasets.base import Dataset, Pairs, Record, evenly
 from polyface.datasets.crops import align_record, open_crop, read_faces
 from polyface.errors import InputError, RequestError
 from polyface.files import sha256_of_lines, write_arrays
@@ -19,7 +18,6 @@ from polyface.papers.joint_config import Distractors, JointRecipe, People
 from polyface.papers.joint_worlds import has_name
 
 Report = Callable[..., None]
-Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,6 @@ def _of_people(asked: People, data: Path) -> tuple[Dataset, list[Record]]:
         if record.subject is not None:
             by_person.setdefault(record.subject, []).append(record)
     return dataset, [record for who in sorted(by_person) for record in evenly(by_person[who], asked.photos)]
-
-
-def evenly(rows: Sequence[Each], most: int) -> list[Each]:
-    """At most so many, from the first to the last."""
-    return [rows[at] for at in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
 
 
 def _distractors(asked: Sequence[Distractors], probes: Faces, recipe: JointRecipe, data: Path) -> tuple[list[tuple[Dataset, list[Record]]], tuple[str, ...]]:

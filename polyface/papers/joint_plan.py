@@ -56,14 +56,16 @@ class Lesson:
 
     @cached_property
     def rates(self) -> np.ndarray:
-        """S+ [A]: the rate of yes among the labels of all pictures, NaN where there is none."""
+        """S+ [A]: the rate of yes among the labels of what batches draw, of each source by its share of them; NaN where there is none."""
         traits = next(task for task in self.tasks if isinstance(task, Traits))
-        told = []
-        for source in self.sources:
+        yes, known = np.zeros((2, len(traits.vocabulary)))
+        drawn = batches.shares([source.weight for source in self.sources], self.stage.batch)
+        for source, count in zip(self.sources, drawn, strict=True):
             labels = [example.record.labels.get(traits.name) for example in source.examples.items]
-            told += [traits.encode(source.dataset.answers[traits.name], label)["values"] for label in labels if label is not None]  # type: ignore[arg-type]
-        values = np.stack(told) if told else np.zeros((0, len(traits.vocabulary)), np.int8)
-        yes, known = (values == 1).sum(0), (values >= 0).sum(0)
+            told = [traits.encode(source.dataset.answers[traits.name], label)["values"] for label in labels if label is not None]  # type: ignore[arg-type]
+            values = np.array(told, np.int8).reshape(-1, len(yes))
+            yes += count / max(len(labels), 1) * (values == 1).sum(0)
+            known += count / max(len(labels), 1) * (values >= 0).sum(0)
         return np.divide(yes, known, out=np.full(len(yes), np.nan), where=known > 0)
 
     @cached_property

@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 
 from polyface import datasets, tasks
-from polyface.datasets.base import Dataset
+from polyface.datasets.base import Dataset, evenly
 from polyface.files import sha256_of_lines
 from polyface.metrics.rates import errors_allowed
 from polyface.models.joint import Joint
 from polyface.papers.fusion_networks import in_pieces
 from polyface.papers.joint_config import JointRecipe
-from polyface.papers.joint_faces import Faces, evenly
+from polyface.papers.joint_faces import Faces
 from polyface.papers.joint_plan import Lesson, trained
 from polyface.papers.joint_worlds import has_name
 from polyface.papers.results import read_done, write_done

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import nn
+
 from polyface.files import write_atomically
 from polyface.models import export
 from polyface.models.ifan import Ifan
@@ -19,19 +21,25 @@ Progress = Callable[[int, int, str], None]
 
 
 def train(plan: loop.Plan, folder: Path, words: str, progress: Progress | None) -> None:
-    """Train into FOLDER/model/model.safetensors. How long it took, what was cut off before included, is in FOLDER/seconds.json."""
+    """Train into FOLDER/model/model.safetensors."""
+    model = run(plan, folder, lambda step, steps, more: progress and progress(step, steps, f"{words}, {more}"))
+    assert isinstance(model, Ifan | Joint)
+    export.write_weights(model, folder.name, (folder / WEIGHTS).parent)
+
+
+def run(plan: loop.Plan, folder: Path, progress: loop.Report | None) -> nn.Module:
+    """As `loop.run`; how long it took, what was cut off before included, is in FOLDER/seconds.json."""
     began, before = time.monotonic(), seconds_of(folder)
 
     def report(step: int, steps: int, more: str) -> None:
         if progress is not None:
-            progress(step, steps, f"{words}, {more}")
+            progress(step, steps, more)
         if step % loop.LOG_EVERY == 0:
             _write_seconds(folder, before + time.monotonic() - began)
 
     model = loop.run(plan, folder, report)
-    assert isinstance(model, Ifan | Joint)
-    export.write_weights(model, folder.name, (folder / WEIGHTS).parent)
     _write_seconds(folder, before + time.monotonic() - began)
+    return model
 
 
 def seconds_of(folder: Path) -> float:

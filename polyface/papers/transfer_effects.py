@@ -119,9 +119,10 @@ class Scatter:
 
 def seed_scatter(contrasts: Sequence[Contrast], results: Mapping[str, Result], split: Split) -> dict[str, Scatter]:
     """By question, pooled over all runs of some contrasts that were done with several seeds; none for a question that no run was repeated for."""
-    repeated = dict.fromkeys((contrast.question, runs) for contrast in contrasts for runs in (contrast.given, contrast.without))
+    every = {(contrast.question, runs) for contrast in contrasts for runs in (contrast.given, contrast.without)}
+    repeated = [(question, runs) for question, runs in every if not any(question == other and set(runs) < set(more) for other, more in every)]  # seeds count once
     means: dict[str, list[list[float]]] = {}
-    for question, runs in repeated:
+    for question, runs in sorted(repeated):
         found = [getattr(results[run], split)[question].mean for run in runs if run in results and question in getattr(results[run], split)]
         means.setdefault(question, []).append(found)
     return {question: scatter for question, each in means.items() if (scatter := pooled_scatter(each)) is not None}

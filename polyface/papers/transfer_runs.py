@@ -24,10 +24,10 @@ from polyface.labels import PointMap, Ranges, Words, word_probabilities
 from polyface.metrics import ages, landmarks, regions
 from polyface.metrics.intervals import groups_of
 from polyface.models.polyface import PolyFace
+from polyface.papers import stage
 from polyface.papers.results import refuse_other_recipe, write_done
 from polyface.papers.transfer_effects import Outcome, Result, read_result
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Row, Scale, Task, Traits, median, sigmoid, softmax
-from polyface.training import loop
 from polyface.training.config import Config, Data, to_toml
 from polyface.training.examples import Source, training_sources
 from polyface.training.plan import FacePlan
@@ -85,8 +85,8 @@ class Bench:
         run.refuse_other_recipe(self.out)
         write_atomically(folder / "config.toml", to_toml(run.config))
         torch.set_num_threads(run.config.compute_threads or runtime.processors())
-        plan, started = self._plan_of(run), time.monotonic()
-        model = loop.run(plan, folder, lambda step, steps, words: say and say(f"{run.name} {step}/{steps}"))
+        plan = self._plan_of(run)
+        model = stage.run(plan, folder, lambda step, steps, words: say and say(f"{run.name} {step}/{steps}"))
         trained = time.monotonic()
         assert isinstance(model, PolyFace)
         network = Trained(model, plan.tasks, plan.crop)
@@ -96,7 +96,7 @@ class Bench:
             seed=run.config.seed,
             steps=run.config.steps,
             batch=run.config.batch,
-            seconds=round(trained - started, 1),
+            seconds=stage.seconds_of(folder),
             scoring_seconds=round(time.monotonic() - trained, 1),
             pictures={_words(source): count * run.config.steps for source, count in zip(plan.sources, plan.mix.counts, strict=True)},
             validation=scores["validation"],

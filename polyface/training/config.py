@@ -71,7 +71,7 @@ class Augment(Strict, frozen=True, kw_only=True):
     blank: Share = 0.15
     """Share of pictures whose borders are blanked, as of pictures cut to the face."""
     erase: Share = 0.2
-    """Share of pictures with a grey rectangle in them (Zhong et al. 2020); masks and points under it stay."""
+    """Share of pictures with a rectangle of one colour in them (Zhong et al. 2020); masks and points under it stay."""
 
 
 class Optimiser(Strict, frozen=True, kw_only=True):

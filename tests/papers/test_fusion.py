@@ -208,6 +208,7 @@ def test_a_fused_network_is_a_model_that_answers_on_photographs(done: Path) -> N
         ({"only": "celeba"}, "no world of this scale"),
         ({"only": "drawn/imagine"}, "did you mean 'image'"),
         ({"only": "drawn/image/race/x"}, "nothing is under drawn/image/race"),
+        ({"only": "page/image"}, "nothing is under page"),
         ({"only": "strangers/agee", "settings": ['worlds=["strangers"]']}, "did you mean 'age'"),
         ({"only": "strangers/age/x", "settings": ['worlds=["strangers"]']}, "nothing is under strangers/age"),
         ({"features": ["mine"]}, "expected name=E.npz"),

@@ -52,7 +52,7 @@ def test_a_network_learns_and_keeps_its_curve_its_features_and_its_small_result(
 
 def test_a_network_that_is_done_is_not_trained_again_and_one_of_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained(tmp_path)
-    monkeypatch.setattr(networks.loop, "run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(networks.stage, "run", lambda *_: pytest.fail("trained again"))
     again = trained(tmp_path)
     assert again.accuracy == first.accuracy and again.curve == first.curve
     with pytest.raises(RunError, match="other settings or other pictures"):

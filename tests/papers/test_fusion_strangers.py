@@ -79,6 +79,18 @@ def test_pictures_of_strangers_are_cut_anew_where_other_ones_are_asked_for(tmp_p
     assert first.names[0] not in pictures(without=(first.names[0],)).names
 
 
+def test_pictures_of_strangers_are_taken_from_the_whole_of_a_sorted_list(tmp_path: Path) -> None:
+    write("celeba", tmp_path / "celeba", 24, 3, 5)
+    source = next(each for each in fusion_strangers.sources() if each.task == "gender")
+    listed = datasets.celeba.records(datasets.find_root(tmp_path, "celeba"), "test").records
+    bench, _ = fusion_strangers._bench(
+        source, config("strangers={pictures=9}"), tmp_path, tmp_path / "out", set(), lambda dataset, records: records, lambda words: None, None
+    )
+    assert bench.pictures.tested is not None
+    tested = [key for key, test in zip(bench.pictures.keys, bench.pictures.tested, strict=True) if test]
+    assert {tested[0], tested[-1]} == {listed[0].key, listed[-1].key} and len(tested) == 3
+
+
 def test_copies_of_test_pictures_leave_the_sets_that_networks_see(tmp_path: Path) -> None:
     write("celeba", tmp_path / "celeba", 24, 3, 5)
     train, test = (datasets.celeba.records(datasets.find_root(tmp_path, "celeba"), split).records for split in ("train", "test"))

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -30,6 +31,8 @@ def test_every_recipe_has_rows_with_names_of_their_own_that_are_compared_with_ro
     recipe = load(scale, ["rows=[]"])
     rows = {row.name: row for row in rows_of(recipe)}
     assert len(rows) == len(rows_of(recipe)) and {row.seed for row in rows.values()} == set(recipe.seeds)
+    others = msgspec.structs.replace(recipe, seeds=tuple(10 + seed for seed in recipe.seeds))
+    assert [row.seed for row in rows_of(others)] == [10 + row.seed for row in rows.values()], "whatever seeds are called"
     for row in rows.values():
         assert all(rows[other].seed == row.seed for other in row.against), row.name
         assert row.start in ("shared", "own", ifan_rows.BEST) or row.start in list(rows)[: list(rows).index(row.name)], "what a row starts from comes before it"

@@ -139,6 +139,8 @@ def test_what_was_made_of_other_people_is_not_taken_for_done(out: Path, tmp_path
 def test_another_recipe_in_the_same_folder_is_refused(out: Path) -> None:
     with pytest.raises(RequestError, match="another recipe"):
         joint.reproduce("smoke", out, settings=["weight=0.5"])
+    with pytest.raises(RequestError, match="another recipe"):
+        joint.reproduce("small", out, only=joint.PAGE)
     with pytest.raises(RequestError, match=r"no row of this scale.*did you mean 'joint-late'"):
         joint.reproduce("smoke", out, only="joint-lat")
 

@@ -61,8 +61,12 @@ def test_attributes_are_weighed_only_where_they_are_beside_identity() -> None:
     assert plan_of(LOOKS).weights == {LOOKS.name: 1.0} and plan_of(WHO).weights == {WHO.name: 1.0}
 
 
-def test_rates_are_those_of_the_labels_of_all_pictures_and_unknown_ones_count_nowhere() -> None:
-    assert plan_of(LOOKS).lesson.rates.tolist() == [0.75, 0.5]
+def test_rates_are_those_of_the_labels_that_batches_draw_and_unknown_ones_count_nowhere() -> None:
+    lesson = plan_of(LOOKS).lesson
+    assert lesson.rates.tolist() == [0.75, 0.5]
+    a, b = lesson.sources
+    often = replace(lesson, sources=(a, replace(b, weight=3.0)))  # of four rows one is of a, where all are male, and three are of b, where half are
+    assert often.rates.tolist() == pytest.approx([(1 + 3 * 0.5) / 4, 3 * 0.5 / (1 * 0.5 + 3 * 0.5)])
 
 
 def test_losses_are_of_labelled_rows_and_nobody_competes_with_people_of_another_set() -> None:

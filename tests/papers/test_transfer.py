@@ -111,6 +111,8 @@ def test_how_far_seeds_scatter_is_pooled_over_all_repeated_runs() -> None:
     results = {name: result(name, outcome(np.full(faces, mean))) for name, mean in (("a1", 1.0), ("a2", 3.0), ("b1", 10.0), ("b2", 10.0), ("c1", 5.0))}
     contrasts = [Contrast("age", "x", "own", ("a1", "a2"), ("b1", "b2")), Contrast("age", "y", "own", ("a1", "a2"), ("c1",))]
     assert transfer_effects.seed_scatter(contrasts, results, "test") == {"age": transfer_effects.Scatter(1.0, 2)}
+    fewer = Contrast("age", "z", "own", ("a1",), ("b1",))  # some seeds of the same runs, where others are not done
+    assert transfer_effects.seed_scatter([*contrasts, fewer], results, "test") == {"age": transfer_effects.Scatter(1.0, 2)}
 
 
 def test_holm_is_as_holm_has_it() -> None:
