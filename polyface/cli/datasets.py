@@ -21,7 +21,13 @@ def datasets_list(*, data: Data = None) -> None:
     folder, rows = data and data_folder(data), []
     for dataset in _every():
         there = {} if folder is None else {"there": "yes" if _is_there(dataset.name, folder) else ""}
-        said = {"answers": ", ".join(dataset.answers) or "detector only", "splits": ", ".join(dataset.splits), "title": dataset.title, "terms": dataset.terms}
+        said = {
+            "answers": ", ".join(dataset.answers) or "detector only",
+            "splits": ", ".join(dataset.splits),
+            "title": dataset.title,
+            "terms": dataset.terms,
+            "from": dataset.url,
+        }
         rows.append({"name": dataset.name, **there, **said})
     terminal.table(rows)
 

@@ -52,7 +52,7 @@ def _word(root: Root, name: str) -> str:
     value = read_npy(root.open(name), name)
     try:
         digit = float(value.item())
-    except ValueError:
+    except (ValueError, SystemError):  # of text with a broken character
         digit = float("nan")
     if not digit.is_integer():
         raise InputError(f"{name}: not one digit")

@@ -77,9 +77,9 @@ def notes(dataset: Dataset, root: Root, listings: Sequence[Listing]) -> list[str
 def word_counts(dataset: Dataset, records: Iterable[Record]) -> dict[str, Counter[str]]:
     """{task: {word: how many labels hold it, 0 of one that none does}} of what a set has words for: classes, votes for them, traits that are there, ranges of numbers.
     Masks are not opened."""
-    counts = {}
+    counts, known = {}, {task.name for task in tasks.TASKS}
     for task, meaning in dataset.answers.items():
-        if (own := _words_of(meaning)) and not isinstance(tasks.named(task), tasks.Regions):
+        if (own := _words_of(meaning)) and task in known and not isinstance(tasks.named(task), tasks.Regions):
             counts[task] = Counter(dict.fromkeys(own, 0))
     for record in records:
         for task in counts.keys() & record.labels.keys():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyface.datasets.base import Dataset, Listing, Record, Split
-from polyface.datasets.tables import Rows, find, text
+from polyface.datasets.tables import Rows, find, photograph_of, text
 from polyface.errors import InputError
 from polyface.images.read import Root, Source, decode_mask
 from polyface.labels import words
@@ -61,11 +61,11 @@ def list_records(root: Root, split: Split) -> Listing:
         listed = list(enumerate(text(root, above + file).splitlines(), 1))
         if part == split:
             for row, line in listed:
-                if line.strip() and _photograph(line) not in earlier:
+                if line.strip() and photograph_of(line.rpartition(",")[2].strip()) not in earlier:
                     with rows.row(f"{above}{file}:{row}"):
                         _add(rows, root, above, _name(line))
             break
-        earlier |= {_photograph(line) for _, line in listed}
+        earlier |= {photograph_of(line.rpartition(",")[2].strip()) for _, line in listed}
     return rows.listing()
 
 
@@ -74,12 +74,6 @@ def _name(line: str) -> str:
     if not comma or not number.isdigit() or not name or "/" in name:
         raise InputError(f"{line.strip()!r} is no line `N , NAME`")
     return name
-
-
-def _photograph(line: str) -> str:
-    """`1 , 100032540_1` -> `100032540`."""
-    name = line.rpartition(",")[2].strip()
-    return name.rpartition("_")[0] or name
 
 
 def _add(rows: Rows, root: Root, above: str, name: str) -> None:

@@ -16,7 +16,7 @@ and train, one of validation leaves train. Many photographs are 300-W's, some of
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
-from polyface.datasets.tables import Mask, Rows, as_text, check_inside, points_of_rows
+from polyface.datasets.tables import Mask, Rows, as_text, check_inside, photograph_of, points_of_rows
 from polyface.errors import InputError
 from polyface.images import align, geometry
 from polyface.images.read import Root, Source
@@ -65,18 +65,12 @@ def list_records(root: Root, split: Split) -> Listing:
         pictures = [name for name in names if f"/{name}".rpartition("/")[0].endswith(f"/{folder}/images") and name.endswith(".jpg")]
         if part == split:
             for name in pictures:
-                if _photograph(name) not in earlier:
+                if photograph_of(name) not in earlier:
                     with rows.row(name):
                         _add(rows, root, name, folder)
             break
-        earlier |= {_photograph(name) for name in pictures}
+        earlier |= {photograph_of(name) for name in pictures}
     return rows.listing()
-
-
-def _photograph(name: str) -> str:
-    """`train/images/HELEN_134212_1_0.jpg` -> `HELEN_134212_1`."""
-    stem = name.rpartition("/")[2].removesuffix(".jpg")
-    return stem.rpartition("_")[0] or stem
 
 
 def _add(rows: Rows, root: Root, name: str, folder: str) -> None:
@@ -92,8 +86,6 @@ def _add(rows: Rows, root: Root, name: str, folder: str) -> None:
         points = read_points(as_text(root.open(file), file), file)
         check_inside(points, root.open(name), name)
         five = _five(points)
-        if not np.ptp(five, axis=0).any():
-            raise InputError(f"{file}: all points fall together")
         labels[landmarks.name], alignment, boxes = points[list(OURS)], Alignment(five, "labelled"), align.box_of_points(five)[None]
     rows.add(Record(f"{folder}/{stem}", Source(root, name), labels, alignment=alignment, boxes=boxes))
 

@@ -96,7 +96,7 @@ def read_manifest(path: Path) -> Dataset:
             raise RequestError(f"{where}: no task {name!r}{nearest(name, [task.name for task in tasks.TASKS])}; a new one is a file (CONTRIBUTING.md, A task)")
         try:
             task = tasks.named(name)
-            voted = isinstance(task, tasks.Category) and "votes" in section
+            voted = isinstance(task, tasks.Category) and isinstance(section, dict) and "votes" in section
             readers[name] = strict(section, VoteColumns if voted else READERS[type(task)], where)
             answers[name] = readers[name].meaning(task)  # type: ignore[arg-type]  # READERS pairs them by kind
         except RequestError as error:
@@ -281,7 +281,7 @@ READERS: dict[type[tasks.Task], Any] = {
     tasks.Embedding: PersonColumn,
 }
 FROM_FIRST_PIXEL: dict[float, Callable[[np.ndarray], np.ndarray]] = {0: geometry.from_zero_based, 0.5: np.asarray, 1: geometry.from_one_based}
-YES, NO = ("1", "true", "yes"), ("0", "-1", "false", "no")
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "-1", "-1.0", "false", "no")
 
 
 def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, split: Split) -> Listing:

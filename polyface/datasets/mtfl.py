@@ -45,9 +45,9 @@ def _read(rows: Rows, root: Root, file: str, split: Split) -> None:
                 continue
             content = root.open(prefix + key)
             if not rows.is_copy(content) and there == split:
-                record = _record(key, Source(root, prefix + key), person, fields)
-                check_inside(record.alignment.points, content, key)  # type: ignore[union-attr]
-                rows.add(record)
+                points = _points(fields)
+                check_inside(points, content, key)
+                rows.add(_record(key, Source(root, prefix + key), person, fields, points))
 
 
 def _person(key: str) -> str | None:
@@ -55,10 +55,13 @@ def _person(key: str) -> str | None:
     return found[1].replace("_", " ") if found else None
 
 
-def _record(key: str, source: Source, person: str | None, fields: list[str]) -> Record:
+def _points(fields: list[str]) -> np.ndarray:
     if len(fields) != FIELDS:
         raise InputError(f"{len(fields)} fields where there are {FIELDS}")
-    points = geometry.from_one_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
+    return geometry.from_one_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
+
+
+def _record(key: str, source: Source, person: str | None, fields: list[str], points: np.ndarray) -> Record:
     sex, smile, glasses = (_word(field, what, count=2) for field, what in zip(fields[11:14], ("gender", "smile", "glasses"), strict=True))
     word = ("male", "female")[sex]
     labels = {

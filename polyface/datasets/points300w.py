@@ -8,7 +8,7 @@ from the points, by a fit (`images/headpose.py`).
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Meaning, Record, Split, split_of_train
-from polyface.datasets.tables import Rows, as_text, check_inside, points_of_rows
+from polyface.datasets.tables import Rows, as_text, check_inside, photograph_of, points_of_rows
 from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.headpose import angles_of_68
@@ -38,7 +38,7 @@ def list_helen(root: Root, split: Split) -> Listing:
         if folder == "testset":
             there: Split = "test"
         elif folder == "trainset":
-            there = split_of_train(_photograph(name))
+            there = split_of_train(photograph_of(name))
         else:
             continue
         if there == split:
@@ -55,11 +55,6 @@ def list_afw(root: Root, split: Split) -> Listing:
 
 def _point_files(root: Root) -> list[str]:
     return [name for name in root.names() if name.endswith(".pts") and not name.endswith("_mirror.pts")]
-
-
-def _photograph(name: str) -> str:
-    """`trainset/134212_1.pts` -> `134212`."""
-    return name.rpartition("/")[2].removesuffix(".pts").rpartition("_")[0]
 
 
 def _add(rows: Rows, root: Root, name: str, with_angles: bool = False) -> None:

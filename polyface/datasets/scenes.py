@@ -72,7 +72,7 @@ def terms_of(name: str) -> str:
 
 
 def of_records(records: Sequence[Record]) -> tuple[Scene, ...]:
-    """Photographs of records, each with all its labelled faces; others may be in it. A record without a box says nothing of where its face is."""
+    """Photographs of records, each with the faces of its records; others may be in it. A record without a box says nothing of where its face is."""
     photographs: dict[str, list[Record]] = {}
     for record in records:
         photographs.setdefault(str(record.source), []).append(record)

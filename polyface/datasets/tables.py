@@ -204,13 +204,20 @@ def is_picture(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def photograph_of(file: str) -> str:
+    """The name of a file without folder, ending and the number of the face: `trainset/134212_1.pts` -> `134212`."""
+    stem = PurePosixPath(file).stem
+    return stem.rpartition("_")[0] or stem
+
+
 def check_inside(points: np.ndarray, content: bytes, name: str) -> None:
     """Raises InputError for points that `check_points` refuses, or for what is no picture. Decodes nothing."""
     check_points(points, read_header(content, name).shape, name)
 
 
 def check_points(points: object, shape: tuple[int, ...], name: str) -> None:
-    """Raises InputError for points [n, 2] that lie farther outside a picture [H, W, ...] than a tenth of its longer side. NaN is a point that is not seen."""
+    """Raises InputError for points [n, 2] that lie farther outside a picture [H, W, ...] than a tenth of its longer side, or all in one place. NaN is a point that is not
+    seen."""
     points, sides = np.asarray(points, float).reshape(-1, 2), shape[1::-1]
     outside = np.maximum(-points, points - sides).max(axis=1, initial=-np.inf)
     outside[np.isnan(outside)] = -np.inf
@@ -218,3 +225,6 @@ def check_points(points: object, shape: tuple[int, ...], name: str) -> None:
     if outside[worst] > max(sides) / 10:
         x, y = points[worst]
         raise InputError(f"point {worst + 1} at ({x:.1f}, {y:.1f}) is outside the picture {name} of {sides[0]} x {sides[1]}")
+    seen = points[np.isfinite(points).all(1)]
+    if len(seen) > 1 and not np.ptp(seen, axis=0).any():
+        raise InputError(f"all points of {name} fall together")

@@ -19,7 +19,6 @@ from polyface.images.read import Root, Source
 
 TITLE = "WIDER FACE"
 TERMS = "published for research, rights of the photographs unclear"
-URL = "http://shuoyang1213.me/WIDERFACE/"
 INVALID = 7
 LEVELS = ("easy", "medium", "hard")
 

@@ -97,6 +97,8 @@ def evaluate_protocol(
         for dataset, root in at_hand or sets_at_hand(asked, folder, sets, made)
     ]
     questions = [(each, task) for each in there for task in each.tasks]
+    if sets is not None and questions and (silent := [each.dataset.name for each in there if not each.tasks]):
+        raise RequestError(f"{', '.join(silent)}: no labels there that {protocol} scores")
     if not questions:
         raise RequestError(f"{folder}: no set there has labels that {protocol} scores" + (f", of {', '.join(sets)}" if sets else ""))
     runtime.threads_for_opencv(1)

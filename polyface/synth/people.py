@@ -69,7 +69,6 @@ class Scene:
     """One photograph of a person. Angles in degrees with the project's signs (yaw > 0: nose to the image's right; pitch > 0: up; roll > 0: clockwise)."""
 
     person: Person
-    photo: int
     age: int
     expression: str
     intensity: float
@@ -205,7 +204,6 @@ def photo_of(who: Person, seed: int, index: int) -> Scene:
     distance = float(rng.uniform(0.155, 0.225))
     return Scene(
         person=who,
-        photo=index,
         age=age,
         expression=expression,
         intensity=float(rng.uniform(0.75, 1.15)),

@@ -7,8 +7,6 @@ from polyface.synth.draw import Drawing, draw
 from polyface.synth.people import person, photo_of
 from polyface.synth.write import MASK_PALETTE
 
-_CLASS_COLOURS = np.frombuffer(MASK_PALETTE, np.uint8).reshape(19, 3)
-
 
 def preview(seed: int, rows: int, columns: int, labelled: bool = False, size: int = 192) -> np.ndarray:
     """One person a row, uint8 RGB [rows * size, columns * size, 3]; labelled: with regions, points, box, and the nose's direction drawn on."""
@@ -19,7 +17,7 @@ def preview(seed: int, rows: int, columns: int, labelled: bool = False, size: in
 
 def _labelled(drawing: Drawing) -> np.ndarray:
     labels = drawing.labels
-    image = cv2.addWeighted(drawing.image, 0.5, _CLASS_COLOURS[labels.mask], 0.5, 0)
+    image = cv2.addWeighted(drawing.image, 0.5, MASK_PALETTE[labels.mask], 0.5, 0)
     for point in _fixed(labels.points):
         cv2.circle(image, point, 18, (255, 255, 255), -1, cv2.LINE_AA, 4)
     corners = _fixed(np.reshape(labels.box, (2, 2)))

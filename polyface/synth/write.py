@@ -4,13 +4,11 @@ What a layout cannot say it leaves as the real set would. CelebA's names without
 are written -1, since that file has no word for unknown; RAF-DB knows no contempt, so nobody shows it; UTKFace and MTFL know no people.
 """
 
-import binascii
 import dataclasses
 import hashlib
 import itertools
 import json
 import shutil
-import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from polyface import tasks
 from polyface.datasets.tables import age_group
 from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
-from polyface.images import geometry
+from polyface.images import geometry, paletted
 from polyface.images.align import ARCFACE_112
 from polyface.synth.draw import Drawing, Eyes, draw
 from polyface.synth.people import Scene, person, photo_of
@@ -39,7 +37,10 @@ _CELEBAMASK_FIVE = np.array([(194.4, 243.8), (317.5, 243.8), (255.0, 319.0), (20
 _UTKFACE_RACE = {"White": 0, "Black": 1, "East Asian": 2, "Southeast Asian": 2, "Indian": 3, "Latino_Hispanic": 4, "Middle Eastern": 4}
 MOST_YAW_ALIGNED = 40  # degrees
 _RAFDB_WORDS = {"surprise": 1, "fear": 2, "disgust": 3, "happy": 4, "sad": 5, "anger": 6, "neutral": 7}
-MASK_PALETTE = bytes.fromhex("000000 cc0000 4c9900 cccc00 3333ff cc00cc 00ffff ffcccc 663300 ff0000 66cc00 ffff00 000099 0000cc ff3399 00cccc 003300 ff9933 00cc00")
+MASK_PALETTE = np.frombuffer(
+    bytes.fromhex("000000 cc0000 4c9900 cccc00 3333ff cc00cc 00ffff ffcccc 663300 ff0000 66cc00 ffff00 000099 0000cc ff3399 00cccc 003300 ff9933 00cc00"),
+    np.uint8,
+).reshape(19, 3)
 
 
 def write(layout: str, out: Path, people: int, photos: int, seed: int, shared_people: bool = False) -> int:
@@ -186,7 +187,7 @@ def _celebamask(job: _Job) -> int:
         drawing = draw(_facing(scene), 512, five=_CELEBAMASK_FIVE)
         name = hashlib.md5(f"{job.seed} {index} {photo}".encode(), usedforsecurity=False).hexdigest()
         job.picture(f"images/{name}.jpg", drawing.image, 95)
-        job.file(f"masks/{name}.png", _palette_png(drawing.labels.mask))
+        job.file(f"masks/{name}.png", paletted.encode(drawing.labels.mask, MASK_PALETTE))
     return job.people * job.photos
 
 
@@ -261,20 +262,6 @@ def _folders(job: _Job) -> int:
 def _facing(scene: Scene) -> Scene:
     """Aligned sets show faces that more or less look at the camera; aligning a profile would blow it up."""
     return dataclasses.replace(scene, yaw=float(np.clip(scene.yaw, -MOST_YAW_ALIGNED, MOST_YAW_ALIGNED)))
-
-
-def _palette_png(mask: np.ndarray) -> bytes:
-    """A PNG whose pixel values are indices into a palette of the 19 classes (OpenCV writes none)."""
-    height, width = mask.shape
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), mask], axis=1)  # filter type 0 before each row
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", MASK_PALETTE),
-        (b"IDAT", zlib.compress(rows.tobytes(), 6)),
-        (b"IEND", b""),
-    )
-    chunks = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", binascii.crc32(kind + data)) for kind, data in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 LAYOUTS: dict[str, Callable[[_Job], int]] = {

@@ -33,7 +33,7 @@ class Derived(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     of: str
     question: str = ""
-    words: dict[str, str | tuple[int | str, ...]] = msgspec.field(default_factory=dict)
+    words: dict[str, str | tuple[bool | int | str, ...]] = msgspec.field(default_factory=dict)
     nothing: tuple[str, ...] = ()
 
 
@@ -42,6 +42,8 @@ def derive(task: Task, name: str, words: Grouping) -> Task:
     place in it; of regions each must be in exactly one. Raises RequestError for an unknown or repeated answer, and for a kind that has no coarser one."""
     if not words:
         raise RequestError(f"{name}: no words")
+    for word, held in words.items():
+        _check_form(f"{name}: {word!r}", task, (held,) if isinstance(held, str) else tuple(held))
     match task:
         case Category():
             _each_once(name, words, task.vocabulary)
@@ -83,6 +85,20 @@ def retell(coarse: Task, task: Task, words: Grouping, meaning: Any) -> Retold:
         case Points():
             return _retold_points(_means(coarse.name, words, task.count), meaning)
     raise RequestError(f"{coarse.name}: nothing coarser can be made of the kind {type(task).__name__}")
+
+
+def _check_form(where: str, task: Task, held: tuple[Any, ...]) -> None:
+    match task:
+        case Scale():
+            right, form = len(held) == 2 and all(isinstance(end, int | float) for end in held), "a first and a last number"
+        case Traits():
+            right, form = len(held) == 2 and isinstance(held[0], str) and held[1] in (True, False), "a trait and true or false"
+        case Points():
+            right, form = all(isinstance(index, int) for index in held), "numbers of points"
+        case _:
+            right, form = all(isinstance(answer, str) for answer in held), "answers by name"
+    if not right:
+        raise RequestError(f"{where} holds {', '.join(map(repr, held))}, not {form}")
 
 
 # Classes

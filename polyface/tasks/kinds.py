@@ -171,6 +171,8 @@ class Traits(Task):
         for name, value in label.items():
             if name not in words.meanings:
                 raise InputError(f"no trait {name!r} here{nearest(name, words.meanings)}")
+            if value not in (True, False):
+                raise InputError(f"{name}: {value!r} is neither True nor False")
             row["values"][self.vocabulary.index(words.meanings[name])] = bool(value)
         return row
 
@@ -315,6 +317,8 @@ class Angles(Task):
             if axis not in self.axes:
                 raise InputError(f"no axis {axis!r}{nearest(axis, self.axes)}")
             low, high = words.range_of(value)
+            if max(abs(low), abs(high)) > 360:
+                raise InputError(f"{axis}: {value!r} is no angle in degrees")
             at = self.axes.index(axis)
             low, high = (_around(end) if at == ROLL and low == high else float(np.clip(end, -self.limit, self.limit)) for end in (low, high))
             row["lo"][at], row["hi"][at], row["sigma"][at] = low, high, words.sigma if low == high else 0.0

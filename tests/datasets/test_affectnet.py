@@ -72,6 +72,11 @@ def test_a_bad_file_is_refused_by_name_and_the_rest_goes_on(values, problem, tin
     assert [str(found) for found in listing.problems] == [f"val_set/images/1.jpg: {problem}"]
 
 
+def test_a_text_with_a_broken_character_is_refused(tiny):
+    files = files_of(tiny, exp=tiny.npy("3")[:-4] + b"\xff" * 4) | files_of(tiny, tiny.npy("3"), name="2", seed=2)
+    assert "not one digit" in str(affectnet.records(tiny.root(files), "test").problems[0])
+
+
 def test_nothing_pickled_is_loaded(tiny):
     with pytest.raises(InputError, match=r"a\.npy: not a \.npy file of numbers"):
         read_npy(tiny.npy(np.array([object()], dtype=object)), "a.npy")

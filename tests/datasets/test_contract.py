@@ -171,6 +171,7 @@ def test_answers_that_fit_no_task_are_found(good):
     wrong = {"agee": Ranges(), tasks.age.name: People(), tasks.gender.name: same_words(tasks.race.vocabulary), tasks.attributes.name: TraitNames({"smile": "smiling"})}
     problems = contract.check_answers(replace(dataset, answers=wrong))
     assert len(problems) == 4 and "did you mean 'age'?" in problems[0]
+    assert "agee" not in contract.word_counts(replace(dataset, answers={"agee": Ranges({"old": (60, 99)})}), [])
     too_many = {tasks.landmarks.name: PointMap(np.eye(68)[[*range(68), 30]])}  # a row of labels has room for 68
     assert contract.check_answers(replace(dataset, answers=too_many)) == ["answers: what the words mean does not fit landmarks"]
 

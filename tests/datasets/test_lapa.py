@@ -92,7 +92,7 @@ def test_bad_points_are_refused_by_row_and_the_rest_goes_on(tiny):
     assert [str(problem) for problem in listing.problems] == [
         "test/images/a_0.jpg: test/landmarks/a_0.txt, row 2: 'x' is no number",
         "test/images/c_0.jpg: point 76 at (57.3, 63.0) is outside the picture test/images/c_0.jpg of 16 x 16",
-        "test/images/d_0.jpg: test/landmarks/d_0.txt: all points fall together",
+        "test/images/d_0.jpg: all points of test/images/d_0.jpg fall together",
     ]
 
 

@@ -279,6 +279,7 @@ def test_stated_validation_is_kept_and_other_words_are_refused(tiny):
         (TOP + '[tasks.landmarks]\ncolumns = ["x", "y"]\nmeans = [[3]]\nfirst_pixel = 2', "first_pixel 2 is none of"),
         (TOP + '[tasks.pose]\ncolumns = { jaw = "a" }', "no axis 'jaw'; did you mean 'yaw'?"),
         (TOP + "[tasks]\nage = 3", r"\[tasks.age\]"),
+        (TOP + "[tasks]\ngender = 3", r"\[tasks.gender\]"),
     ],
 )
 def test_a_wrong_manifest_is_refused_in_one_line(text, line, tiny):

@@ -41,6 +41,7 @@ def test_the_left_profile_turns_the_nose_to_the_images_left():
         (LINE.replace(" 3 ", " x "), "'x' is no number"),
         (LINE.replace(" 3 ", " inf "), "'inf' is no finite number"),
         (LINE.replace(" 3 ", " 400 "), "point 3 at (399.5, 7.5) is outside the picture AFLW/a.jpg of 16 x 16"),
+        ("AFLW/a.jpg" + " 3" * 10 + " 1 2 1 4", "all points of AFLW/a.jpg fall together"),
         (LINE[:-1] + "6", "pose 6 is none of 1 to 5"),
         (LINE.replace("10 1", "10 3"), "gender 3 is none of 1 to 2"),
     ],

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from polyface import tasks
 from polyface.datasets import afw, helen, split_of_train
 from polyface.datasets.points300w import read_pts
+from polyface.datasets.tables import photograph_of
 from polyface.errors import InputError
 
 
@@ -82,6 +83,10 @@ def test_faces_of_one_photograph_stay_in_one_split(tiny):
     for split in ("train", "validation"):
         photographs = [record.key.split("/")[1].split("_")[0] for record in helen.records(root, split).records]
         assert photographs and all(photographs.count(photograph) == 2 and split_of_train(photograph) == split for photograph in photographs)
+
+
+def test_photographs_that_are_called_otherwise_are_told_apart_too():
+    assert [photograph_of(name) for name in ("trainset/134212_1.pts", "trainset/image1.pts", "image2.pts")] == ["134212", "image1", "image2"]
 
 
 def test_mirrored_copies_are_left_out_and_lonely_points_are_absent(tiny):

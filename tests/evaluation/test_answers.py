@@ -266,6 +266,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(drawn: Path
     assert (said := refused("megaface", ["lfw"])).startswith("no protocol 'megaface' that has sets here; there are verification") and said.count("pose") == 1
     assert "saved as a .npz" in refused("age", ["utkface"], save=tmp_path / "E.csv")
     assert "labels that age scores, of fairface" in refused("age", ["fairface"])
+    assert "fairface: no labels there that age scores" in refused("age", ["utkface", "fairface"])
     assert "labels that pose scores, of mtfl" in refused("pose", ["mtfl"])
     assert "helen scores none of identity; it answers landmarks, pose" in refused("verification", ["helen"])
     assert "no afw" in refused("landmarks", ["afw"])

@@ -112,6 +112,10 @@ def test_five_points_are_means_of_68_and_sets_of_five_say_them_too() -> None:
         (tasks.landmarks, {"left eye": (36,)}, "mirrored face"),
         (tasks.identity, {"a": "b"}, "Embedding"),
         (tasks.gender, {}, "no words"),
+        (tasks.gender, {"a": (3,)}, "'a' holds 3, not answers by name"),
+        (tasks.attributes, {"yes": "Smiling", "no": "Smiling"}, "'yes' holds 'Smiling', not a trait and true or false"),
+        (tasks.landmarks, {"nose": ("30",)}, "'nose' holds '30', not numbers of points"),
+        (tasks.age, {"old": ("sixty", "ninety")}, "not a first and a last number"),
     ],
 )
 def test_a_map_that_makes_no_task_is_refused_by_name(task: tasks.Task, grouping: dict, what: str) -> None:

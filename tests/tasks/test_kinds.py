@@ -115,6 +115,8 @@ GENDERS = same_words(tasks.gender.vocabulary)
         (tasks.age, Ranges(), 240), (tasks.age, Ranges(), -1), (tasks.age, Ranges(), "03-Sep"), (tasks.age, Ranges(), (1, 2, 3)), (tasks.age, Ranges(), (30, 20)),
         (tasks.age, Ranges(), (100, 120)), (tasks.age, Ranges(), float("nan")),
         (tasks.attributes, TraitNames({"smile": "Smiling"}), {"smiles": True}), (tasks.attributes, TraitNames({"smile": "Smiling"}), "smile"),
+        (tasks.attributes, TraitNames({"smile": "Smiling"}), {"smile": -1}), (tasks.attributes, TraitNames({"smile": "Smiling"}), {"smile": "0"}),
+        (tasks.pose, Ranges(), {"yaw": 5000}),
         (tasks.landmarks, FIVE, np.zeros((4, 2))), (tasks.landmarks, ALL, np.zeros((68, 3))), (tasks.landmarks, FIVE, []),
         (tasks.parsing, FASSEG, np.full((4, 4), 3, np.uint8)), (tasks.parsing, FASSEG, np.zeros((4, 4), np.int64)),
         (tasks.parsing, FASSEG, np.zeros((4, 4, 3), np.uint8)),

@@ -157,6 +157,13 @@ def test_right_points_have_no_error_and_the_mean_face_has_what_is_printed_beside
     assert blind["NME"].value > 0.01
 
 
+def test_five_points_without_eyes_are_scored_over_their_box() -> None:
+    points, matrices = faces(2)
+    meaning = PointMap(np.eye(68)[[8, 30, 33, 51, 57]])
+    scores = scoring.point_scores(tasks.landmarks, meaning, in_crop(points, matrices), np.stack([meaning.weights @ each for each in points]), matrices, ALONE[:2])
+    assert "5 points over the side of the points' box" in scores[0].note
+
+
 def test_an_error_is_a_share_of_the_eye_distance_in_the_picture() -> None:
     points, matrices = faces(1)
     size = np.linalg.norm(points[0, 36] - points[0, 45])
