@@ -127,9 +127,10 @@ def analyze(
     from polyface.inference import report as reports
 
     reporting = reports.Reporting(analyzer.engine, analyzer.detector)
-    status = write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
-    print(reports.write(out, reporting))
-    return status
+    try:
+        return write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
+    finally:  # interrupted, it shows what was answered
+        print(reports.write(out, reporting))
 
 
 @app.command(sort_key=3)
@@ -196,7 +197,7 @@ def evaluate(
     data: Data = None,
     sets: Annotated[str | None, Parameter(help="Only these data sets, as a,b. All that are there where nothing is said.")] = None,
     json: Json = None,
-    card: Annotated[bool, Parameter(help="Write the scores into the model's card, in place of those of the same sets.", negative="")] = False,
+    card: Annotated[bool, Parameter(help="Write the scores into the model's card, in place of those of the same tasks and sets.", negative="")] = False,
     protocol: Annotated[
         str | None, Parameter(help="One protocol of `polyface score`: verification, landmarks, parsing, attributes, classification, age or pose.")
     ] = None,
@@ -230,6 +231,10 @@ def evaluate(
     with terminal.progress("scoring") as report:
         said = network.sha256, _lessons(network.card), network.card.made_of
         found = evaluate(network, data, names_in(sets), lambda name, done, total: report(done, total, name), *said)
+    if json is not None:
+        files.write_atomically(json, found.to_json())
+    if card:
+        cards.rewrite(model, cards.with_scores(network.card, found.card_scores()))
     terminal.table(found.rows())
     terminal.table(found.group_rows(), title="The worst group of each kind")
     for part in found.sets:
@@ -239,11 +244,7 @@ def evaluate(
             terminal.say(f"{part.name}: {line}")
     for name, why in found.skipped.items():
         terminal.say(f"{name} is not scored: {why}")
-    if json is not None:
-        files.write_atomically(json, found.to_json())
-    if card:
-        cards.rewrite(model, cards.with_scores(network.card, found.card_scores()))
-    return 1 if any(part.refused for part in found.sets) or (sets and found.skipped) else 0
+    return 1 if any(part.refused for part in found.sets) or len(found.sets) < len(names_in(sets) or ()) else 0
 
 
 @app.command(sort_key=5)
@@ -267,6 +268,9 @@ def calibrate(
     with terminal.progress("calibrating") as report:
         learned = [entry.name for entry in card.data]
         found = calibration.calibrate(networks, data, learned, lambda name, done, total: report(done, total, name), card.made_of, names_in(sets))
+    if json is not None:
+        files.write_atomically(json, found.to_json())
+    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds, found.smaller))
     terminal.table(found.answer_rows())
     if found.smaller:
         print()
@@ -276,9 +280,6 @@ def calibrate(
         terminal.table(found.pair_rows())
     for note in (*found.notes, *found.refused):
         terminal.say(note)
-    if json is not None:
-        files.write_atomically(json, found.to_json())
-    cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds, found.smaller))
     return 1 if found.refused else 0
 
 
@@ -323,7 +324,7 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
             terminal.say(f"{each.name}: {line}")
     for name, why in skipped.items():
         terminal.say(f"{name} is not scored: {why}")
-    return 1 if any(each.refused for each in found) else 0
+    return 1 if any(each.refused for each in found) or (sets and skipped) else 0
 
 
 def _lessons(card: Any) -> Any:

@@ -144,16 +144,16 @@ def people(
     opened = open_gallery(gallery, engine)
     with terminal.progress("faces") as report:
         found = grouping.people(opened, engine, far, report)
-    terminal.table(found.rows())
-    print(found.in_words())
     if json is not None:
         files.write_atomically(json, found.to_json())
-    if html is None:
-        return 0
-    from polyface.inference.people_page import contact_sheet
+    without: list[str] = []
+    if html is not None:
+        from polyface.inference.people_page import contact_sheet
 
-    page, without = contact_sheet(found)
-    files.write_atomically(html, page)
+        page, without = contact_sheet(found)
+        files.write_atomically(html, page)
+    terminal.table(found.rows())
+    print(found.in_words())
     for reason in without:
         terminal.say(f"not on the sheet: {reason}")
     return InputError.exit_status if without else 0

@@ -199,14 +199,15 @@ def show(scored: Any, json: Path | None, plot: Path | None = None) -> None:
     """A table on stdout, and the report and the plot where they are asked for."""
     from polyface import files, terminal
 
-    terminal.table(scored.result.rows())
-    print("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
     if json is not None:
         files.write_atomically(json, scored.to_json())
     if plot is not None:
         from polyface.evaluation.plots import write_plot
 
-        write_plot(scored.result, plot)
+        if not write_plot(scored.result, plot):
+            terminal.say(f"{plot} is not written: {scored.result.protocol} has nothing to plot here")
+    terminal.table(scored.result.rows())
+    print("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
 
 
 def _numbers(listed: str) -> list[float]:

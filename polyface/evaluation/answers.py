@@ -109,8 +109,6 @@ def evaluate_protocol(
             try:
                 found.append(_answered(protocol, each, task, file, save is not None, lessons))
             except (InputError, RequestError) as error:
-                if sets is not None or at_hand is not None:
-                    raise RequestError(f"{name}: {error}") from error
                 skipped[name] = str(error)
     if not found:
         raise RequestError(f"{folder}: nothing that {protocol} scores; " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))

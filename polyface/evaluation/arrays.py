@@ -76,7 +76,7 @@ class Arrays:
         values = self.array(array)
         if values.ndim != 1 or values.dtype.kind not in "USiub":
             raise InputError(f"{self.path}: {array} is {values.dtype} of shape {list(values.shape)}, one word or whole number for each name is needed")
-        words = _strings(values)
+        words = strings(values)
         if "" in words:
             raise self.refusal(words.index(""), "is empty", array)
         return words
@@ -113,7 +113,7 @@ def read_arrays(path: Path, main: str = "values") -> Arrays:
         arrays, lines = read[path.suffix.lower()](path)
     except BROKEN as error:
         raise InputError(f"{path}: cannot be read ({error or type(error).__name__})") from error
-    classes = tuple(_strings(arrays.pop(CLASSES))) if CLASSES in arrays else None
+    classes = tuple(strings(arrays.pop(CLASSES))) if CLASSES in arrays else None
     if classes is not None and len(set(classes)) != len(classes):
         raise InputError(f"{path}: classes names {next(name for name in classes if classes.count(name) > 1)!r} twice")
     names = _unique_names(path, arrays, lines)
@@ -281,7 +281,7 @@ def _unique_names(path: Path, arrays: dict[str, np.ndarray], lines: tuple[int, .
     values = arrays.pop(NAMES)
     if values.ndim != 1 or values.dtype.kind not in "USiu":
         raise InputError(f"{path}: names is {values.dtype} of shape {list(values.shape)}, a list of words is needed")
-    names = _strings(values)
+    names = strings(values)
     if not names:
         raise InputError(f"{path}: no rows")
     seen: dict[str, int] = {}
@@ -293,7 +293,7 @@ def _unique_names(path: Path, arrays: dict[str, np.ndarray], lines: tuple[int, .
     return tuple(names)
 
 
-def _strings(values: np.ndarray) -> list[str]:
+def strings(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "S":
         return [value.decode("utf-8", "replace") for value in values.reshape(-1).tolist()]
     return [str(value) for value in values.reshape(-1).tolist()]

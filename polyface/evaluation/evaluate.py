@@ -158,6 +158,8 @@ def look(
     """
     listing = dataset.records(root, split)
     records = [record for record in listing.records if record.key not in without and any(task.name in record.labels for task in asked)]
+    if not records:
+        raise InputError(f"{dataset.name}: no picture of {split} has such a label")
     records = records[:: -(-len(records) // most) if most else 1]
     answered = tuple(task for task in asked if task.name in dataset.answers)
     passes, _ = ways_to_crop(dataset, records, read_faces(folder, dataset.name), answered)
@@ -254,7 +256,7 @@ def ways_to_crop(dataset: Dataset, records: Sequence[Record], faces: Faces, answ
         return [*passes, *([Pass(TRUE_BOXES, boxed, points)] if boxed and points else [])], note
     if boxed:
         return [Pass(TRUE_BOXES, boxed, answered)], f"no detector has searched this set: all crops are by boxes about labelled points; {hint}"
-    raise RequestError(f"{dataset.name}: no face of the test split has a crop; {hint}")
+    raise RequestError(f"{dataset.name}: no face has a crop; {hint}")
 
 
 @dataclass

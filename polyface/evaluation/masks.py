@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polyface.errors import InputError, RequestError
-from polyface.evaluation.arrays import BROKEN, CLASSES, GROUPS, NAMES, SUBJECTS, open_npz, read_member
+from polyface.evaluation.arrays import BROKEN, CLASSES, GROUPS, NAMES, SUBJECTS, open_npz, read_member, strings
 from polyface.files import sha256_of_file, sha256_of_lines
 from polyface.images.read import Root, decode_mask, open_root
 
@@ -43,13 +43,15 @@ def read_masks(path: Path) -> Masks:
     if not files:
         raise InputError(f"{path}: holds no PNG")
     names = {name[: -len(".png")]: name for name in files}
+    if twice := sorted(set(files) - set(names.values())):
+        raise InputError(f"{path}: {twice[0]} is there twice, once in other letters")
     return Masks(str(path), _sha256(path, root, files), tuple(sorted(names)), lambda name: decode_mask(root.open(names[name]), f"{path}/{names[name]}"))
 
 
 def _of_npz(path: Path) -> Masks:
     archive, members = open_npz(path)
     beside = {key: read_member(archive, members[key]) for key in BESIDE if key in members}
-    listed = [str(name) for name in beside[NAMES].tolist()] if NAMES in beside else None
+    listed = strings(beside[NAMES]) if NAMES in beside else None
     names = tuple(sorted(set(members) - set(beside)))
     if not names:
         raise InputError(f"{path}: no picture, an array [height, width] for each name is needed")
@@ -59,8 +61,8 @@ def _of_npz(path: Path) -> Masks:
     for key in (SUBJECTS, GROUPS):
         if key in beside and (listed is None or len(beside[key]) != len(listed)):
             raise InputError(f"{path}: {key} needs an array `names`, as long, that says whose they are")
-    by_name = {key: dict(zip(listed or (), map(str, beside[key].tolist()), strict=True)) for key in (SUBJECTS, GROUPS) if key in beside}
-    classes = tuple(str(name) for name in beside[CLASSES].tolist()) if CLASSES in beside else None
+    by_name = {key: dict(zip(listed or (), strings(beside[key]), strict=True)) for key in (SUBJECTS, GROUPS) if key in beside}
+    classes = tuple(strings(beside[CLASSES])) if CLASSES in beside else None
     return Masks(str(path), sha256_of_file(path), names, lambda name: _opened(archive, name, members[name]), classes, by_name.get(SUBJECTS), by_name.get(GROUPS))
 
 

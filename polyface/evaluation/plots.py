@@ -26,9 +26,9 @@ def require_plot(file: Path | None) -> None:
 
 
 def write_plot(result: Result, file: Path) -> list[Path]:
-    """FILE.png with one panel for each kind of curve, and FILE.csv: a row for each point, which names its curve. Raises RequestError where the result has no curve."""
+    """FILE.png with one panel for each kind of curve, and FILE.csv: a row for each point, which names its curve. Nothing where the result has no curve."""
     if not result.curves:
-        raise RequestError(f"{result.protocol}: nothing to plot")
+        return []
     plt = pyplot()
     kinds = list(dict.fromkeys(curve.kind for curve in result.curves.values()))
     figure, panels = plt.subplots(1, len(kinds), figsize=(5.5 * len(kinds), 4.2), squeeze=False)

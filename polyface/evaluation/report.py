@@ -59,7 +59,7 @@ class Report:
                 "task": score.task,
                 "data set": part.name,
                 "metric": score.metric,
-                "value": _known(score.value),
+                "value": known(score.value),
                 "95 %": interval_in_words(score.low, score.high),
                 "chance": score.chance,
                 "constant": score.constant,
@@ -99,11 +99,11 @@ class Report:
                 "split": part.split,
                 "metric": score.metric,
                 "value": score.value,
-                "low": _known(score.low),
-                "high": _known(score.high),
+                "low": known(score.low),
+                "high": known(score.high),
                 "n": score.n,
-                "chance": _known(score.chance),
-                "constant": _known(score.constant),
+                "chance": known(score.chance),
+                "constant": known(score.constant),
                 "sha256": part.sha256,
                 "groups": {kind: _on_card(found) for kind, found in score.groups.items()},
             }
@@ -141,5 +141,5 @@ def interval_in_words(low: float, high: float) -> str:
     return f"{low:.4g} to {high:.4g}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
-def _known(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
+def known(number: float | None) -> float | None:
+    return float(number) if number is not None and math.isfinite(number) else None

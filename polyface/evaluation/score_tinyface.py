@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from polyface.errors import InputError, nearest
-from polyface.evaluation.arrays import Arrays, read_arrays
+from polyface.evaluation.arrays import BROKEN, Arrays, read_arrays
 from polyface.evaluation.protocols.tinyface import score_probes
 from polyface.evaluation.score import Scored, refusing, vectors_of
 from polyface.files import sha256_of_file
@@ -72,7 +72,7 @@ def _read_list(path: Path, names: str, ids: str) -> dict[str, int]:
         raise InputError(f"{path}: no such file")
     try:
         read = loadmat(path, variable_names=[names, ids])
-    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError, KeyError, EOFError) as error:
+    except (MatReadError, IndexError, KeyError, *BROKEN) as error:
         raise InputError(f"{path}: cannot be read ({error or type(error).__name__})") from error
     for key in (names, ids):
         if key not in read:

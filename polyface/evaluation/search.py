@@ -23,7 +23,7 @@ import numpy as np
 from polyface import runtime
 from polyface.errors import InputError, PolyfaceError, RequestError, RunError
 from polyface.evaluation.search_codes import FLOAT32, Product, best_product, checked, code_probes
-from polyface.evaluation.search_gallery import Codes, check_rows, name_of, works
+from polyface.evaluation.search_gallery import Codes, check_rows, file_of, name_of, works
 from polyface.evaluation.search_pass import Pass, scanned
 from polyface.evaluation.search_scan import Plan, Subset
 from polyface.evaluation.search_scores import exact_scores, float_side_of_probes
@@ -335,7 +335,7 @@ def _asked(names: Sequence[str], plan: Plan, place: tuple[int, int | None], part
         digest.update(f"{array.shape} {array.dtype} ".encode() + array.tobytes())
     said: list[object] = [plan.k, plan.least, plan.largest, tuple(names), place]
     for part in parts:
-        file = getattr(part, "filename", None)
+        file = file_of(part)
         said.append((part.shape, part.dtype.name, Path(file).stat().st_mtime_ns if file else hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()))
     digest.update(repr(said).encode())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ Nothing that is not a finite float32 or float16 number gets through, and each re
 import hashlib
 import io
 import json
+import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import numpy as np
 
 from polyface import runtime
 from polyface.errors import InputError, RequestError, RunError
+from polyface.evaluation.arrays import BROKEN
 from polyface.evaluation.search_codes import Coded, code_rows
 from polyface.evaluation.search_scores import LARGEST, LONGEST, Ordered, Rows, Side
 from polyface.files import make_mapped, sha256_of_file, write_atomically
@@ -60,7 +62,7 @@ def open_gallery(path: Path, sizes: tuple[int, ...] = SIZES) -> np.ndarray:
             start, there = file.tell(), file.seek(0, io.SEEK_END)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except BROKEN as error:
         raise InputError(f"{path}: not a .npy file, or cut short in its header ({error})") from error
     _require_numbers(kind, len(shape), str(path), sizes)
     if by_column:
@@ -129,6 +131,11 @@ def check_rows(rows: np.ndarray, name: str, dimension: int | None = None, first:
         for _ in pool.map(check, range(0, len(rows), FIRST)):
             pass
     return rows
+
+
+def file_of(rows: np.ndarray) -> str | None:
+    """The file that an array maps whole; a part of one is known by its bytes alone."""
+    return getattr(rows, "filename", None) if isinstance(rows.base, mmap.mmap) else None
 
 
 def name_of(rows: Any, otherwise: str) -> str:
@@ -241,7 +248,7 @@ def _identity(rows: np.ndarray, folder: Path, name: str) -> tuple[dict[str, Any]
 
     A mapped file is known by its size and time, and by its hash where the time has changed; an array in memory by its hash.
     """
-    file = getattr(rows, "filename", None)
+    file = file_of(rows)
     said: dict[str, Any] = {"version": VERSION, "shape": list(rows.shape), "dtype": rows.dtype.name, "changed": Path(file).stat().st_mtime_ns if file else None}
     path = folder / "codes.json"
     try:

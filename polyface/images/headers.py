@@ -183,7 +183,7 @@ def _tiff_tags(data: bytes) -> dict[int, int]:
 def _is_whole(data: bytes, format: str) -> bool:
     """Decoders fill what is missing with grey, and say nothing."""
     if format == "PNG":
-        return data.rfind(b"IEND") >= 0
+        return any(kind == b"IEND" for kind, _ in png_chunks(data))  # OpenCV gives a chunk the memory that its length claims
     if format == "WebP":
         return struct.unpack("<I", data[4:8])[0] + 8 <= len(data)
     return True

@@ -95,7 +95,7 @@ def open_root(path: str | os.PathLike[str]) -> Root:
             return Archive(str(path), _without_own_folder(_index_of_zip(path), path.stem))
         if path.suffix.lower() == ".tar":
             return Archive(str(path), _without_own_folder(_index_of_tar(path), path.stem))
-    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, struct.error) as error:
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError, struct.error, IndexError) as error:
         raise RequestError(f"{path}: cannot be read as an archive ({error})") from error
     raise RequestError(f"{path}: neither a folder nor a .zip or uncompressed .tar")
 

@@ -254,7 +254,7 @@ def _pairs(card: Card) -> str:
             "one person from a cosine of": line.cosine,
             "95 %": _interval(line.low, line.high),
             "true accepts": _percent(line.tar),
-            "one person: cannot tell": None if wrong is None or line.tar is None else _percent(1 - wrong - line.tar),
+            "one person: cannot tell": None if wrong is None or line.tar is None else _percent(max(0.0, 1 - wrong - line.tar)),
             "false accepts seen": line.false_accepts,
             "of pairs of people": line.pairs_of_people,
         }

@@ -94,7 +94,8 @@ def compare(analyzer: "Analyzer", a: "Picture | np.ndarray", b: "Picture | np.nd
     if not length > 0:
         raise RunError(f"the network {analyzer.engine.label} gave a face no direction")
     cosine = float(one @ other) / length
-    at = OperatingPoint(line.far, line.cosine, line.low, line.high, min(said.different, line.cosine), said.frr)
+    frr = said.frr if said.different <= line.cosine or line.tar is None else 1 - line.tar  # of a line that is lower, those under that
+    at = OperatingPoint(line.far, line.cosine, line.low, line.high, min(said.different, line.cosine), frr)
     unclear = min(left.score, right.score) < CLEAR
     answer = CANNOT_TELL if unclear else SAME if cosine >= at.cosine else DIFFERENT if cosine < at.different else CANNOT_TELL
     probability = float(Logistic(said.slope, said.intercept)(cosine))

@@ -31,6 +31,7 @@ from polyface.inference.gallery import (
     Shard,
     add_shard,
     embedding_task,
+    label_of,
     manifest_of,
     open_gallery,
     sweep,
@@ -212,7 +213,7 @@ def _started(out: Path, analyzer: Analyzer) -> Manifest:
         return manifest
     manifest, detector = open_gallery(out, analyzer.engine).manifest, analyzer.detector
     if (manifest.detector, manifest.detector_sha256) != (detector.name, detector.sha256):
-        then, now = _named(manifest.detector, manifest.detector_sha256), _named(detector.name, detector.sha256)
+        then, now = label_of(manifest.detector, manifest.detector_sha256), label_of(detector.name, detector.sha256)
         raise RequestError(f"{out / MANIFEST}: its faces were found by {then}, not by {now}")
     sweep(out, manifest)  # what was written, but not named in time, is looked at again
     return manifest
@@ -271,10 +272,6 @@ def _gone(names: Iterable[str]) -> tuple[str, ...]:
             if not picture.root.exists(picture.name):
                 gone.append(name)
     return tuple(gone)
-
-
-def _named(detector: str, sha256: str) -> str:
-    return f"{detector}@{sha256[:12]}" if sha256 else detector
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from polyface.images.read import Source
 from polyface.inference.analyze import Analyzer, Face
 from polyface.inference.card import Card, PairCalibration, Threshold
 from polyface.inference.compare import CLEAR, UNCLEAR, operating_line, vector_of
-from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, wrong_vector
+from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, label_of, wrong_vector
 from polyface.tasks.kinds import Embedding
 from polyface.terminal import Report
 
@@ -148,8 +148,8 @@ def find(
         for its_scores, its_rows in zip(best.scores, rows, strict=True)
     )
     sought = [_sought(face, next(nearest) if face.score >= CLEAR else None) for face in faces]
-    other = (made.detector, made.detector_sha256) != (analyzer.detector.name, analyzer.detector.sha256)
-    notes = (f"the faces of {gallery.folder} were found by {made.detector}, these by {analyzer.detector.name}; give --detector FILE",) if other else ()
+    then, now = label_of(made.detector, made.detector_sha256), label_of(analyzer.detector.name, analyzer.detector.sha256)
+    notes = (f"the faces of {gallery.folder} were found by {then}, these by {now}; give --detector FILE",) if then != now else ()
     return Found(line, gallery.faces, tuple(sought), tuple(without), tuple(refused), analyzer.engine.label, notes)
 
 

@@ -141,6 +141,10 @@ def manifest_of(engine: Engine, detector: Detector) -> Manifest:
     return Manifest(model=engine.label, network=engine.network, detector=detector.name, detector_sha256=detector.sha256, dimension=task.dimension)
 
 
+def label_of(detector: str, sha256: str) -> str:
+    return f"{detector}@{sha256[:12]}" if sha256 else detector
+
+
 def embedding_task(engine: Engine) -> Embedding:
     """Raises RequestError for a model that does not answer who somebody is."""
     task = next((task for task in engine.tasks if isinstance(task, Embedding)), None)

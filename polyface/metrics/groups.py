@@ -70,12 +70,12 @@ def groups_of_faces(stated: Sequence[Mapping[str, str]]) -> Groups:
 
 
 def mean_by_group(values: np.ndarray, people: np.ndarray, groups: Groups, lower: bool = False) -> dict[str, Grouping]:
-    """{kind: the means of values [N] in its groups}. people [N]: whose row it is; lower: less is better."""
-    values = np.asarray(values, np.float64)
+    """{kind: the means of values [N] in its groups}, bool where they are shares. people [N]: whose row it is; lower: less is better."""
+    share, values = np.asarray(values).dtype == bool, np.asarray(values, np.float64)
     parts = np.stack([values, np.ones_like(values)], axis=1)
 
     def exact(rows: np.ndarray) -> Interval | None:
-        return exact_interval(values[rows], len(np.unique(people[rows])))
+        return exact_interval(values[rows], len(np.unique(people[rows]))) if share else None
 
     return _by_kind(parts, lambda sums: sums[0] / sums[1], people, groups, lower, exact)
 

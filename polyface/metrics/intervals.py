@@ -86,13 +86,13 @@ def drawn_of_sums(parts: np.ndarray, statistic: Callable[[np.ndarray], float], g
 def interval_of_mean(values: np.ndarray, groups: np.ndarray, draws: int = DRAWS, level: float = LEVEL, seed: int = 0) -> Interval:
     """The interval of the mean of values [N].
 
-    Where every value is 0 or every value is 1 resampling sees no spread at all; the exact (Clopper-Pearson) interval is given then,
+    Where every value of a share, values bool, is 0 or every one is 1, resampling sees no spread at all; the exact (Clopper-Pearson) interval is given then,
     counting each group once.
     """
-    values = np.asarray(values, np.float64)
+    share, values = np.asarray(values).dtype == bool, np.asarray(values, np.float64)
     require_rows(values=values, groups=groups)
     require_finite(values=values)
-    exact = exact_interval(values, _numbered(groups)[1], level)
+    exact = exact_interval(values, _numbered(groups)[1], level) if share else None
     return exact or bootstrap_of_sums(np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[0] / sums[1], groups, draws, level, seed)
 
 

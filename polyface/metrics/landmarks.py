@@ -6,7 +6,6 @@ A face that was not found is a miss: its error is infinite, so it fails at every
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -64,40 +63,6 @@ def nme(truth: np.ndarray, predicted: np.ndarray, normaliser: np.ndarray, missed
     return np.where(missed, np.inf, errors)
 
 
-@dataclass(frozen=True)
-class PointScores:
-    """mean_found: over found faces only; mean: over all, a miss counted as `miss`; median: over all (infinite when half are misses)."""
-
-    mean: float
-    mean_found: float
-    median: float
-    failure_rate: float
-    auc: float
-    faces: int
-    missed: int
-
-
-def point_scores(errors: np.ndarray, alpha: float, miss: float = MISS) -> PointScores:
-    """errors [N] as from `nme`, infinite for misses; alpha: the error from which on a face counts as failed."""
-    errors = _checked(errors)
-    found = errors[np.isfinite(errors)]
-    return PointScores(
-        mean=mean_of_all(errors, miss),
-        mean_found=float(found.mean()) if found.size else np.nan,
-        median=float(_median(errors)),
-        failure_rate=failure_rate(errors, alpha),
-        auc=auc(errors, alpha),
-        faces=len(errors),
-        missed=len(errors) - len(found),
-    )
-
-
-def mean_of_all(errors: np.ndarray, miss: float = MISS) -> float:
-    """The mean error over all faces, found or not; a mean over found faces alone rewards a detector for skipping the hard ones."""
-    errors = _checked(errors)
-    return float(np.where(np.isfinite(errors), errors, miss).mean()) if len(errors) else np.nan
-
-
 def failure_rate(errors: np.ndarray, alpha: float) -> float:
     """FR@alpha: the share of faces with an error above alpha."""
     errors = _checked(errors)
@@ -125,14 +90,6 @@ def _checked(errors: np.ndarray) -> np.ndarray:
     if bad.any():
         raise InputError(f"errors: row {int(np.argmax(bad))} is {errors[np.argmax(bad)]}")
     return errors
-
-
-def _median(errors: np.ndarray) -> float:
-    """np.median takes inf - inf on the way; this does not."""
-    if not len(errors):
-        return np.nan
-    ordered = np.sort(errors)
-    return (ordered[(len(errors) - 1) // 2] + ordered[len(errors) // 2]) / 2
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

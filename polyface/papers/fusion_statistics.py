@@ -54,7 +54,8 @@ def joined(parts: Sequence[Answers]) -> Answers:
 
 def accuracy(answers: Answers, seed: int = 0) -> Estimate:
     """Rows of one person come and go together."""
-    found = intervals.mean_score(np.asarray(answers.correct, float), answers.people, seed=seed)
+    correct = np.asarray(answers.correct, float)  # a mean over seeds may lie between 0 and 1
+    found = intervals.mean_score(correct.astype(bool) if np.isin(correct, (0, 1)).all() else correct, answers.people, seed=seed)
     return Estimate(found.value, found.low, found.high, found.n)
 
 

@@ -247,7 +247,7 @@ def _tar(trials: Identified, size: str, about: str, arrays: dict[str, np.ndarray
         return _number(about, f"tar@{FAR}", np.nan, np.nan, np.nan, 0, str(error))
     accepted = trials.genuine >= threshold
     arrays[f"{ACCEPTED} {FAR} {about}"] = accepted.astype(np.float32)
-    found = mean_score(accepted.astype(float), trials.person)
+    found = mean_score(accepted, trials.person)
     return _number(about, f"tar@{FAR}", found.value, found.low, found.high, found.n // 2, f"FAR {reached:.4g} reached, at cosine {threshold:.6f}")
 
 

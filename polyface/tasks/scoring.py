@@ -207,7 +207,7 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
         scores.append(score(f"NME, a miss as {landmarks.MISS:.0%}", capped, everyone, float(blind_capped.mean())))
     middle = intervals.score(lambda rows: float(np.median(capped[rows])), everyone)
     scores.append(Score(task.name, "median NME", middle.value, middle.low, middle.high, middle.n, None, float(np.median(blind_capped)), note))
-    scores.append(score(f"FR@{alpha:.0%}", (errors > alpha).astype(float), everyone, landmarks.failure_rate(blind_errors, alpha)))
+    scores.append(score(f"FR@{alpha:.0%}", errors > alpha, everyone, landmarks.failure_rate(blind_errors, alpha)))
     scores.append(score(f"AUC@{alpha:.0%}", np.maximum(0.0, 1.0 - errors / alpha), everyone, landmarks.auc(blind_errors, alpha)))
     return scores
 
@@ -297,7 +297,7 @@ def _class_scores(
     truth, chosen, people, count = truth[known], chosen[known], people[known], len(names)
     if not len(truth):
         return []
-    right = (truth == chosen).astype(float)
+    right = truth == chosen
     accuracy, by_group = intervals.mean_score(right, people), mean_by_group(right, people, groups.of(known))
     constant = baselines.constant_accuracy(truth)
     scores = [Score(task, f"{what}accuracy", accuracy.value, accuracy.low, accuracy.high, accuracy.n, 1 / count, constant, note, groups=by_group)]
@@ -332,7 +332,7 @@ def _number_scores(task: Scale, true: np.ndarray, said: np.ndarray, people: np.n
     scores = []
     for metric, each, chance, constant in (
         ("MAE", errors, guesses.mean(), baselines.constant_mean_absolute_error(true)),
-        ("CS(5)", ages.within(errors, 5).astype(float), ages.within(guesses, 5).mean(), ages.within(guesses, 5).mean(0).max()),
+        ("CS(5)", ages.within(errors, 5), ages.within(guesses, 5).mean(), ages.within(guesses, 5).mean(0).max()),
     ):
         mean = intervals.mean_score(each, people)
         scores.append(Score(task.name, metric, mean.value, mean.low, mean.high, mean.n, float(chance), float(constant), "of the median"))

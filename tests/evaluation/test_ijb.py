@@ -180,6 +180,12 @@ def test_rows_of_a_npy_are_those_of_the_list(npz: Files, tmp_path: Path) -> None
     np.save(tmp_path / "E.npy", np.stack(list(made.embeddings.values())))
     plain, named = (ijb(path, meta).result.scores for path in (tmp_path / "E.npy", embeddings_of(npz, made)))
     assert {name: score.value for name, score in plain.items()} == pytest.approx({name: score.value for name, score in named.items()}, nan_ok=True)
+    other_way = list(made.embeddings.items())[::-1]
+    rows = np.empty(len(other_way), [("names", "U64"), ("embeddings", np.float64, len(other_way[0][1]))])
+    rows["names"], rows["embeddings"] = [name for name, _ in other_way], [vector for _, vector in other_way]
+    np.save(tmp_path / "E.npy", rows)
+    again = ijb(tmp_path / "E.npy", meta).result.scores
+    assert {name: score.value for name, score in again.items()} == pytest.approx({name: score.value for name, score in named.items()}, nan_ok=True)
     np.save(tmp_path / "E.npy", np.ones((3, 6)))
     with pytest.raises(RequestError, match=r"E\.npy: 3 rows, .*face_tid_mid\.txt has"):
         ijb(tmp_path / "E.npy", meta)

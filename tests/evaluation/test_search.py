@@ -367,6 +367,9 @@ def test_a_broken_pass_goes_on_where_it_was(small, tmp_path, monkeypatch):
     for name in ("rows", "scores", "above", "equal", "impostors"):
         np.testing.assert_array_equal(getattr(again, name), getattr(expected, name))
     assert [each.tolist() for each in again.largest] == [each.tolist() for each in expected.largest]
+    np.save(tmp_path / "whole.npy", np.concatenate([gallery, -gallery]))
+    whole = search_gallery.open_gallery(tmp_path / "whole.npy")
+    assert search_gallery.file_of(whole) and not search_gallery.file_of(whole[: len(gallery)]), "a part of a file is known by its bytes"
     with pytest.raises(RequestError, match="a gallery that is iterated cannot go on"):  # it may be another one the next time
         search(probes, iter([gallery]), state=state)
     state.write_bytes(b"PK, but no archive")

@@ -116,6 +116,10 @@ def test_what_cannot_be_scored_is_refused_by_file_and_row(npz: Files, tmp_path: 
     assert "person 0 by its name, " in refused(made, lists(tmp_path, made, off=1))
     (tmp_path / "probe_img_ID_pairs.mat").write_bytes(b"no mat")
     assert "probe_img_ID_pairs.mat: cannot be read" in refused(made, tmp_path)
+    lists(tmp_path, made)
+    whole = (tmp_path / "probe_img_ID_pairs.mat").read_bytes()
+    (tmp_path / "probe_img_ID_pairs.mat").write_bytes(whole[:150] + bytes(20) + whole[170:])
+    assert "probe_img_ID_pairs.mat: cannot be read" in refused(made, tmp_path)
     savemat(tmp_path / "probe_img_ID_pairs.mat", {"probe_set": np.array(["a"], object)})
     assert "no array 'probe_ids'" in refused(made, tmp_path)
 

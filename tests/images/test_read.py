@@ -249,6 +249,7 @@ def test_a_grey_mask_gives_its_values_also_stored_as_rgb_or_sixteen_bits():
         (encode(np.full((3, 3), 700, np.uint16)), "700"),
         (encode(quarters(), ".jpg"), "must be a PNG"),
         (encode(quarters())[:-12], "cut short"),
+        (png(8, 8, 8, 0, bytes(72)).replace(struct.pack(">I", len(zlib.compress(bytes(72)))) + b"IDAT", struct.pack(">I", 2**30) + b"IDAT"), "cut short"),
     ],
 )
 def test_a_mask_that_is_none_is_refused_by_name(data, said):

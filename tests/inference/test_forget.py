@@ -75,6 +75,14 @@ def test_a_pattern_is_a_path_a_folder_or_a_glob(tmp_path: Path, monkeypatch: pyt
         assert done.unmatched == () and images(done.gallery) == left
 
 
+def test_a_picture_whose_name_is_a_glob_too_is_itself_alone(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 2)
+    for number, name in enumerate(("a[1].png", "a1.png")):
+        (tmp_path / "p" / f"{number:03}.png").rename(tmp_path / "p" / name)
+    run(tmp_path / "p", tmp_path / "g")
+    assert images(forget(tmp_path / "g", [str(tmp_path / "p" / "a[1].png")]).gallery) == ["a1.png"]
+
+
 def test_copies_of_what_is_taken_out_are_new_and_other_copies_stay(tmp_path: Path) -> None:
     draw(tmp_path / "p", 3)
     run(tmp_path / "p", tmp_path / "g")

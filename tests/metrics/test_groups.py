@@ -77,12 +77,12 @@ def test_a_group_of_fewer_than_thirty_faces_is_counted_and_not_scored():
 
 
 def test_one_group_with_a_score_has_no_gap():
-    found = mean_by_group(np.ones(40), np.arange(40), stated(kind="a" * 35 + "b" * 5))["kind"]
+    found = mean_by_group(np.ones(40, bool), np.arange(40), stated(kind="a" * 35 + "b" * 5))["kind"]
     assert (found.best, found.worst) == ("", "") and np.isnan([found.gap, found.low, found.high]).all()
 
 
 def test_a_group_that_is_all_right_is_not_certain_and_counts_each_person_once():
-    found = mean_by_group(np.ones(60), np.arange(60) // 2, stated(kind="a" * 60))["kind"].each["a"]
+    found = mean_by_group(np.ones(60, bool), np.arange(60) // 2, stated(kind="a" * 60))["kind"].each["a"]
     assert (found.low, found.high) == (pytest.approx(0.025 ** (1 / 30)), 1.0)
 
 
@@ -154,7 +154,7 @@ def test_where_nothing_is_stated_there_are_no_groups():
 
 def test_a_group_that_no_row_of_a_score_is_in_is_not_listed():
     groups = stated(race="b" * 40 + "w" * 40)
-    assert list(mean_by_group(np.ones(40), np.arange(40), groups.of(np.arange(80) < 40))["race"].each) == ["b"]
+    assert list(mean_by_group(np.ones(40, bool), np.arange(40), groups.of(np.arange(80) < 40))["race"].each) == ["b"]
 
 
 def test_rows_that_differ_in_number_are_refused():

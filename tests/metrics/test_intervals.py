@@ -79,11 +79,13 @@ def test_fewer_than_two_people_say_nothing_about_the_spread(groups):
     assert score.n == len(groups) and (score.value == 1.0 if groups else np.isnan(score.value))
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("value", [False, True])
 def test_all_right_or_all_wrong_is_not_certain(value):
     found = intervals.interval_of_mean(np.full(20, value), np.arange(20))
-    exact = scipy.stats.binomtest(int(20 * value), 20).proportion_ci(0.95, "exact")
+    exact = scipy.stats.binomtest(20 * value, 20).proportion_ci(0.95, "exact")
     np.testing.assert_allclose([found.low, found.high], [exact.low, exact.high])
+    years = intervals.interval_of_mean(np.full(20, float(value)), np.arange(20))  # errors are no shares, though all be 1
+    assert (years.low, years.high) == (value, value)
 
 
 def test_a_constant_that_is_no_share_has_no_width():

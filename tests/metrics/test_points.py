@@ -63,26 +63,15 @@ def test_an_error_of_exactly_alpha_is_no_failure():
     assert landmarks.failure_rate(np.array([0.08]), 0.08) == 0
 
 
-def test_a_miss_fails_adds_no_area_and_is_named_beside_the_mean_of_the_found():
+def test_a_miss_fails_and_adds_no_area_and_no_face_is_no_score():
     truth = np.zeros((4, 5, 2))
     predicted = np.full((4, 5, 2), np.nan)
     predicted[:3] = 0
     predicted[2, :, 0] = 0.2
-    scores = landmarks.point_scores(landmarks.nme(truth, predicted, np.ones(4), missed=np.array([0, 0, 0, 1], bool)), alpha=0.1)
-    assert (scores.faces, scores.missed) == (4, 1)
-    assert scores.mean_found == pytest.approx(0.2 / 3)
-    assert scores.mean == pytest.approx((0.2 + landmarks.MISS) / 4)
-    assert scores.median == pytest.approx(0.1)
-    assert scores.failure_rate == 0.5
-    assert scores.auc == 0.5
-
-
-def test_finding_nothing_is_the_worst_score_and_no_face_is_no_score():
-    lost = landmarks.point_scores(np.full(3, np.inf), 0.1)
-    assert (lost.failure_rate, lost.auc, lost.median, lost.mean, lost.missed) == (1, 0, np.inf, landmarks.MISS, 3)
-    assert np.isnan(lost.mean_found)
-    nothing = landmarks.point_scores(np.zeros(0), 0.1)
-    assert np.isnan([nothing.mean, nothing.mean_found, nothing.median, nothing.failure_rate, nothing.auc]).all()
+    errors = landmarks.nme(truth, predicted, np.ones(4), missed=np.array([0, 0, 0, 1], bool))
+    assert (landmarks.failure_rate(errors, 0.1), landmarks.auc(errors, 0.1)) == (0.5, 0.5)
+    assert (landmarks.failure_rate(np.full(3, np.inf), 0.1), landmarks.auc(np.full(3, np.inf), 0.1)) == (1, 0)
+    assert np.isnan([landmarks.failure_rate(np.zeros(0), 0.1), landmarks.auc(np.zeros(0), 0.1)]).all()
 
 
 def test_bad_points_are_refused_by_row():

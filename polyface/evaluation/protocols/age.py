@@ -16,7 +16,7 @@ def score_ages(truth: np.ndarray, predicted: np.ndarray, sigmas: np.ndarray | No
     """
     errors = ages.absolute_errors(truth, predicted)
     scores = {"mae": mean_score(errors, people), "mae_constant": Score(constant_mean_absolute_error(truth), np.nan, np.nan, len(truth))}
-    scores |= {f"cs@{years:g}": mean_score(ages.within(errors, years).astype(float), people) for years in within}
+    scores |= {f"cs@{years:g}": mean_score(ages.within(errors, years), people) for years in within}
     curves = {"errors": curve_of_errors(errors, "years")}
     notes = {"mae": "years", "mae_constant": "of the median age for every face"}
     if sigmas is None:

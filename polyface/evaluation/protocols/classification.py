@@ -31,7 +31,7 @@ def score_classes(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[st
     n = {f"{score}:{name}": int(count) for score in ("recall", "f1") for name, count in zip(classes, labelled, strict=True)}
     chance = {"mean_recall": 1 / count, **{f"recall:{name}": 1 / count for name in classes}}
     blind = constant_accuracy(truth)
-    scores = {"accuracy": mean_score(right.astype(float), people, 1 / count), "accuracy_constant": Score(blind, np.nan, np.nan, len(truth))}
+    scores = {"accuracy": mean_score(right, people, 1 / count), "accuracy_constant": Score(blind, np.nan, np.nan, len(truth))}
     scores |= scored(statistic, len(truth), row_draws(people), n, chance, whose)
     unlabelled = [name for name, faces in zip(classes, labelled, strict=True) if not faces]
     nowhere = [name for name, faces, answers in zip(classes, labelled, named, strict=True) if not faces and not answers]

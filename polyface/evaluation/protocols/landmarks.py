@@ -51,7 +51,7 @@ def score_points(
             scores[f"nme_found_{name}"] = mean_score(errors[~missed], people[~missed])
             reasons |= {f"nme_found_{name}": "no face was found"} if missed.all() else {}
         for alpha in alphas:
-            scores[f"fr_{name}@{alpha:g}"] = mean_score((errors > alpha).astype(float), people)
+            scores[f"fr_{name}@{alpha:g}"] = mean_score(errors > alpha, people)
             scores[f"auc_{name}@{alpha:g}"] = mean_score(np.maximum(0.0, 1.0 - errors / alpha), people)
     counts = {"faces": len(truth), "people": len(np.unique(people)), "points": truth.shape[1], "not_found": int(missed.sum()), "points_unlabelled": int((~seen).sum())}
     return Result("landmarks", scores, counts, reasons, notes, curves)

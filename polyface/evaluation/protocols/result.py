@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from polyface import __version__
-from polyface.evaluation.report import interval_in_words
+from polyface.evaluation.report import interval_in_words, known
 from polyface.metrics.intervals import Score, exact_interval, group_draws, percentiles
 from polyface.metrics.verification import Roc
 
@@ -62,7 +62,7 @@ class Result:
         return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
     def _entry(self, name: str, score: Score) -> dict[str, Any]:
-        entry: dict[str, Any] = {"value": _finite(score.value), "low": _finite(score.low), "high": _finite(score.high), "n": score.n}
+        entry: dict[str, Any] = {"value": known(score.value), "low": known(score.low), "high": known(score.high), "n": score.n}
         return entry if entry["value"] is not None else entry | {"reason": self.reasons[name]}
 
     def rows(self) -> list[dict[str, object]]:
@@ -70,7 +70,7 @@ class Result:
         return [
             {
                 "score": name,
-                "value": _finite(score.value),
+                "value": known(score.value),
                 "95 %": interval_in_words(score.low, score.high),
                 "chance": score.chance,
                 "n": score.n,
@@ -150,7 +150,3 @@ def by_group(result: Callable[[np.ndarray], Result], groups: Sequence[str] | Non
         reasons |= {f"{name}|{group}": reason for name, reason in part.reasons.items()}
         notes |= {f"{name}|{group}": note for name, note in part.notes.items()}
     return replace(everybody, scores=scores, counts=counts, reasons=reasons, notes=notes)
-
-
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
