@@ -35,7 +35,7 @@ from polyface.papers.stage import Progress
 
 PAGE, VOTES = "page", "votes"
 MADE_WITH = "made_with.json"
-NOT_OF_A_ROW = ("name", "rows", "seeds", "threads", "compute_threads")
+NOT_OF_A_ROW = ("name", "seeds", "threads", "compute_threads")
 """Keys of a recipe that change nothing about a row that is done."""
 
 

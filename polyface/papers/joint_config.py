@@ -132,8 +132,6 @@ class JointRecipe(Strict, frozen=True, kw_only=True):
     levels: tuple[Level, ...] = LEVELS
     seeds: tuple[int, ...] = (1, 2, 3)
     """The first does every row, the others identity alone, attributes alone, and the best level and its control."""
-    rows: tuple[str, ...] = ()
-    """Rows to do; all where nothing is said."""
     probes: tuple[People, ...]
     validation: tuple[People, ...]
     """By these people the best level is chosen, before any test."""

@@ -53,11 +53,7 @@ def rows_of(recipe: JointRecipe) -> tuple[Row, ...]:
     for seed in others:
         rows += [Row(f"identity-seed{seed}", "identity", "", seed), Row(f"attributes-seed{seed}", "attributes", "late", seed)]
         rows += [Row(f"joint-{BEST}-seed{seed}", "joint", BEST, seed), Row(f"shuffled-{BEST}-seed{seed}", "shuffled", BEST, seed)]
-    rows += [Row("human", "human", BEST, first), Row("fast", "fast", "embedding", first)]
-    for name in recipe.rows:
-        if name not in {row.name for row in rows}:
-            raise RequestError(f"rows: no row {name!r}{nearest(name, [row.name for row in rows])}")
-    return tuple(row for row in rows if not recipe.rows or row.name in recipe.rows)
+    return (*rows, Row("human", "human", BEST, first), Row("fast", "fast", "embedding", first))
 
 
 def chosen(rows: Sequence[Row], only: str | None) -> tuple[Row, ...]:
@@ -88,7 +84,6 @@ class Bench:
     data: Path
     say: Say
     progress: Progress | None = None
-    rows: tuple[Row, ...] = ()
     results: dict[str, RowResult] = field(default_factory=dict)
 
     def do(self, row: Row) -> RowResult:
@@ -133,7 +128,7 @@ class Bench:
         """The row with a level."""
         if row.level != BEST:
             return row
-        level = best_level(rows_of(msgspec.structs.replace(self.recipe, rows=())), self.results)
+        level = best_level(rows_of(self.recipe), self.results)
         if level is None:
             raise RequestError(f"{row.name}: which level is best is not known before all levels of `joint` are done")
         return replace(row, level=level)
