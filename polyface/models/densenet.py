@@ -1,7 +1,7 @@
 """The fully convolutional DenseNet of paper B (papers.md, B2 and B3; after Jégou et al. 2016): one set of kernels that all streams share, sets of batch normalisation of
 their own, and the places where maps of predictions enter. What these maps show is said in `ifan.py`; no task is known here.
 
-All counts of channels and parameters are those of the tables in B3 [INF]; `Trunk.units` lists them.
+All counts of channels and parameters are those of the tables in B3 [INF].
 """
 
 import copy
@@ -47,18 +47,6 @@ class Features(NamedTuple):
 
     def of(self, rows: Tensor | None) -> "Features":
         return self if rows is None else Features(self.deep[rows], None if self.fine is None else self.fine[rows])
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A line of the table of B3: side of the map that a unit works at, channels in and out (the whole stack), parameters of its kernels and of one set of its norms."""
-
-    name: str
-    side: int
-    channels_in: int
-    channels_out: int
-    kernels: int
-    norms: int
 
 
 class Trunk(nn.Module):
@@ -138,23 +126,6 @@ class Trunk(nn.Module):
     def set_of(self, name: str) -> list[nn.Parameter]:
         return [parameter for norm in self._norms() for parameter in norm.of(name).parameters()]
 
-    def units(self) -> list[Unit]:
-        """In the order of the table of B3: TI before DB where there is one, TD after it."""
-        bottom, units = len(self.downs), [_unit("stem", self.sides[0], 3, self.stem)]
-        for level, (side, block) in enumerate(zip(self.sides, self.blocks, strict=True)):
-            width = block.width
-            if str(side) in self.integrators:
-                integrator = self.integrators[str(side)]
-                units.append(_unit(f"TI{side}", side, integrator.norm.width, integrator, width))  # type: ignore[union-attr, arg-type]
-            units.append(_unit(f"DB{level + 1}", side, width, block))  # type: ignore[arg-type]
-            if level < bottom:
-                units.append(_unit(f"TD{level + 1}", side, block.width_out, self.downs[level]))  # type: ignore[arg-type]
-        for level in reversed(range(bottom)):
-            up, block = self.ups[level], self.up_blocks[level]
-            units.append(_unit(f"TU{level + 1}", self.sides[level], up.width, up))  # type: ignore[arg-type]
-            units.append(_unit(f"UB{level + 1}", self.sides[level], block.width, block))  # type: ignore[arg-type]
-        return units
-
     def _norms(self) -> Iterator["Norm"]:
         return (module for module in self.modules() if isinstance(module, Norm))
 
@@ -164,7 +135,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, width: int, growth: int, layers: int, dropout: float, sets: Iterable[str], passes: int):
         super().__init__()
-        self.width, self.width_out, self.dropout = width, width + layers * growth, dropout
+        self.dropout = dropout
         widths = [width + layer * growth for layer in range(layers)]
         self.norms = nn.ModuleList(Norm(each, sets, passes) for each in widths)
         self.convolutions = nn.ModuleList(convolution(each, growth, 3) for each in widths)
@@ -187,7 +158,7 @@ class Down(nn.Module):
 
     def __init__(self, width: int, dropout: float, sets: Iterable[str], passes: int):
         super().__init__()
-        self.width_out, self.dropout = width, dropout
+        self.dropout = dropout
         self.norm, self.mix = Norm(width, sets, passes), convolution(width, width, 1)
 
     def forward(self, x: Tensor, mode: Mode) -> Tensor:
@@ -200,7 +171,7 @@ class Up(nn.Module):
 
     def __init__(self, width: int, upsample: Upsample):
         super().__init__()
-        self.width = self.width_out = width
+        self.width = width
         self.transposed = upsample == "transposed"
         if self.transposed:
             self.larger: nn.Module = nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1, bias=False)
@@ -223,7 +194,6 @@ class Integrator(nn.Module):
 
     def __init__(self, width: int, encoded: int, sets: Iterable[str], passes: int):
         super().__init__()
-        self.width_out = width
         self.norm, self.mix = Norm(width + encoded, sets, max(1, passes - 1)), convolution(width + encoded, width, 1)
         nn.init.zeros_(self.mix.weight)
 
@@ -327,11 +297,3 @@ def convolution(width: int, width_out: int, kernel: int) -> nn.Conv2d:
 def _key(name: str) -> str:
     """torch takes no dots in names of modules, which names of files have."""
     return name.replace(".", "-")
-
-
-def _unit(name: str, side: int, width: int, module: nn.Module, width_out: int | None = None) -> Unit:
-    norms = [each for each in module.modules() if isinstance(each, Norm)]
-    own = sum(parameter.numel() for norm in norms for parameter in norm.parameters())
-    everything = sum(parameter.numel() for parameter in module.parameters())
-    out = width_out or getattr(module, "width_out", None) or module.out_channels
-    return Unit(name, side, width, out, everything - own, sum(2 * norm.width for norm in norms))  # type: ignore[arg-type]

@@ -126,24 +126,17 @@ class Ifan(nn.Module):
             raise ValueError(f"{self.config.normalisation} normalisation takes each stream by itself")
         return self._run(crops, rows, told, batch=self.training)
 
-    def add_task(self, task: Task, stream: str, like: str | None = None) -> None:
-        """Plug in another stream, and its task where that is new: a set of batch normalisation, copied from that of the stream `like` (the first by default), a new head,
-        and channels of the integrators that are zero, so that no old task's answer changes by it. An optimiser made before does not know the new parameters."""
-        if stream in self.streams:
-            raise ValueError(f"there is a stream {stream!r} already")
-        like_set, known, old_sets = self.set_of(like or next(iter(self.streams))), task.name in self.heads, self.sets
+    def add_task(self, task: Task, stream: str) -> None:
+        """Plug in a new task: a set of batch normalisation, copied from that of the first stream, a new head, and channels of the integrators that are zero, so that no
+        old task's answer changes by it. An optimiser made before does not know the new parameters."""
+        if stream in self.streams or task.name in self.heads:
+            raise ValueError(f"there is a stream {stream!r} or a task {task.name!r} already")
         self.streams[stream] = task.name
-        new_set = self.set_of(stream)
-        if new_set not in old_sets:
-            self.trunk.add_set(new_set, like_set)
-        if not known:
-            self.tasks = (*self.tasks, task)
-            self.heads[task.name] = self._head(task).to(self.trunk.stem.weight.device)
-            self.trunk.widen(channels_of(task))
-        elif new_set not in old_sets:
-            for norm in self.heads[task.name].modules():
-                if isinstance(norm, Norm):
-                    norm.add(new_set, self.set_of(self._stream(task)))
+        if self.config.normalisation != "shared":
+            self.trunk.add_set(self.set_of(stream), self.set_of(next(iter(self.streams))))
+        self.tasks = (*self.tasks, task)
+        self.heads[task.name] = self._head(task).to(self.trunk.stem.weight.device)
+        self.trunk.widen(channels_of(task))
         self.train(self.training)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:

@@ -313,11 +313,15 @@ def test_multiplications_are_those_of_the_table() -> None:
     """papers.md, B3: every kernel as often as the map has pixels; one stream, no feedback."""
     config = IfanConfig(passes=1, feedback=())
     model = Ifan(config, (REGION,), {"regions": "regions"})
-    expected = 9 * 156 * 128**2  # the head
-    for unit in model.trunk.units():
-        side = unit.side // 2 if unit.name.startswith("TU") else unit.side
-        expected += unit.kernels * side**2
-    assert multiplications(model, model.config.size) == expected
+    kernels = {
+        128: 7_056 + 19_440 + 7_056 + 42_768 + 9 * 156,  # stem, DB1, TD1, UB1, the head
+        64: 31_104 + 14_400 + 54_432 + 11_664,  # DB2, TD2, UB2, and what makes TU1 of it
+        32: 42_768 + 24_336 + 66_096 + 11_664,
+        16: 54_432 + 36_864 + 77_760 + 11_664,
+        8: 66_096 + 51_984 + 89_424 + 11_664,
+        4: 77_760 + 11_664,
+    }
+    assert multiplications(model, model.config.size) == sum(count * side**2 for side, count in kernels.items())
 
 
 def test_the_widened_network_multiplies_about_as_often() -> None:
