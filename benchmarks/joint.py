@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from train import Ready  # the benchmark beside this one
 
 from polyface import tasks, terminal
-from polyface.models import margins
 from polyface.models.joint import Joint
 from polyface.papers.joint_attributes import ALL, Attribute, PersonVotes, Voted
 from polyface.papers.joint_config import STABLE, Drawn, JointRecipe, Pool, load
@@ -109,11 +108,7 @@ def _plain(plan: JointPlan, sources: Sequence[Source], steps: int, batch: int) -
     traits = lesson.tasks[1].name
     for images, space, person in torch.utils.data.DataLoader(Pictures(), batch_size=batch, shuffle=True, num_workers=1):
         outputs = model(images)
-        losses = [
-            margins.cosface(model.people(outputs[tasks.identity.name][space == at], name), person[space == at]).mean()
-            for at, name in enumerate(spaces)
-            if (space == at).any()
-        ]
+        losses = [model.people.loss(outputs[tasks.identity.name][space == at], person[space == at], name).mean() for at, name in enumerate(spaces) if (space == at).any()]
         loss = torch.stack(losses).mean() + 0.1 * F.mse_loss(outputs[traits], torch.ones_like(outputs[traits]))
         optimiser.zero_grad()
         loss.backward()

@@ -5,7 +5,6 @@ have long vectors, another margin than poor ones. The plain softmax sees vectors
 """
 
 import math
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -37,21 +36,6 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 COSFACE = Identity()
 
 
-def cosface(cosines: Tensor, person: Tensor, scale: float = 64.0, margin: float = 0.35) -> Tensor:
-    """CosFace (Wang et al. 2018, eq. 4): s(cos - m) for the person, s cos for the others. cosines [B, n], person int64 [B] -> [B]."""
-    return F.cross_entropy(_with_target(cosines, person, lambda cosine: cosine - margin, scale), person, reduction="none")
-
-
-def arcface(cosines: Tensor, person: Tensor, scale: float = 64.0, margin: float = 0.5) -> Tensor:
-    """ArcFace (Deng et al. 2019, eq. 3): s cos(angle + m) for the person, s cos for the others; see `angle_added`. cosines [B, n], person int64 [B] -> [B]."""
-    return F.cross_entropy(_with_target(cosines, person, lambda cosine: angle_added(cosine, margin), scale), person, reduction="none")
-
-
-def adaface(cosines: Tensor, person: Tensor, quality: Tensor, scale: float = 64.0, margin: float = 0.4) -> Tensor:
-    """AdaFace (Kim et al. 2022), see `adapted`: what ArcFace asks at quality -1, CosFace at 0. cosines [B, n], person int64 [B], quality [B] (`Lengths`) -> [B]."""
-    return F.cross_entropy(_with_target(cosines, person, lambda cosine: adapted(cosine, quality, margin), scale), person, reduction="none")
-
-
 def center(vectors: Tensor, means: Tensor) -> Tensor:
     """Center loss (Wen et al. 2016, eq. 2): half the squared distance of each vector to the mean of its person, both [B, D] -> [B]."""
     return 0.5 * (vectors.float() - means).square().sum(-1)
@@ -78,26 +62,24 @@ def adapted(cosine: Tensor, quality: Tensor, margin: float) -> Tensor:
 
 
 def logits_of(identity: Identity, similarities: Tensor, person: Tensor, quality: Tensor | None = None) -> Tensor:
-    """What the softmax is taken of. similarities [B, n] as `People.similarities`, person int64 [B], -1 for who is in no column, quality [B] for AdaFace -> [B, n]."""
+    """What the softmax is taken of: s cos for all, and s times what the margin makes of the person's own; with the plain softmax the similarities.
+
+    CosFace (Wang et al. 2018, eq. 4): cos - m. ArcFace (Deng et al. 2019, eq. 3): `angle_added`. AdaFace (Kim et al. 2022): `adapted`, which is what ArcFace asks at
+    quality -1, CosFace at 0. similarities [B, n] as `People.similarities`, person int64 [B], -1 for who is in no column, quality [B] for AdaFace (`Lengths`) -> [B, n].
+    """
+    similarities = similarities.float()
     if identity.loss == "softmax":
-        return similarities.float()
-
-    def lowered(cosine: Tensor) -> Tensor:
-        if identity.loss == "arcface":
-            return angle_added(cosine, identity.margin)
-        if identity.loss == "adaface":
-            assert quality is not None
-            return adapted(cosine, quality[person >= 0], identity.margin)
-        return cosine - identity.margin
-
-    return _with_target(similarities, person, lowered, identity.scale)
-
-
-def _with_target(cosines: Tensor, person: Tensor, lowered: Callable[[Tensor], Tensor], scale: float) -> Tensor:
-    """s cos for all, and s times what the margin makes of the person's own."""
+        return similarities
     rows = (person >= 0).nonzero()[:, 0]
     own = (rows, person[rows])
-    return scale * cosines.float().index_put(own, lowered(cosines.float()[own]))
+    if identity.loss == "arcface":
+        lowered = angle_added(similarities[own], identity.margin)
+    elif identity.loss == "adaface":
+        assert quality is not None
+        lowered = adapted(similarities[own], quality[rows], identity.margin)
+    else:
+        lowered = similarities[own] - identity.margin
+    return identity.scale * similarities.index_put(own, lowered)
 
 
 class People(nn.Module):

@@ -76,8 +76,9 @@ def test_losses_are_of_labelled_rows_and_nobody_competes_with_people_of_another_
     outputs = model(torch.from_numpy(given.images))
     expected = []
     for row, (space, person) in enumerate((("a", 0), ("a", 1), ("b", 0))):
-        cosines = model.people(outputs[WHO.name][row : row + 1], space)
-        expected.append(margins.cosface(cosines, torch.tensor([person]), plan.lesson.identity.scale, plan.lesson.identity.margin).item())
+        cosines = plan.lesson.identity.scale * model.people(outputs[WHO.name][row : row + 1], space)
+        cosines[0, person] -= plan.lesson.identity.scale * plan.lesson.identity.margin
+        expected.append(torch.nn.functional.cross_entropy(cosines, torch.tensor([person])).item())
     assert found[WHO.name].tolist() == pytest.approx(expected, rel=1e-4)
     positive, negative = torch.tensor([1 / 3, 1.0]), torch.tensor([1.0, 1.0])  # yes in 0.75 and 0.5 of the labels, counted as half
     shares = torch.tensor([[1.0, 0], [1, -1], [0, 1]])
