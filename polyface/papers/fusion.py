@@ -153,7 +153,7 @@ def _run_part(request: Request, pictures: Mapping[str, Pictures]) -> None:
         for split in bench.splits(part):  # type: ignore[arg-type]
             bench.own(split, networks[0])
         return
-    if part == "controls" and request.config.controls:
+    if part == "controls":
         controls(bench, request.config.controls)
     elif part == "model":
         _model(bench)
@@ -209,7 +209,7 @@ def _world(bench: Bench) -> World:
                 found[split, moment] = made
         dealt, lacking = random_controls(bench, split)
         random, missing = random + dealt, missing + lacking
-    controlled, lacking = controls(bench, config.controls) if config.controls else ([], [])
+    controlled, lacking = controls(bench, config.controls)
     published = bench.splits("paper")[0] if "paper" in config.splits else None
     model = _model(bench) if bench.make else bench.out / "model"
     lacking += [] if (model / "card.json").exists() else [f"{model}: not written"]
@@ -227,4 +227,4 @@ def _world(bench: Bench) -> World:
 
 
 def _model(bench: Bench) -> Path:
-    return fusion_model.write(bench, bench.config.controls or bench.config.splits[0], bench.out / "model")
+    return fusion_model.write(bench, bench.config.controls, bench.out / "model")

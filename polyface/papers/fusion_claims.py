@@ -234,9 +234,9 @@ def _orders(tables: Tables, own: float | None) -> list[Claim]:
     return made
 
 
-def papers_cell(source: str, target: str, tasks: Sequence[str] = TASKS) -> float | None:
+def papers_cell(source: str, target: str) -> float | None:
     """Table 1's number, where the paper has such a cell."""
-    return TABLE_1[source][tasks.index(target)] if source in TABLE_1 and target in tasks else None
+    return TABLE_1[source][TASKS.index(target)] if source in TABLE_1 and target in TASKS else None
 
 
 def papers_row(row: str, target: str) -> float | None:

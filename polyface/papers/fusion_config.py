@@ -62,8 +62,6 @@ class Variation(Strict, frozen=True, kw_only=True):
     blur: float = 0.8
     noise: float = 6.0
     """Standard deviations of grey levels."""
-    cover: Share = 0.0
-    """Side of a grey rectangle, as a share of the crop's."""
 
 
 class Celeba(Strict, frozen=True, kw_only=True):
@@ -116,7 +114,7 @@ class FusionConfig(Strict, frozen=True, kw_only=True):
     """The face in its crop, as shares of the crop's side [INF: a detector's crop]."""
     train_share: Share = 0.7
     splits: tuple[SplitName, ...] = ("paper", "image", "person")
-    controls: SplitName | None = "image"
+    controls: SplitName = "image"
     """The split in which the controls are made; random groups are in all."""
     folds: Annotated[int, msgspec.Meta(ge=2)] = 5
     fewest_people: Count = 5

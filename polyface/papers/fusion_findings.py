@@ -45,8 +45,7 @@ class World:
     @property
     def controlled(self) -> Tables | None:
         """The tables of the split in which the controls were made."""
-        split = self.bench.config.controls
-        return None if split is None else self.tables.get((split, "end"))
+        return self.tables.get((self.bench.config.controls, "end"))
 
     @cached_property
     def judged(self) -> dict[tuple[SplitName, str], Judged]:

@@ -119,7 +119,7 @@ def variants(pictures: Pictures, config: FusionConfig, strength: float) -> np.nd
 
 
 def _variant(wide: np.ndarray, size: int, margin: int, random: np.random.Generator, variation: Variation, strength: float) -> np.ndarray:
-    normal, uniform = random.normal(0, 1, 8), random.random(6)
+    normal, uniform = random.normal(0, 1, 8), random.random(6)  # more than are used: the noise, which is drawn after them, stays the same
     centre = (len(wide) / 2, len(wide) / 2)
     shift = (float(normal[0] * variation.shift * strength * size) - margin, float(normal[1] * variation.shift * strength * size) - margin)
     matrix = geometry.about(centre, float(np.exp(normal[2] * variation.scale * strength)), float(normal[3] * variation.degrees * strength), shift)
@@ -132,10 +132,6 @@ def _variant(wide: np.ndarray, size: int, margin: int, random: np.random.Generat
     changed = (image.astype(np.float32) - 127.5) * light[0] + 127.5 + light[1]
     if variation.noise * strength > 0:
         changed += random.normal(0, variation.noise * strength, image.shape)
-    side = int(min(variation.cover * strength, 0.9) * size)
-    if side:
-        x, y = int(uniform[3] * (size - side + 1)), int(uniform[4] * (size - side + 1))
-        changed[y : y + side, x : x + side] = 127.5
     return np.clip(changed, 0, 255).astype(np.uint8)
 
 
@@ -235,14 +231,13 @@ def joint_groups(pictures: Pictures) -> tuple[tuple[str, ...], np.ndarray]:
     return names, np.array([found.index(each) for each in tuples], np.int64)
 
 
-def subset(pictures: Pictures, people: Sequence[int], name: str | None = None) -> Pictures:
+def subset(pictures: Pictures, people: Sequence[int]) -> Pictures:
     """Only these people, renumbered in this order."""
     place = np.full(len(pictures.names), -1)
     place[list(people)] = np.arange(len(people))
     kept = np.flatnonzero(place[pictures.people] >= 0)
     return replace(
         pictures,
-        name=name or pictures.name,
         keys=tuple(pictures.keys[row] for row in kept),
         crops=pictures.crops[kept],
         people=place[pictures.people[kept]],

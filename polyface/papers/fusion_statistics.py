@@ -52,20 +52,20 @@ def joined(parts: Sequence[Answers]) -> Answers:
     return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("correct", "people", "rows")))
 
 
-def accuracy(answers: Answers, seed: int = 0) -> Estimate:
+def accuracy(answers: Answers) -> Estimate:
     """Rows of one person come and go together."""
     correct = np.asarray(answers.correct, float)  # a mean over seeds may lie between 0 and 1
-    found = intervals.mean_score(correct.astype(bool) if np.isin(correct, (0, 1)).all() else correct, answers.people, seed=seed)
+    found = intervals.mean_score(correct.astype(bool) if np.isin(correct, (0, 1)).all() else correct, answers.people)
     return Estimate(found.value, found.low, found.high, found.n)
 
 
-def difference(first: Answers, second: Answers, seed: int = 0) -> Estimate:
+def difference(first: Answers, second: Answers) -> Estimate:
     """first - second on the same rows, people drawn for both at once. Raises ValueError where the rows are not the same."""
     gaps = gap(first, second).correct
     if not len(gaps):
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
     sums = np.stack([gaps, np.ones_like(gaps)], axis=1)
-    drawn = intervals.drawn_of_sums(sums, lambda total: total[0] / total[1], first.people, DRAWS, seed)
+    drawn = intervals.drawn_of_sums(sums, lambda total: total[0] / total[1], first.people, DRAWS)
     interval = intervals.percentiles(drawn)
     return Estimate(float(gaps.mean()), interval.low, interval.high, len(gaps), two_sided(drawn))
 

@@ -111,12 +111,12 @@ def _answers(recipe: IfanRecipe, pool: Pool) -> tuple[str, ...]:
     return tuple(retelling(datasets.named(pool.set), coarse_tasks(recipe.tasks), pool.tasks).tell)
 
 
-def seconds_per_face(model: Ifan, times: int = 3) -> float:
+def seconds_per_face(model: Ifan) -> float:
     """The quickest of a few batches: what disturbs only makes it slower."""
     crops = torch.zeros(AT_ONCE, model.config.size, model.config.size, 3, dtype=torch.uint8, device=next(model.parameters()).device)
     took = []
     with torch.inference_mode():
-        for _ in range(times):
+        for _ in range(3):
             began = time.perf_counter()
             _ = [output.cpu() for output in model.eval()(crops).values()]  # waits for a GPU
             took.append(time.perf_counter() - began)

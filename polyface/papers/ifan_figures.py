@@ -247,9 +247,9 @@ def _share(some: np.ndarray, of: np.ndarray) -> np.ndarray:
     return np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0)
 
 
-def drawn_at_random(change: np.ndarray, each: int, seed: int = 0) -> tuple[list[int], list[int]]:
+def drawn_at_random(change: np.ndarray, each: int) -> tuple[list[int], list[int]]:
     """(gains, losses): so many faces of either kind, drawn at random, in the order of their numbers."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     kinds = (np.flatnonzero(change > 0), np.flatnonzero(change < 0))
     gains, losses = (sorted(int(face) for face in random.permutation(kind)[:each]) for kind in kinds)
     return gains, losses

@@ -53,7 +53,7 @@ class Sample:
         return percentiles(np.mean([self.turned(column, CONSTANT)[1] for column in columns], axis=0)).low > 0
 
 
-def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS, seed: int = 0) -> Sample | None:
+def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS) -> Sample | None:
     """{column: (measure, index of the pass)} -> those of the same faces as most, on people drawn anew; None for no columns and for no faces."""
     faces = Counter(measure.sha256 for measure, _ in columns.values())
     if not faces:
@@ -70,7 +70,7 @@ def sampled(columns: Mapping[str, tuple[MeasureResult, int]], draws: int = DRAWS
     people = int(person.max()) + 1
     over = np.stack([_by_person(person, measure.values[at]) for measure, at in kept.values()], axis=1)
     under = np.stack([_by_person(person, measure.of[at]) / 100 if measure.of else np.bincount(person).astype(float) for measure, at in kept.values()], axis=1)
-    parts = [_ratio(times @ over, times @ under).astype(np.float32) for times in _in_parts(group_draws(people, draws, seed))]
+    parts = [_ratio(times @ over, times @ under).astype(np.float32) for times in _in_parts(group_draws(people, draws))]
     drawn = np.concatenate(parts) if parts else np.zeros((0, len(kept)), np.float32)
     scores = {column: measure.score(at) for column, (measure, at) in kept.items()}
     return Sample(scores, {column: drawn[:, number] for number, column in enumerate(kept)}, people, tuple(column for column in columns if column not in kept), about)

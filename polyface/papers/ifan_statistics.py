@@ -20,7 +20,7 @@ from polyface.papers.ifan_faces import TRUE_BOXES
 from polyface.papers.ifan_rows import Row, rows_of
 from polyface.papers.ifan_runs import MeasureResult, RowResult
 from polyface.papers.ifan_samples import CONSTANT, DRAWS, Sample, sampled
-from polyface.papers.transfer_effects import FEWEST, Scatter, holm, pooled_scatter, two_sided
+from polyface.papers.transfer_effects import FEWEST, Scatter, holm, off_by_seeds, pooled_scatter, two_sided
 
 ONE_NETWORK = Scatter(0.0, 1)
 """Of two readings of the same weights."""
@@ -263,14 +263,11 @@ def _compared(board: Board, comparison: Comparison, task: str, measure: str) -> 
     return Found(comparison, task, measure, effect_of(sample, whole, scatter, comparison.least), missing)
 
 
-def effect_of(sample: Sample, pairs: Sequence[tuple[str, str]], scatter: Scatter | None = None, least: float = 0.0, seed: int = 0) -> Effect:
+def effect_of(sample: Sample, pairs: Sequence[tuple[str, str]], scatter: Scatter | None = None, least: float = 0.0) -> Effect:
     """Of columns (given, without), one pair for every seed."""
     turned = [sample.turned(*pair) for pair in pairs]
     faces = np.mean([draws for _, draws in turned], axis=0)
-    drawn = faces
-    if scatter is not None:
-        student = np.random.default_rng(seed).standard_t(scatter.freedom, len(faces))
-        drawn = faces + student * scatter.deviation * math.sqrt(2 / len(pairs))  # the difference of two means of so many seeds
+    drawn = faces if scatter is None else off_by_seeds(faces, scatter, len(pairs))
     interval = percentiles(drawn)
     return Effect(
         value=float(np.mean([value for value, _ in turned])),

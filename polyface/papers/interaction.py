@@ -150,11 +150,11 @@ def _costs(base: Config, out: Path) -> dict[str, Cost]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, Cost])
 
 
-def cost_of(network: ModelConfig, size: int, times: int = 10) -> Cost:
+def cost_of(network: ModelConfig, size: int) -> Cost:
     """What it has learned changes nothing about it."""
     model = build(network, {}).eval()
     session, crop, took = runtime.session(to_onnx(model, size), 1), np.zeros((1, size, size, 3), np.uint8), []
-    for _ in range(times):
+    for _ in range(10):
         began = time.perf_counter()
         session.run(None, {"crops": crop})
         took.append(time.perf_counter() - began)

@@ -28,7 +28,7 @@ from polyface.papers.fusion_statistics import Estimate, Verdict
 from polyface.papers.joint_config import JointRecipe
 from polyface.papers.joint_runs import BEST, best_level, rows_of
 from polyface.papers.joint_scores import ACCEPTED, ARRAYS, FAR, PAPER_FAR, REAL, SYNTHETIC, TRIALS, RowResult
-from polyface.papers.transfer_effects import FEWEST, Scatter, holm, pooled_scatter, two_sided
+from polyface.papers.transfer_effects import FEWEST, Scatter, holm, off_by_seeds, pooled_scatter, two_sided
 
 RANK1, TAR = 77.74, 79.24
 """Wang et al. 2017, abstract: MegaFace with FaceScrub's probes, a million distractors, small protocol: rank 1, and TAR at FAR 1e-6, in %."""
@@ -241,8 +241,7 @@ def gap(pairs: Sequence[tuple[Hits, Hits]], scatter: Scatter | None = None) -> G
     left, right = first.T
     drawn = np.fromiter(drawn_means(gaps.mean(0), left == right, (left, right)), float)
     if scatter is not None and len(pairs) > 1:
-        student = np.random.default_rng(0).standard_t(scatter.freedom, len(drawn))
-        drawn = drawn + student * scatter.deviation * np.sqrt(2 / len(pairs))  # the difference of two means of so many seeds
+        drawn = off_by_seeds(drawn, scatter, len(pairs))
     interval = percentiles(drawn, LEVEL)
     estimate = Estimate(float(gaps.mean()), interval.low, interval.high, gaps.shape[1])
     return Gap(estimate, two_sided(drawn), tuple(gaps.mean(1).tolist()), len(np.unique(first)))

@@ -35,9 +35,13 @@ def against_distractors(curves: Mapping[str, Mapping[str, Sequence[tuple[int, fl
     return written(file, drawn, rows)
 
 
-def cmc(ranks: Mapping[str, Mapping[str, np.ndarray]], file: Path, longest: int = 1000) -> Picture:
+LONGEST = 1000
+"""The last rank of the curve."""
+
+
+def cmc(ranks: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> Picture:
     """{row: {kind of distractors, and how many: rank of each trial}}."""
-    places = np.unique(np.geomspace(1, longest, 60).astype(int))
+    places = np.unique(np.geomspace(1, LONGEST, 60).astype(int))
     shares = {row: {kind: np.array([(each <= place).mean() for place in places]) for kind, each in kinds.items()} for row, kinds in ranks.items()}
     rows = [
         {"row": row, "distractors": kind, "rank": int(place), "share": float(value)}

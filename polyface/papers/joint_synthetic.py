@@ -22,21 +22,21 @@ class Mixture:
     means: np.ndarray = field(repr=False)
     spread: np.ndarray = field(repr=False)
 
-    def draw(self, rows: int, seed: int = 0, block: int = BLOCK) -> Iterator[np.ndarray]:
-        """float32 [<= block, D] of unit length, `rows` in all. A function of (seed, block): the first rows of many are the rows of few, where blocks are whole."""
+    def draw(self, rows: int, block: int = BLOCK) -> Iterator[np.ndarray]:
+        """float32 [<= block, D] of unit length, `rows` in all. A function of the block: the first rows of many are the rows of few, where blocks are whole."""
         for number, start in enumerate(range(0, rows, block)):
-            random = np.random.default_rng((seed, number))
+            random = np.random.default_rng((0, number))
             count = min(block, rows - start)
             own = random.choice(len(self.shares), block, p=self.shares)
             vectors = (self.means[own] + random.standard_normal((block, self.spread.shape[0]), np.float32) @ self.spread)[:count]  # BLAS adds up fewer rows otherwise
             yield vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def fit(vectors: np.ndarray, clusters: int, seed: int = 0) -> Mixture:
+def fit(vectors: np.ndarray, clusters: int) -> Mixture:
     """vectors float [N, D] of unit length -> k-means (spherical), and one covariance within all clusters; no cluster has fewer than 20 vectors on average."""
     vectors = np.asarray(vectors, np.float32)
     count = max(1, min(clusters, len(vectors) // 20))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     means = vectors[random.permutation(len(vectors))[:count]]
     own = np.zeros(len(vectors), np.int64)
     for _ in range(ROUNDS):

@@ -125,8 +125,8 @@ def joint_run(base: Config, seed: int = 1, times: float = 1.0) -> Run:
     return _run(base, "all", tuple(GROUPS), "own", seed, times)
 
 
-def alone_run(base: Config, group: str, counting: str, seed: int = 1) -> Run:
-    return _run(base, f"alone-{group}-{counting}", (group,), counting, seed)
+def alone_run(base: Config, group: str, counting: str) -> Run:
+    return _run(base, f"alone-{group}-{counting}", (group,), counting, seed=1)
 
 
 def minus_run(base: Config, group: str, counting: str, seed: int = 1, times: float = 1.0) -> Run:

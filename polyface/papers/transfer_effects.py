@@ -149,17 +149,16 @@ def _measured(contrast: Contrast, results: Mapping[str, Result], split: Split, s
     return Found(contrast, found, first.metric, first.dataset)
 
 
-def effect(given: Sequence[Outcome], without: Sequence[Outcome], scatter: Scatter | None = None, draws: int = DRAWS, random_seed: int = 0) -> Effect:
+def effect(given: Sequence[Outcome], without: Sequence[Outcome], scatter: Scatter | None = None) -> Effect:
     """Outcomes of the same faces, one of each kind for every seed; scatter: how far a run's score is off by its seed alone, where that is known."""
     sign = 1.0 if given[0].higher_is_better else -1.0
     differences = sign * np.stack([np.subtract(a.values, b.values) for a, b in zip(given, without, strict=True)])
     person = np.unique(np.array(given[0].people, np.int64), return_inverse=True)[1]
     sums, faces = np.bincount(person, differences.mean(0)), np.bincount(person)
-    times = _times_drawn(len(faces), draws, random_seed)
+    times = _times_drawn(len(faces))
     drawn = times @ sums / (times @ faces)
     if scatter is not None and len(given) > 1:
-        student = np.random.default_rng(random_seed).standard_t(scatter.freedom, len(drawn))
-        drawn = drawn + student * scatter.deviation * np.sqrt(2 / len(given))  # the difference of two means of so many seeds
+        drawn = off_by_seeds(drawn, scatter, len(given))
     interval = percentiles(drawn, LEVEL)
     return Effect(
         value=float(differences.mean()),
@@ -174,9 +173,15 @@ def effect(given: Sequence[Outcome], without: Sequence[Outcome], scatter: Scatte
 
 
 @lru_cache(maxsize=16)
-def _times_drawn(people: int, draws: int, seed: int) -> np.ndarray:
-    """How often each person is drawn, [draws, people], the same for all comparisons of as many people; no draws for fewer than two."""
-    return np.array(list(group_draws(people, draws, seed)), np.float32).reshape(-1, people)
+def _times_drawn(people: int) -> np.ndarray:
+    """How often each person is drawn, [DRAWS, people], the same for all comparisons of as many people; no draws for fewer than two."""
+    return np.array(list(group_draws(people, DRAWS)), np.float32).reshape(-1, people)
+
+
+def off_by_seeds(drawn: np.ndarray, scatter: Scatter, seeds: int) -> np.ndarray:
+    """Draws of a difference of two means of so many seeds, each of them off by how far seeds scatter besides: by Student's t of as many degrees of freedom."""
+    student = np.random.default_rng(0).standard_t(scatter.freedom, len(drawn))
+    return drawn + student * scatter.deviation * np.sqrt(2 / seeds)
 
 
 def two_sided(drawn: np.ndarray, least: float = 0.0) -> float:

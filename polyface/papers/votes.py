@@ -31,6 +31,8 @@ RACES: Grouping = {"Asian": ("East Asian", "Southeast Asian"), "Latin-American":
 """The paper's four; Indian and Middle Eastern have no place among them."""
 SURE = 0.8
 AT_ONCE = 64
+MOST = 4000
+"""Pictures of FairFace, about, on which the network is measured."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,11 @@ def ask(network: Network, records: Sequence[Record], found: Mapping, polls: Sequ
     return answers
 
 
-def recalls(network: Network, data: Path, polls: Sequence[Poll], split: str = "validation", most: int = 4000) -> dict[str, dict[str, tuple[float, int]]]:
+def recalls(network: Network, data: Path, polls: Sequence[Poll], split: str = "validation") -> dict[str, dict[str, tuple[float, int]]]:
     """How often the network names each group right on FairFace: {task: {group: (recall, pictures)}}. Records whose label has no place among the groups are left out."""
     dataset = datasets.named("fairface")
     listing = dataset.records(datasets.find_root(data, dataset.name), split)  # type: ignore[arg-type]
-    records = listing.records[:: max(1, -(-len(listing.records) // most))]
+    records = listing.records[:: max(1, -(-len(listing.records) // MOST))]
     said = ask(network, records, read_faces(data, dataset.name).found, polls)
     found = {}
     for each in polls:
@@ -121,8 +123,8 @@ def recalls(network: Network, data: Path, polls: Sequence[Poll], split: str = "v
         told = [label(record.labels[each.of.name]) if each.of.name in record.labels else None for record in records]
         truth = np.array([each.task.vocabulary.index(word) if word in each.task.vocabulary else -1 for word in told])
         count = len(each.task.vocabulary)
-        table = confusion(np.where(truth >= 0, truth, -1), np.where(said[each.task.name] >= 0, said[each.task.name], count), count + 1)[:count]
-        recall = share(np.append(np.diag(table), 0)[:count], table.sum(1))
+        table = confusion(truth, np.where(said[each.task.name] >= 0, said[each.task.name], count), count + 1)[:count]
+        recall = share(np.diag(table), table.sum(1))
         found[each.task.name] = {word: (float(recall[at]), int(table[at].sum())) for at, word in enumerate(each.task.vocabulary)}
     return found
 
