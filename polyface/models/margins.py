@@ -5,7 +5,8 @@ have long vectors, another margin than poor ones. The plain softmax sees vectors
 """
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from polyface.errors import RequestError
 from polyface.models.shards import gathered
+
+if TYPE_CHECKING:
+    from polyface.models.partial import Classifier
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,6 +109,19 @@ class People(nn.Module):
     def quality(self, vectors: Tensor) -> Tensor | None:
         """Of all vectors of a step [B, D], as the head made them; None for a loss that does not ask. All processes must ask, in training."""
         return self.lengths(vectors) if self.lengths is not None else None
+
+    def losses(self, vectors: Tensor, person: Tensor, spaces: Sequence[str], split: "Classifier | None" = None) -> Tensor:
+        """The loss of each row against the people of its own space only; in training the means follow. spaces: of each row; split: has the centres where processes share
+        them. A process without rows takes part: its head and its statistics are shared. vectors [B, D] of any length, person int64 [B] -> [B]."""
+        quality, who = self.quality(vectors), split or self
+        losses = vectors.new_zeros(len(person)) if len(person) else vectors.sum(1)
+        for space in sorted(split.shards if split else self.centres):
+            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], dtype=torch.int64, device=vectors.device)
+            if len(here) or split:
+                losses = losses.index_copy(0, here, who.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
+            if self.training:
+                self.follow(vectors[here], person[here], space)
+        return losses
 
     def loss(self, vectors: Tensor, person: Tensor, space: str, quality: Tensor | None = None) -> Tensor:
         """The loss of each row. vectors [B, D] of any length, person int64 [B] -> [B]."""

@@ -1,6 +1,6 @@
 """The plan of paper C's networks: identity alone, attributes alone, or both, on any sources. The one loop runs it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -139,7 +139,7 @@ class JointPlan:
             chosen = torch.from_numpy(rows).to(device)
             if isinstance(task, Embedding):
                 people = torch.from_numpy(batch.labels[task.name]["person"]).to(device)[chosen]
-                losses[task.name] = self._identity(model, outputs[task.name][chosen], people, [self.lesson.sources[at].space for at in batch.dataset[rows]])
+                losses[task.name] = model.people.losses(outputs[task.name][chosen], people, [self.lesson.sources[at].space for at in batch.dataset[rows]])
             else:
                 shares = torch.from_numpy(self._shares(batch, task, rows)).to(device)
                 losses[task.name] = moon(outputs[task.name][chosen], shares, self._positive.to(device), self._negative.to(device), self.lesson.squared)
@@ -151,16 +151,6 @@ class JointPlan:
     def blame(self, batch: Batch, name: str, row: int) -> dict[str, object]:
         task = next(task for task in self.lesson.tasks if task.name == name)
         return {"key": batch.keys[int(task.labelled(batch.labels[name]).nonzero()[0][row])], "batch": list(batch.keys)}
-
-    def _identity(self, model: Joint, vectors: Tensor, person: Tensor, spaces: Sequence[str]) -> Tensor:
-        """Each row against the people of its own space only."""
-        losses, quality = vectors.new_zeros(len(person)), model.people.quality(vectors)
-        for space in sorted(set(spaces)):
-            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], device=vectors.device)
-            losses = losses.index_copy(0, here, model.people.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
-            if model.training:
-                model.people.follow(vectors[here], person[here], space)
-        return losses
 
     def _shares(self, batch: Batch, task: Task, rows: np.ndarray) -> np.ndarray:
         """float32 [n, A]: the labels of the rows, or the votes about the people on them."""

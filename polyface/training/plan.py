@@ -108,7 +108,8 @@ class FacePlan:
                     continue
                 labels = {name: torch.from_numpy(array).to(chosen.device)[chosen] for name, array in batch.labels[task.name].items()}
                 if isinstance(task, Embedding):
-                    losses[task.name] = self._identity_loss(model, outputs[task.name], labels["person"], batch.dataset[chosen.cpu().numpy()])
+                    spaces = [self.sources[index].space for index in batch.dataset[chosen.cpu().numpy()]]
+                    losses[task.name] = model.people.losses(outputs[task.name], labels["person"], spaces, self.classifier)
                 else:
                     losses[task.name] = LOSSES[type(task)](task, outputs[task.name], labels)
                     if self.config.overlap and model.training and isinstance(task, Regions):
@@ -148,19 +149,6 @@ class FacePlan:
     def summary(self) -> str:
         """What is trained on, as JSON: counts, ways of alignment, what stayed out and why, hash of the list of each set; what this process could not read so far."""
         return json.dumps([_summary(source, self.validation) for source in self.sources], indent=1) + "\n"
-
-    def _identity_loss(self, model: PolyFace, vectors: Tensor, person: Tensor, dataset: Sequence[int]) -> Tensor:
-        """Each row against the people of its own space only. A process without rows takes part: its head and its statistics are shared."""
-        quality, who = model.people.quality(vectors), self.classifier or model.people
-        losses = vectors.new_zeros(len(person)) if len(person) else vectors.sum(1)
-        spaces = [self.sources[index].space for index in dataset]
-        for space in sorted(self.spaces):
-            here = torch.tensor([at for at, other in enumerate(spaces) if other == space], dtype=torch.int64, device=vectors.device)
-            if len(here) or self.classifier is not None:
-                losses = losses.index_copy(0, here, who.loss(vectors[here], person[here], space, None if quality is None else quality[here]))
-            if model.training:
-                model.people.follow(vectors[here], person[here], space)
-        return losses
 
     def _validation_batches(self) -> Iterator[Batch]:
         for source in self.validation:
