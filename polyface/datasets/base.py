@@ -15,10 +15,9 @@ from polyface.images.read import Root, Source
 from polyface.labels import People, PointMap, Ranges, TraitNames, Words
 from polyface.metrics.intervals import groups_of
 
-Each = TypeVar("Each")
-
 Meaning = Words | Ranges | TraitNames | PointMap | People
 Split = Literal["train", "validation", "test"]
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,20 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from polyface.errors import RequestError, nearest
+from polyface.errors import nearest
 from polyface.files import write_atomically
 from polyface.images.align import Crop
 from polyface.models.fusion import MERGES, NetworkConfig
-from polyface.strict import strict
-from polyface.training.config import Count, Positive, Share, Strict, with_settings
+from polyface.training.config import Count, Positive, Share, Strict, load_scale
 
 SplitName = Literal["paper", "image", "person"]
-SCALES = ("smoke", "small", "paper")
 WORLDS = ("celeba", "pins", "drawn", "strangers")
 
 
@@ -161,10 +157,7 @@ class FusionConfig(Strict, frozen=True, kw_only=True):
 
 def load(scale: str, settings: Sequence[str] = ()) -> FusionConfig:
     """The recipe of a scale with some settings "key.key=value" of TOML. Raises RequestError naming the scale or the key."""
-    if scale not in SCALES:
-        raise RequestError(f"no scale {scale!r}{nearest(scale, SCALES)}")
-    table = tomllib.loads(resources.files("polyface.recipes").joinpath("fusion").joinpath(f"{scale}.toml").read_text())
-    return strict(with_settings(table, settings), FusionConfig, f"recipe fusion/{scale}")
+    return load_scale("fusion", scale, settings, FusionConfig)
 
 
 def kept(file: Path, made_with: str, make: Callable[[], Any]) -> Any:

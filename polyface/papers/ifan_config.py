@@ -1,21 +1,17 @@
 """How `polyface reproduce ifan` is run, at each scale. What the paper leaves open (papers.md, section B) is a key here, its default marked [INF]."""
 
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
 from typing import Annotated
 
 import msgspec
 
 from polyface import tasks
-from polyface.errors import RequestError, nearest
+from polyface.errors import nearest
 from polyface.images.align import Crop
 from polyface.models.ifan import IfanConfig
-from polyface.strict import strict
 from polyface.tasks.derive import Derived
-from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Strict, with_settings
+from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Strict, load_scale
 
-SCALES = ("smoke", "small", "paper")
 DRAWN = "drawn"
 """The set of drawn people whose every label is known (`ifan_worlds.py`)."""
 
@@ -175,7 +171,4 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
 
 def load(scale: str, settings: Sequence[str] = ()) -> IfanRecipe:
     """The recipe of a scale with some settings "key.key=value" of TOML. Raises RequestError naming the scale or the key."""
-    if scale not in SCALES:
-        raise RequestError(f"no scale {scale!r}{nearest(scale, SCALES)}")
-    table = tomllib.loads(resources.files("polyface.recipes").joinpath("ifan").joinpath(f"{scale}.toml").read_text())
-    return strict(with_settings(table, settings), IfanRecipe, f"recipe ifan/{scale}")
+    return load_scale("ifan", scale, settings, IfanRecipe)

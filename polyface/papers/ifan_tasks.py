@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-import numpy as np
-
+from polyface.datasets.base import evenly
 from polyface.datasets.crops import Example
 from polyface.datasets.retold import Retelling
 from polyface.errors import RequestError
@@ -19,7 +18,7 @@ def retold_source(source: Source, found: Retelling, most: int | None = None) -> 
             items.append(replace(example, record=record))
     if not items:
         raise RequestError(f"{source.dataset.name}: no picture of this split has a label of the recipe's tasks")
-    kept = [items[at] for at in np.linspace(0, len(items) - 1, most).round().astype(int)] if most and most < len(items) else items
+    kept = evenly(items, most) if most else items
     return replace(source, examples=replace(source.examples, dataset=found.dataset, items=tuple(kept)))
 
 

@@ -1,22 +1,17 @@
 """How `polyface reproduce joint` is run, at each scale. What the paper leaves open (papers.md, section C) is a key here, its default marked [INF]."""
 
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
 from typing import Annotated, Literal
 
 import msgspec
 
 from polyface import tasks
 from polyface.datasets.base import Split
-from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
 from polyface.models.joint import LEVELS, JointConfig, Level
 from polyface.models.margins import Identity
-from polyface.strict import strict
-from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Share, Strict, with_settings
+from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Share, Strict, load_scale
 
-SCALES = ("smoke", "small", "paper")
 STABLE = (
     "Male", "Young", "Big_Nose", "Big_Lips", "Oval_Face", "Pointy_Nose", "Narrow_Eyes", "High_Cheekbones", "Bushy_Eyebrows", "Chubby", "Bald", "Black_Hair",
     "Blond_Hair", "Brown_Hair", "Gray_Hair", "No_Beard", "Mustache", "Goatee", "Eyeglasses", "Double_Chin",
@@ -168,7 +163,4 @@ class JointRecipe(Strict, frozen=True, kw_only=True):
 
 def load(scale: str, settings: Sequence[str] = ()) -> JointRecipe:
     """The recipe of a scale with some settings "key.key=value" of TOML. Raises RequestError naming the scale or the key."""
-    if scale not in SCALES:
-        raise RequestError(f"no scale {scale!r}{nearest(scale, SCALES)}")
-    table = tomllib.loads(resources.files("polyface.recipes").joinpath("joint").joinpath(f"{scale}.toml").read_text())
-    return strict(with_settings(table, settings), JointRecipe, f"recipe joint/{scale}")
+    return load_scale("joint", scale, settings, JointRecipe)

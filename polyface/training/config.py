@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -19,6 +19,9 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0)]
 Method = Literal["fixed", "uncertainty", "dwa"]
 """How weights of losses change while training: not at all, by uncertainty (Kendall et al. 2018), by how fast each loss falls (Liu et al. 2019)."""
+
+SCALES = ("smoke", "small", "paper")
+"""At which the papers' experiments are run."""
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,6 +174,14 @@ def read_table(recipe: str, settings: Sequence[str]) -> tuple[dict, str]:
 def from_table(table: dict, name: str) -> Config:
     """The Config of a table as TOML gives it. Raises RequestError that begins with the name."""
     return strict(table, Config, name)
+
+
+def load_scale(paper: str, scale: str, settings: Sequence[str], kind: type) -> Any:
+    """The recipe of a paper's scale, recipes/<paper>/<scale>.toml, with some settings "key.key=value" of TOML. Raises RequestError naming the scale or the key."""
+    if scale not in SCALES:
+        raise RequestError(f"no scale {scale!r}{nearest(scale, SCALES)}")
+    table = tomllib.loads(resources.files("polyface.recipes").joinpath(paper).joinpath(f"{scale}.toml").read_text())
+    return strict(with_settings(table, settings), kind, f"recipe {paper}/{scale}")
 
 
 def with_settings(table: dict, settings: Sequence[str]) -> dict:

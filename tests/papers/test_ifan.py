@@ -15,10 +15,11 @@ from polyface.images.read import SUFFIXES
 from polyface.inference import analyze, engine
 from polyface.models.weights import read_tensors
 from polyface.papers import ifan, ifan_rows
-from polyface.papers.ifan_config import SCALES, load
+from polyface.papers.ifan_config import load
 from polyface.papers.ifan_rows import FEEDBACK, JOINT, chosen, is_candidate, planned_minutes, rows_of
 from polyface.papers.ifan_runs import PICTURES, RowResult, read_rows
 from polyface.papers.stage import WEIGHTS
+from polyface.training.config import SCALES
 
 pytestmark = pytest.mark.timeout(900)  # all of `smoke`, on a machine that has other things to do
 

@@ -20,13 +20,14 @@ from polyface.models.export import export
 from polyface.papers import joint, joint_model
 from polyface.papers import joint_claims as claims
 from polyface.papers.joint_attributes import ALL, Attribute, PersonVotes, Voted, lesson_of
-from polyface.papers.joint_config import SCALES, STABLE, Distractors, People, load
+from polyface.papers.joint_config import STABLE, Distractors, People, load
 from polyface.papers.joint_faces import Faces, _distractors
 from polyface.papers.joint_plan import JointPlan
 from polyface.papers.joint_runs import Bench, Row, rows_of
 from polyface.papers.joint_scores import RowResult, read_rows
 from polyface.papers.joint_worlds import Worlds, counted
 from polyface.training import loop
+from polyface.training.config import SCALES
 
 pytestmark = pytest.mark.timeout(900)  # all of `smoke`, on a machine that has other things to do
 

@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyface.datasets.base import evenly
 from polyface.evaluation.protocols.megaface import identify
 from polyface.evaluation.protocols.verification import accuracy_gap, score_pairs
 from polyface.files import write_arrays
 from polyface.papers import joint_claims as claims
 from polyface.papers.joint_claims import Board, Gap, Hits, decide, gap, judge
-from polyface.papers.joint_config import SCALES, load
-from polyface.papers.joint_faces import evenly
+from polyface.papers.joint_config import load
 from polyface.papers.joint_runs import BEST, best_level, chosen, rows_of
 from polyface.papers.joint_scores import Number, RowResult, _people_of_trials, checked_sizes, unreached
 from polyface.papers.joint_synthetic import fit
 from polyface.papers.transfer_effects import Scatter
+from polyface.training.config import SCALES
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
