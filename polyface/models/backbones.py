@@ -49,3 +49,9 @@ def convolution(width_in: int, width_out: int, stride: int = 1) -> nn.Conv2d:
     layer = nn.Conv2d(width_in, width_out, 3, stride, padding=1, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
+
+
+def pixels_of(crops: Tensor, channels_last: bool = False) -> Tensor:
+    """uint8 [B, S, S, 3] -> what a trunk reads, float [B, 3, S, S], about -2 to 2; channels_last: laid out as training is quickest."""
+    pixels = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
+    return pixels.contiguous(memory_format=torch.channels_last) if channels_last else pixels

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from polyface import runtime
 from polyface.errors import RequestError, RunError
 from polyface.images.detect import BEST_SIZE_IN_ONNX, NAME_IN_ONNX, THRESHOLD_IN_ONNX
+from polyface.models.sizes import parameters_of
 
 if TYPE_CHECKING:
     import onnx
@@ -117,10 +118,6 @@ def build(config: DetectorConfig) -> Detector:
     if (size := parameters_of(model)) > MOST_PARAMETERS:
         raise RequestError(f"a detector of {size:,} parameters; at most {MOST_PARAMETERS:,} are a small one")
     return model
-
-
-def parameters_of(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def pictures_of(images: Tensor) -> Tensor:

@@ -6,12 +6,15 @@ features of several networks and adds two layers and an output; with one network
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polyface.models.backbones import pixels_of
+from polyface.models.sizes import closest, parameters_of
 from polyface.tasks.kinds import Embedding, Task
 
 Features = Mapping[str, Tensor]
@@ -75,27 +78,18 @@ class FeatureNetwork(nn.Module):
 
     def maps(self, crops: Tensor) -> list[Tensor]:
         """The three maps, each after ReLU and pooling: [B, C, S/2, S/2], [B, C, S/4, S/4], [B, C, S/8, S/8]."""
-        x, maps = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0, []
+        x, maps = pixels_of(crops), []
         for convolution in self.convolutions:
             x = F.max_pool2d(torch.relu(convolution(x)), 2)
             maps.append(x)
         return maps
 
 
-def parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def shared_config(config: NetworkConfig, outputs: Mapping[str, tuple[int, int]]) -> NetworkConfig:
     """The config of one network for all tasks with about as many parameters as one network for each: its trunk is widened in steps of an eighth."""
-    wanted = sum(parameters(FeatureNetwork(config, {task: sizes})) for task, sizes in outputs.items())
-    best, distance, eighths = config, math.inf, 8
-    while True:
-        wider = msgspec.structs.replace(config, channels=tuple(max(1, width * eighths // 8) for width in config.channels))
-        found = parameters(FeatureNetwork(wider, outputs))
-        if abs(found - wanted) >= distance:
-            return best
-        best, distance, eighths = wider, abs(found - wanted), eighths + 1
+    wanted = sum(parameters_of(FeatureNetwork(config, {task: sizes})) for task, sizes in outputs.items())
+    wider = (msgspec.structs.replace(config, channels=tuple(width * eighths // 8 for width in config.channels)) for eighths in count(8))
+    return closest(wider, lambda each: parameters_of(FeatureNetwork(each, outputs)), wanted)
 
 
 # Merging: {source: [B, d]} -> [B, width]

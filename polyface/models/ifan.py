@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polyface.models.backbones import pixels_of
 from polyface.models.densenet import Features, Mode, Norm, Trunk, Upsample
 from polyface.tasks.kinds import Angles, Category, Points, Regions, Scale, Task, Traits
 
@@ -159,7 +160,7 @@ class Ifan(nn.Module):
         beside = {} if self.config.passes == 1 else {task.name: self.set_of(self._stream(task)) for task in self.tasks if task.name not in answered}
         readers = [(self.set_of(stream), self.streams[stream]) for stream in asked]
         modes = {name: Mode(name, batch and name in own, self.config.checkpointing and self.training) for name in (*own, *beside.values())}
-        stem, tops = self.trunk.stem(_pixels(crops, self.training)), {}
+        stem, tops = self.trunk.stem(pixels_of(crops, self.training)), {}
         for name, mode in modes.items():
             with self._gradient(name in own):
                 tops[name] = self.trunk.top(stem, mode)
@@ -301,11 +302,6 @@ def pooled(maps: Tensor, side: int) -> Tensor:
 
 def _as_its_kind(task: Task, output: Tensor) -> Tensor:
     return F.avg_pool2d(output, 2) if isinstance(task, Regions) else output
-
-
-def _pixels(crops: Tensor, training: bool) -> Tensor:
-    pixels = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
-    return pixels.contiguous(memory_format=torch.channels_last) if training else pixels
 
 
 def _from_he(layer: nn.Conv2d | nn.Linear, bias: float = 0.0) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from polyface import tasks
-from polyface.models.backbones import ResidualTrunk
+from polyface.models.backbones import ResidualTrunk, pixels_of
 from polyface.models.heads import EmbeddingHead, Neck, VectorHead, head_of, is_dense, together
 from polyface.models.interaction import Interaction, Kind, is_drawn
 from polyface.models.margins import COSFACE, Identity, People
@@ -116,8 +116,7 @@ class PolyFace(nn.Module):
 
     def features(self, crops: Tensor) -> list[Tensor]:
         """The trunk's maps, fine to coarse."""
-        pixels = (crops.permute(0, 3, 1, 2).float() - 127.5) / 64.0
-        return self.trunk(pixels.contiguous(memory_format=torch.channels_last) if self.training else pixels)
+        return self.trunk(pixels_of(crops, self.training))
 
     def _fine(self, maps: list[Tensor], asked: list[Task], rows: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
         """The neck's map of the rows that any dense task asks for, and where each row of the batch is in it."""

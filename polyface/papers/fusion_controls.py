@@ -15,7 +15,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from polyface.models.fusion import FeatureNetwork, FusedNetwork, parameters, shared_config
+from polyface.models.fusion import FeatureNetwork, FusedNetwork, shared_config
+from polyface.models.sizes import parameters_of
 from polyface.papers import fusion_statistics as statistics
 from polyface.papers.fusion_config import SplitName, digest
 from polyface.papers.fusion_heads import Bank, Cell, NotMade, Table, train_heads
@@ -136,7 +137,7 @@ def shared(bench: Bench, split: Split) -> list[Control]:
     spec = Spec("shared", outputs, shared_config(bench.config.network, outputs))
     trained = bench.network(split, spec)
     answers = {task: bench.answers(trained, split, task) for task in split.targets}
-    return [Control(f"one network for all tasks ({parameters(FeatureNetwork(spec.network, outputs)):,} parameters)", answers, feature=SHARED)]
+    return [Control(f"one network for all tasks ({parameters_of(FeatureNetwork(spec.network, outputs)):,} parameters)", answers, feature=SHARED)]
 
 
 def depths(bench: Bench, split: Split) -> list[Control]:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from polyface.errors import RunError
 from polyface.files import write_arrays, write_atomically
-from polyface.models.fusion import FeatureNetwork, NetworkConfig, parameters
+from polyface.models.fusion import FeatureNetwork, NetworkConfig
+from polyface.models.sizes import parameters_of
 from polyface.models.weights import read_tensors
 from polyface.papers import stage
 from polyface.papers.fusion_config import FusionConfig, Training, digest
@@ -211,7 +212,7 @@ def _finish(plan: NetworkPlan, network: nn.Module, split: Split, seconds: float,
             at_chance.append(task)
     speed = round(float(speeds[-1]) * plan.batch, 1)
     result = {
-        "network": spec.name, "split": split.label, "accuracy": accuracy, "at_chance": at_chance, "curve": curve, "parameters": parameters(network),
+        "network": spec.name, "split": split.label, "accuracy": accuracy, "at_chance": at_chance, "curve": curve, "parameters": parameters_of(network),
         "steps": plan.steps, "batch": plan.batch, "rows": len(plan.train), "images_per_second": speed, "seconds": round(seconds, 1), "made_with": plan.people["settings"],
     }  # fmt: skip
     write_atomically(folder / "result.json", json.dumps(result, indent=1) + "\n")

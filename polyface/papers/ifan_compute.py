@@ -1,6 +1,7 @@
 """What an answer of paper B's network costs: multiplications, counted; seconds and memory, measured."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from polyface import datasets
 from polyface.datasets.retold import coarse_tasks, retelling
 from polyface.models.ifan import Ifan, IfanConfig
+from polyface.models.sizes import closest, parameters_of
 from polyface.papers.ifan_config import DRAWN, IfanRecipe, Pool
 from polyface.papers.ifan_rows import Row, network_of
 from polyface.papers.ifan_runs import Compute, RowResult
@@ -25,7 +27,7 @@ AT_ONCE = 16
 def compute_of(model: Ifan, peak: float | None) -> Compute:
     return Compute(
         multiplications=multiplications(model, model.config.size),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=parameters_of(model),
         seconds_per_face=round(seconds_per_face(model), 6),
         threads=torch.get_num_threads(),
         batch=AT_ONCE,
@@ -125,16 +127,11 @@ def seconds_per_face(model: Ifan) -> float:
 
 def matched_growth(config: IfanConfig, tasks: tuple[Task, ...], other: IfanConfig) -> IfanConfig:
     """The network widened until it multiplies as often as another: the nearest width."""
-    streams = {task.name: task.name for task in tasks}
-    wanted = multiplications(Ifan(other, tasks, streams), other.size)
-    best, least = config, abs(multiplications(Ifan(config, tasks, streams), config.size) - wanted)
-    for growth in range(config.growth + 1, 8 * config.growth):
-        wider = widened(config, growth)
-        distance = abs(multiplications(Ifan(wider, tasks, streams), config.size) - wanted)
-        if distance > least:
-            break
-        best, least = wider, distance
-    return best
+
+    def cost(each: IfanConfig) -> int:
+        return multiplications(Ifan(each, tasks, {task.name: task.name for task in tasks}), each.size)
+
+    return closest((widened(config, growth) for growth in itertools.count(config.growth)), cost, cost(other))
 
 
 def widened(config: IfanConfig, growth: int) -> IfanConfig:

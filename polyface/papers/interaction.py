@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from polyface.evaluation.report import commit
 from polyface.files import write_atomically
 from polyface.models.export import to_onnx
 from polyface.models.polyface import ModelConfig, build
+from polyface.models.sizes import closest, parameters_of
 from polyface.papers.ifan_compute import multiplications
 from polyface.papers.transfer import GROUPS, QUESTIONS, SCALES, joint_run
 from polyface.papers.transfer_effects import Contrast, Found, Result, judge, measure, read_result
@@ -104,21 +106,15 @@ def networks_of(base: Config) -> dict[str, ModelConfig]:
 
 def matched(model: ModelConfig, other: ModelConfig, size: int) -> ModelConfig:
     """All widths scaled alike until it multiplies as often as the other: the nearest."""
-    wanted = multiplications(build(other, {}), size)
-    best, least, factor = model, abs(multiplications(build(model, {}), size) - wanted), 1.0
-    while True:
-        factor += STEP
-        wider = msgspec.structs.replace(
-            model,
-            stem=round(factor * model.stem),
-            widths=tuple(round(factor * width) for width in model.widths),
-            fine=round(factor * model.fine),
-            hidden=round(factor * model.hidden),
-        )
-        distance = abs(multiplications(build(wider, {}), size) - wanted)
-        if distance > least:
-            return best
-        best, least = wider, distance
+
+    def scaled(factor: float) -> ModelConfig:
+        stem, fine, hidden, *widths = (round(factor * width) for width in (model.stem, model.fine, model.hidden, *model.widths))
+        return msgspec.structs.replace(model, stem=stem, fine=fine, hidden=hidden, widths=tuple(widths))
+
+    def cost(each: ModelConfig) -> int:
+        return multiplications(build(each, {}), size)
+
+    return closest(map(scaled, count(1.0, STEP)), cost, cost(other))
 
 
 def arm_of(name: str) -> str:
@@ -160,7 +156,7 @@ def cost_of(network: ModelConfig, size: int) -> Cost:
         took.append(time.perf_counter() - began)
     return Cost(
         multiplications=multiplications(model, size),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=parameters_of(model),
         milliseconds=round(1000 * min(took), 3),
     )
 

@@ -22,9 +22,10 @@ from polyface.files import sha256_of_lines, write_atomically
 from polyface.images.detect import ABOUT, BEST_SIZE, FILE, THRESHOLD
 from polyface.inference.detector_card import DetectorCard, Learned, json_of
 from polyface.models import detector_losses, detector_teacher
-from polyface.models.detector import NAME, Detector, DetectorConfig, build, parameters_of, pictures_of, to_onnx
+from polyface.models.detector import NAME, Detector, DetectorConfig, build, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces
 from polyface.models.detector_teacher import Teacher
+from polyface.models.sizes import parameters_of
 from polyface.models.weights import read_tensors
 from polyface.strict import strict
 from polyface.training import batches, checkpoint, loop, parallel, views

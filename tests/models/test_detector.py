@@ -12,9 +12,10 @@ from polyface import runtime
 from polyface.errors import RequestError
 from polyface.images.detect import load_detector
 from polyface.models import detector, detector_teacher
-from polyface.models.detector import INPUT, OUTPUTS, PARTS, STRIDES, DetectorConfig, build, cells, parameters_of, pictures_of, to_onnx
+from polyface.models.detector import INPUT, OUTPUTS, PARTS, STRIDES, DetectorConfig, build, cells, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces, assign, box_loss, boxes_of, every_cell, losses_of, overlaps_of, points_loss
 from polyface.models.detector_teacher import Taught, Teacher
+from polyface.models.sizes import parameters_of
 
 TINY = DetectorConfig(stem=4, early=4, widths=(8, 8, 8), blocks=(1, 1, 2), neck=8)
 

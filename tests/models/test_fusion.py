@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from polyface.models.fusion import MERGES, FeatureNetwork, FusedNetwork, FusionHead, NetworkConfig, parameters, shared_config
+from polyface.models.fusion import MERGES, FeatureNetwork, FusedNetwork, FusionHead, NetworkConfig, shared_config
+from polyface.models.sizes import parameters_of
 from polyface.tasks import Category, Embedding
 
 TINY = NetworkConfig(size=16, channels=(4, 6, 8))
@@ -23,7 +24,7 @@ def features(count: int = 4) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("length", "classes", "count"), [(200, 77, 1_781_629), (50, 3, 537_355), (50, 4, 537_406), (50, 2, 537_304)])
 def test_at_64_pixels_the_four_networks_have_the_parameters_of_papers_md(length: int, classes: int, count: int) -> None:
-    assert parameters(FeatureNetwork(NetworkConfig(), {"task": (length, classes)})) == count
+    assert parameters_of(FeatureNetwork(NetworkConfig(), {"task": (length, classes)})) == count
 
 
 def test_maps_halve_and_the_output_is_made_from_the_feature() -> None:
@@ -43,9 +44,9 @@ def test_the_stated_deviation_is_where_filters_start_from() -> None:
 
 def test_a_shared_network_has_as_many_parameters_as_all_others_together() -> None:
     outputs = {"who": (200, 77), "age": (50, 3), "race": (50, 4), "gender": (50, 2)}
-    alone = sum(parameters(FeatureNetwork(NetworkConfig(), {task: sizes})) for task, sizes in outputs.items())
+    alone = sum(parameters_of(FeatureNetwork(NetworkConfig(), {task: sizes})) for task, sizes in outputs.items())
     shared = FeatureNetwork(shared_config(NetworkConfig(), outputs), outputs)
-    assert parameters(shared) == pytest.approx(alone, rel=0.1) and len(shared(crops(1, 64))) == 4
+    assert parameters_of(shared) == pytest.approx(alone, rel=0.1) and len(shared(crops(1, 64))) == 4
 
 
 @pytest.mark.parametrize("merge", MERGES)
