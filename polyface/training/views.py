@@ -2,10 +2,13 @@
 
 Half of the views choose a face and a size for it, from the smallest that is looked for to nearly the whole view, evenly in the logarithm, and put it anywhere; the others
 take a square of the picture, as YuNet's training does. Some are four views of half the side, since a face in each costs no more than a face in one.
+
+Faces that are turned away, and those that no detector found, are few and what a detector misses: they, and the scenes that hold one, come more often.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -29,6 +32,13 @@ SMALLEST_PICTURE = 0.6
 """Of the view's side: smaller a picture is not shown, since grey teaches nothing."""
 SQUARES = (0.35, 1.4)
 """Sides of squares, in shorter sides of the picture."""
+OFTEN = 3
+"""Hard faces, and scenes with one, come so many times as often as others."""
+LARGE = 20.0
+"""Smaller faces, in pixels, are found by nobody, however they are turned."""
+ASIDE, NARROW = 0.35, 0.6
+"""A face is turned away where its nose is farther from between the eyes, in distances of the eyes, or the eyes are nearer to each other, in distances from the mouth."""
+TINY = 1e-9
 
 
 class Look(Strict, frozen=True, kw_only=True):
@@ -56,6 +66,11 @@ class Pool:
     scenes: tuple[Scene, ...] = field(repr=False)
     weight: float = 1.0
     broken: dict[str, object] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def turns(self) -> np.ndarray:
+        """int: the scenes of one pass, those with a hard face more often."""
+        return np.repeat(np.arange(len(self.scenes)), [OFTEN if hard(scene).any() else 1 for scene in self.scenes])
 
     def refuse(self, error: InputError) -> None:
         """Say once what could not be read, and keep it."""
@@ -99,15 +114,26 @@ def draw_batch(pools: Sequence[Pool], counts: Sequence[int], step: int, side: in
     views, keys = [], []
     for row, (index, position) in list(enumerate(chosen))[share]:
         pool, random = pools[index], np.random.default_rng((seed, step, row))
-        scene = pool.scenes[shuffled(seed, index, position // len(pool.scenes), len(pool.scenes))[position % len(pool.scenes)]]
+        scene = pool.scenes[pool.turns[shuffled(seed, index, position // len(pool.turns), len(pool.turns))[position % len(pool.turns)]]]
         if random.random() < look.four:
-            others = [pool.scenes[random.integers(len(pool.scenes))] for _ in range(3)]
+            others = [pool.scenes[pool.turns[random.integers(len(pool.turns))]] for _ in range(3)]
             view = four([_drawn(pool, each, side // 2, look, random) for each in (scene, *others)])
         else:
             view = _drawn(pool, scene, side, look, random)
         views.append(view)
         keys.append(f"{pool.name}/{scene.key}")
     return collate(views, keys)
+
+
+def hard(scene: Scene) -> np.ndarray:
+    """bool [n]: faces that are turned away by their points, or have none, since no detector found them."""
+    points = scene.points
+    eyes, sides = points[:, 1] - points[:, 0], scene.boxes[:, 2:] - scene.boxes[:, :2]
+    apart = np.linalg.norm(eyes, axis=1)
+    nose = ((points[:, 2] - points[:, 0]) * eyes).sum(1) / np.maximum(apart, TINY) ** 2
+    down = np.linalg.norm(points[:, :2].mean(1) - points[:, 3:].mean(1), axis=1)
+    usual = (np.abs(nose - 0.5) <= ASIDE) & (apart >= NARROW * down)  # false where a point is not known
+    return ~usual & ~scene.ignored & (np.sqrt(sides.prod(1)) >= LARGE)
 
 
 def plain_batches(pools: Sequence[Pool], side: int, look: Look, rows: int, share: slice = EVERY_ROW) -> Iterator[Views]:
@@ -202,7 +228,8 @@ def _window(scene: Scene, width: int, height: int, side: int, look: Look, random
     degrees = float(random.normal(0, look.turned)) if look.turned else 0.0
     least = SMALLEST_PICTURE * side / max(width, height)
     if len(faces) and random.random() < look.chosen:
-        box = scene.boxes[random.choice(faces)]
+        often = np.where(hard(scene)[faces], OFTEN, 1)
+        box = scene.boxes[random.choice(faces, p=often / often.sum())]
         size = float(np.sqrt((box[2:] - box[:2]).prod()))
         wanted = np.exp(random.uniform(np.log(look.smallest), np.log(WHOLE * side)))
         scale = float(np.clip(wanted / size, least, ENLARGED))

@@ -91,6 +91,36 @@ def test_no_grey_where_the_picture_can_fill_the_view(tmp_path: Path, seed: int) 
     assert (view.image > 250).mean() > 0.98  # its edge is half a pixel of grey
 
 
+@pytest.mark.parametrize(
+    ("points", "width", "ignored", "expected"),
+    [
+        (POINTS, 80, False, False),
+        (POINTS + np.array([[0.0, 0]] * 2 + [[0.13, 0]] + [[0.0, 0]] * 2), 80, False, True),
+        (POINTS * [0.5, 1], 80, False, True),
+        (POINTS * np.nan, 80, False, True),
+        (POINTS * np.nan, 18, False, False),
+        (POINTS * np.nan, 80, True, False),
+    ],
+    ids=["usual", "the nose aside", "the eyes near each other", "no detector found it", "but it is small", "but nobody knows whether it is one"],
+)
+def test_faces_that_are_turned_away_or_were_found_by_nobody_are_hard(points: np.ndarray, width: int, ignored: bool, expected: bool, tmp_path: Path) -> None:
+    box = np.array([20.0, 20, 20 + width, 20 + width])
+    scene = Scene.of("a", file_source(tmp_path / "a.png"), box[None], (20 + points * width)[None], np.array([ignored]))
+    assert views.hard(scene).tolist() == [expected]
+
+
+def test_hard_faces_and_the_scenes_with_one_come_three_times_as_often(scene: Scene) -> None:
+    boxes, points = np.array([[10.0, 10, 60, 60], [120.0, 60, 200, 140]]), np.stack([points_of(np.array([10.0, 10, 60, 60])), np.full((5, 2), np.nan)])
+    both = Scene.of("b", scene.source, boxes, points)
+    pool = views.Pool("a", (scene, both))
+    keys = [views.draw_batch([pool], (1,), step, 32, views.Look(four=0.0), 1).keys[0] for step in range(8)]
+    assert sorted(keys) == ["a/a"] * 2 + ["a/b"] * 6
+    matrices = [views._window(both, 240, 180, SIDE, views.Look(chosen=1.0, turned=0.0), np.random.default_rng(seed)) for seed in range(400)]
+    shown = [views.seen(both, matrix, np.zeros((SIDE, SIDE, 3), np.uint8), 8.0) for matrix in matrices]
+    alone = [np.isnan(view.points[~view.ignored]).all() for view in shown if (~view.ignored).sum() == 1]
+    assert 0.65 < np.mean(alone) < 0.85
+
+
 def test_small_cut_and_outside_faces_are_ignored_and_never_background(tmp_path: Path) -> None:
     boxes = np.array([[10.0, 10, 14, 14], [40, 40, 60, 60], [-15, 40, 5, 60], [95, 40, 135, 60], [200, 200, 220, 220]])
     scene = Scene.of("a", file_source(tmp_path), boxes)
