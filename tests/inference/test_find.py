@@ -154,7 +154,7 @@ def test_faces_found_by_another_detector_are_said_to_be(calibrated: cards.Card, 
     gallery = gallery_of(tmp_path, knows, [[at(1.0)]])
     assert find(knows, gallery, ["a"]).notes == ()
     knows.name = "other"
-    assert "were found by knows, these by other" in find(knows, gallery, ["a"]).notes[0]
+    assert "were found by knows@aaaaaaaaaaaa, these by other@aaaaaaaaaaaa" in find(knows, gallery, ["a"]).notes[0]
 
 
 def test_the_commands_embed_find_and_group(model: Path, calibrated: cards.Card, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
