@@ -128,9 +128,13 @@ def analyze(
 
     reporting = reports.Reporting(analyzer.engine, analyzer.detector)
     try:
-        return write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
-    finally:  # interrupted, it shows what was answered
-        print(reports.write(out, reporting))
+        status = write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
+    except BaseException:  # interrupted, it shows what was answered
+        if reporting.gathered.shown:
+            reports.write(out, reporting)
+        raise
+    print(reports.write(out, reporting))
+    return status
 
 
 @app.command(sort_key=3)

@@ -54,9 +54,8 @@ def _matching(names: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], 
     """The names that match a pattern, and the patterns that match none."""
     names, paths = list(names), {pattern: os.path.abspath(pattern) for pattern in patterns}
     places = {place for name in names for place in (name, *map(str, Path(name).parents))}
-    globs = {
-        path: re.compile(fnmatch.translate(path)) for path in paths.values() if glob.has_magic(path) and path not in places
-    }  # a[1].jpg, where it is there, is no glob
+    magic = [path for path in paths.values() if glob.has_magic(path) and path not in places]  # a[1].jpg, where it is there, is itself
+    globs = {path: re.compile(fnmatch.translate(path)) for path in magic}
     wanted, matching, used = set(paths.values()), set(), set()
     for name in names:
         by = wanted.intersection((name, *map(str, Path(name).parents))) | {path for path, matches in globs.items() if matches.match(name)}
