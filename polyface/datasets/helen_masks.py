@@ -58,14 +58,14 @@ def list_records(root: Root, split: Split) -> Listing:
     above = find(root, LISTS["test"]).removesuffix(LISTS["test"])
     earlier: set[str] = set()
     for part, file in LISTS.items():
-        listed = list(enumerate(text(root, above + file).splitlines(), 1))
+        listed = [(row, line, photograph_of(line.rpartition(",")[2].strip())) for row, line in enumerate(text(root, above + file).splitlines(), 1)]
         if part == split:
-            for row, line in listed:
-                if line.strip() and photograph_of(line.rpartition(",")[2].strip()) not in earlier:
+            for row, line, photograph in listed:
+                if line.strip() and photograph not in earlier:
                     with rows.row(f"{above}{file}:{row}"):
                         _add(rows, root, above, _name(line))
             break
-        earlier |= {photograph_of(line.rpartition(",")[2].strip()) for _, line in listed}
+        earlier |= {photograph for _, _, photograph in listed}
     return rows.listing()
 
 

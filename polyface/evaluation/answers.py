@@ -80,7 +80,7 @@ def evaluate_protocol(
     """Each question of the protocol on each set named, or at hand, that can answer it; and why others at hand were not. save: where the arrays go, FILE.npz; of
     several questions FILE.SET.TASK.npz. lessons and made: as in `evaluate`. data: the folder of the sets, or for verification one of insightface's .bin.
 
-    Raises RequestError before anything is computed where there is nothing to score, and for what could not be.
+    Raises RequestError before anything is computed where there is nothing to score, or a named set has no label for it; and where nothing could be scored.
     """
     if protocol not in KINDS:
         raise RequestError(f"no protocol {protocol!r} that has sets here{nearest(protocol, KINDS)}")

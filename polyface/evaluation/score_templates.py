@@ -58,7 +58,7 @@ def ijb(embeddings: Path, meta: Path, unit: bool = False, detector_scores: bool 
 
 
 def _rows(listed: Templates, found: Arrays) -> np.ndarray:
-    if found.names != tuple(map(str, range(len(found.names)))):  # those of a plain .npy, in the order of the list
+    if not found.path.lower().endswith(".npy") or found.names != tuple(map(str, range(len(found.names)))):  # those of a plain .npy, in the order of the list
         return listed.rows(found.names, found.path)
     if len(found.names) != len(listed.picture):
         raise InputError(f"{found.path}: {len(found.names)} rows, {listed.path} has {len(listed.picture)}")
