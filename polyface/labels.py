@@ -147,6 +147,11 @@ def unsaid(vocabulary: Sequence[str], meanings: Iterable[object]) -> tuple[str, 
     return tuple(answer for answer in vocabulary if answer not in said)
 
 
+def readable(word: str) -> str:
+    """A word of a vocabulary as people write it."""
+    return word.replace("_", " ")
+
+
 def _log_sum_exp(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
     masked = np.where(mask, np.asarray(logits, np.float32), -np.inf)
     top = masked.max(axis=-1, keepdims=True)

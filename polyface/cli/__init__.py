@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from polyface import __version__
 from polyface.cli import datasets, gallery, reproduce, score, synth
 from polyface.cli.info import info
-from polyface.cli.options import Data, DetectorFile, Json, Model, names_in
+from polyface.cli.options import Data, DetectorFile, Json, Model, loaded, names_in
 from polyface.errors import INTERRUPTED, PolyfaceError, RequestError, RunError, reason
 
 BROKEN_PIPE = 141
@@ -114,14 +114,13 @@ def analyze(
     report: Annotated[bool, Parameter(help="Write report.html under --out: every face with its answers, to look through in a browser.")] = False,
 ) -> int:
     """Answer every question about every face on photographs and videos: one JSON object per face and line, and a table for a person."""
-    from polyface.inference import analyze as analysis
     from polyface.inference import write
 
     if pictures and out is None:
         raise RequestError("--pictures needs --out DIR, to write them to")
     if report and out is None:
         raise RequestError("--report needs --out DIR, to write it to")
-    analyzer = _with_terms(analysis.load(model, detector))
+    analyzer = loaded(model, detector)
     if not report or out is None:
         return write.analyze(analyzer, paths, names_in(tasks), out, pictures, every)
     from polyface.inference import report as reports
@@ -149,9 +148,7 @@ def compare(
     json: Annotated[bool, Parameter(help="The answer as one JSON object.")] = False,
 ) -> None:
     """The same person on both photographs, different people, or cannot tell: of the foremost face of each, with a probability and the line that was drawn."""
-    from polyface.inference import analyze as analysis
-
-    found = _with_terms(analysis.load(model, detector)).compare(a, b, far)
+    found = loaded(model, detector).compare(a, b, far)
     print(found.to_json() if json else found.in_words())
 
 
@@ -163,12 +160,11 @@ def serve(
     detector: DetectorFile = None,
 ) -> None:
     """A page in the browser, on this machine only: drop photographs or use the camera, see faces with their answers, compare two. Nothing is stored."""
-    from polyface.inference import analyze as analysis
     from polyface.inference import detector_card
     from polyface.inference.serve import app as serving
 
     with serving.listen(port) as listener:
-        serving.serve(_with_terms(analysis.load(model, detector)), listener, detector_card.find(detector))
+        serving.serve(loaded(model, detector), listener, detector_card.find(detector))
 
 
 # Making a model
@@ -336,11 +332,3 @@ def _lessons(card: Any) -> Any:
     from polyface.evaluation.taught import Lessons
 
     return Lessons(tuple(entry.name for entry in card.data if entry.subjects), card.strangers)
-
-
-def _with_terms(analyzer: Any) -> Any:
-    """Say the terms of the weights, once a run."""
-    from polyface import terminal
-
-    terminal.say(analyzer.engine.terms)
-    return analyzer

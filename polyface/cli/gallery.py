@@ -1,11 +1,11 @@
 """`polyface embed`, `polyface find`, `polyface people`: many faces as vectors, and who is who among them."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from polyface.cli.options import DetectorFile, Json, Model
+from polyface.cli.options import DetectorFile, Json, Model, loaded
 from polyface.errors import InputError, RequestError
 
 Gallery = Annotated[Path, Parameter(help="A gallery that `polyface embed` wrote.")]
@@ -50,7 +50,7 @@ def embed(
         from polyface.inference.embed_ray import on_ray
 
         look = on_ray(partial(analysis.load, model and model.absolute(), detector and detector.absolute(), threads=1))
-    analyzer = _loaded(model, detector)
+    analyzer = loaded(model, detector)
     pictures, refused = find_sources(paths)
     for refusal in refused:
         terminal.say(str(refusal))
@@ -106,7 +106,7 @@ def find(
     from polyface.inference.find import find
     from polyface.inference.gallery import open_gallery
 
-    analyzer = _loaded(model, detector)
+    analyzer = loaded(model, detector)
     opened = open_gallery(gallery, analyzer.engine)
     pictures, refused = find_sources(photographs)
     for refusal in refused:
@@ -157,14 +157,3 @@ def people(
     for reason in without:
         terminal.say(f"not on the sheet: {reason}")
     return InputError.exit_status if without else 0
-
-
-def _loaded(model: Path | None, detector: Path | None) -> Any:
-    """An analyzer, whose terms are said once a run."""
-    from polyface import runtime, terminal
-    from polyface.inference import analyze as analysis
-
-    runtime.threads_for_opencv(runtime.processors())
-    analyzer = analysis.load(model, detector)
-    terminal.say(analyzer.engine.terms)
-    return analyzer

@@ -21,6 +21,7 @@ from polyface.errors import RequestError
 from polyface.files import sha256_of_file
 from polyface.images import geometry
 from polyface.installed import installed
+from polyface.metrics.detection import overlaps_between
 
 STRIDES = (8, 16, 32)
 CANVAS = 640  # the largest side of what is shown at once, where the model leaves it open
@@ -210,7 +211,7 @@ class YuNet:
         for (index, row), closer in zip(owners, self._find(images, patches, threshold), strict=True):
             found = faces[index]
             closer = _merge(closer, self.best_size)
-            agreeing = _overlaps(found.boxes[row], closer.boxes)
+            agreeing = overlaps_between(found.boxes[row], closer.boxes)[0]
             if len(agreeing) and agreeing.max() > SAME_FACE:
                 best = int(agreeing.argmax())
                 found.boxes[row], found.points[row] = closer.boxes[best], closer.points[best]
@@ -330,7 +331,7 @@ def _merge(finds: Finds, best_size: float) -> Finds:
     points, kept = finds.points.copy(), []
     while len(left):
         best = left[0]
-        overlaps = _overlaps(finds.boxes[best], finds.boxes[left])
+        overlaps = overlaps_between(finds.boxes[best], finds.boxes[left])[0]
         same = left[(overlaps > SAME_SHAPE) & (np.abs(scales[left] / scales[best] - 1) < 0.1)]  # and from the same level
         if len(same) > 1:
             points[best] = np.average(finds.points[same], axis=0, weights=finds.scores[same])
@@ -417,9 +418,3 @@ def _sizes(boxes: np.ndarray) -> np.ndarray:
 def _corners(box: np.ndarray) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = map(float, box)
     return x0, y0, x1, y1
-
-
-def _overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box [4] with each of boxes [N, 4]."""
-    shared = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(1)
-    return shared / np.maximum((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared, 1e-9)

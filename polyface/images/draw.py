@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from polyface.images import geometry
+from polyface.labels import readable
 from polyface.terminal import percent
 
 Colour = tuple[int, int, int]
@@ -224,7 +225,7 @@ def _briefly(answer: Any) -> str | None:
     if not isinstance(answer, Mapping):
         return None
     if "probabilities" in answer:
-        return _spaced(str(answer["answer"]))
+        return readable(str(answer["answer"]))
     unit = _unit_of(answer)
     return f"{answer[unit]:.0f}" if unit else None
 
@@ -235,8 +236,8 @@ def _at_length(name: str, answer: Any) -> list[str]:
         return []
     if "probabilities" in answer:
         best = answer["answer"]
-        others = ", ".join(_spaced(word) for word in answer.get("set", ()) if word != best)
-        return [f"{name}: {_spaced(best)} {percent(answer['probabilities'][best])}" + (f", or {others}" if others else "")]  # the share is that of the one word
+        others = ", ".join(readable(word) for word in answer.get("set", ()) if word != best)
+        return [f"{name}: {readable(best)} {percent(answer['probabilities'][best])}" + (f", or {others}" if others else "")]  # the share is that of the one word
     unit = _unit_of(answer)
     if unit:
         between = f" ({answer['low']:.0f} to {answer['high']:.0f})" if {"low", "high"} <= answer.keys() else ""
@@ -245,7 +246,7 @@ def _at_length(name: str, answer: Any) -> list[str]:
         return [f"{name}: " + ", ".join(f"{axis} {round(answer[axis]):+d}" for axis in ("yaw", "pitch", "roll"))]
     if all(isinstance(share, int | float) for share in answer.values()):
         strong = sorted((trait for trait, share in answer.items() if share >= STRONG), key=lambda trait: -answer[trait])[:STRONGEST]
-        return [f"{_spaced(trait)} {percent(answer[trait])}" for trait in strong]
+        return [f"{readable(trait)} {percent(answer[trait])}" for trait in strong]
     return []
 
 
@@ -306,10 +307,6 @@ def _plate(panel: Panel, place: tuple[int, int]) -> np.ndarray:
 def _shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """The area that a box [4] (x0, y0, x1, y1) has in common with each of boxes [..., 4]."""
     return np.clip(np.minimum(boxes[..., 2:], box[2:]) - np.maximum(boxes[..., :2], box[:2]), 0, None).prod(-1)
-
-
-def _spaced(word: str) -> str:
-    return word.replace("_", " ")
 
 
 def _ascii(text: str) -> str:

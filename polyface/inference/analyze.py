@@ -24,6 +24,7 @@ from polyface.inference import engine as engines
 from polyface.inference.card import AnswerCalibration, Card, at_size
 from polyface.inference.engine import Engine
 from polyface.inference.track import Tracks, tracks_by
+from polyface.labels import readable
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 from polyface.terminal import percent
 
@@ -267,12 +268,12 @@ def in_words(task: Task, answer: Any) -> str | None:
         case Category():
             words = f"{answer['answer']} {percent(answer['probabilities'][answer['answer']])}"
             others = ", ".join(word for word in answer.get("set", ()) if word != answer["answer"])
-            return _spaced(f"{words}, or {others}" if others else words)
+            return readable(f"{words}, or {others}" if others else words)
         case Scale():
             return f"{answer[task.unit]:.0f} {task.unit}" + (f" ({answer['low']} to {answer['high']})" if "low" in answer else "")
         case Traits():
             likely = likely_traits(answer)
-            return _spaced(", ".join(likely[:3])) + (f" +{len(likely) - 3}" if len(likely) > 3 else "")
+            return readable(", ".join(likely[:3])) + (f" +{len(likely) - 3}" if len(likely) > 3 else "")
         case Angles():
             return ", ".join(f"{axis} {round(angle)}" for axis, angle in answer.items())
     return None
@@ -281,10 +282,6 @@ def in_words(task: Task, answer: Any) -> str | None:
 def likely_traits(answer: Mapping[str, float]) -> list[str]:
     """Those that are named, the surest first."""
     return sorted((name for name, share in answer.items() if share >= LIKELY), key=lambda name: -answer[name])
-
-
-def _spaced(words: str) -> str:
-    return words.replace("_", " ")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from polyface.images import draw, geometry
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, Picture, likely_traits
 from polyface.inference.card_page import NOT_FOR
 from polyface.inference.engine import Engine
+from polyface.labels import readable
 from polyface.tasks.kinds import Angles, Category, Points, Regions, Scale, Task, Traits
 from polyface.tasks.parsing import IN_WORDS
 from polyface.terminal import percent
@@ -112,7 +113,7 @@ def html(gathered: Gathered, engine: Engine) -> str:
     filters = [{"name": name, "words": sorted(words.items())} for name, words in gathered.words().items() if words]
     values = {"gathered": gathered, "filters": filters, "card": engine.card, "label": engine.label, "about": about(engine), "possible": gathered.possible()}
     values["legend"] = [entry for task in engine.tasks if isinstance(task, Regions) for entry in legend(task)[1:]]
-    body = page.render(BODY, **values, faces=Markup("\n").join(gathered.faces), spaced=_spaced)
+    body = page.render(BODY, **values, faces=Markup("\n").join(gathered.faces), spaced=readable)
     return page.page("Faces and answers", body, STYLE, SCRIPT)
 
 
@@ -125,7 +126,7 @@ def about(engine: Engine) -> Markup:
 def legend(task: Regions) -> list[tuple[str, str]]:
     """Each class in words, and its colour as CSS has it, the background first."""
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in draw.region_palette(len(task.vocabulary))]
-    return [(_spaced(IN_WORDS.get(word, word)), colour) for word, colour in zip(task.vocabulary, colours, strict=True)]
+    return [(readable(IN_WORDS.get(word, word)), colour) for word, colour in zip(task.vocabulary, colours, strict=True)]
 
 
 # One face
@@ -169,12 +170,12 @@ def _in_words(task: Task, answer: Any) -> _Said | None:
         case Category():
             possible = answer.get("set") or ()
             beside = percent(answer["probabilities"][answer["answer"]])
-            return _Said(task.name, _spaced(answer["answer"]), beside, " or ".join(map(_spaced, possible)) if len(possible) > 1 else "")
+            return _Said(task.name, readable(answer["answer"]), beside, " or ".join(map(readable, possible)) if len(possible) > 1 else "")
         case Scale():
             among = f"{answer['low']:.0f} to {answer['high']:.0f}" if {"low", "high"} <= answer.keys() else ""
             return _Said(task.name, f"{answer[task.unit]:.0f} {task.unit}", among=among)
         case Traits():
-            return _Said(task.name, listed=", ".join(map(_spaced, likely_traits(answer))) or "none")
+            return _Said(task.name, listed=", ".join(map(readable, likely_traits(answer))) or "none")
         case Angles():
             return _Said(task.name, listed=", ".join(f"{axis} {round(answer[axis])}°".replace("-", "−") for axis in task.axes))
     return None
@@ -192,10 +193,6 @@ def _filterable(task: Task, answer: Any) -> dict[str, Any] | None:
             best = answer[task.unit]
             return {"at": best, "low": answer.get("low", best), "high": answer.get("high", best), "others": "low" in answer}
     return None
-
-
-def _spaced(word: str) -> str:
-    return word.replace("_", " ")
 
 
 # The model

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from polyface.inference.card import Card
+from polyface.metrics.detection import overlaps_between
 
 SAME_PLACE = 0.3
 """Overlap (intersection over union) from which two boxes are of one face, unless it was not seen lately or the cosine is under ANOTHER."""
@@ -73,12 +74,12 @@ class Tracks:
         if not len(boxes) or not self.tracks:
             return []
         places = np.stack([track.box for track in self.tracks])
-        overlaps = _overlaps(boxes, places)
+        overlaps = overlaps_between(boxes, places)
         if vectors is None or self.near is None or self.anywhere is None:
             score, possible = overlaps, overlaps >= SAME_PLACE
         else:
             cosines = np.stack([*vectors]) @ np.stack([track.vector for track in self.tracks if track.vector is not None]).T
-            near = _overlaps(_grown(boxes), _grown(places)) > 0
+            near = overlaps_between(_grown(boxes), _grown(places)) > 0
             overlaps = overlaps * np.array([time - track.time <= RECENT for track in self.tracks])
             possible = (overlaps >= SAME_PLACE) & (cosines >= ANOTHER) | near & (cosines >= self.near) | (cosines >= self.anywhere)
             score = overlaps + cosines
@@ -100,14 +101,6 @@ def tracks_by(card: Card) -> Tracks:
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
-
-
-def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union [N, M] of boxes [N, 4] and [M, 4]."""
-    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.maximum(sides, 0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (a, b)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-12)
 
 
 def _grown(boxes: np.ndarray) -> np.ndarray:

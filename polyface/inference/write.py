@@ -13,7 +13,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from polyface import files, runtime, terminal
+from polyface import files, terminal
 from polyface.errors import InputError, RequestError, RunError
 from polyface.images import draw, read, video
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, in_words
@@ -42,7 +42,6 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
         raise RequestError("no picture to look at")
     if pictures and out is not None and out.resolve() in {path.resolve().parent for path in found}:
         raise RequestError(f"{out}: holds what is to be looked at, and --pictures writes under the same names; give another --out")
-    runtime.threads_for_opencv(runtime.processors())
     common = os.path.commonpath([path.absolute().parent for path in found])
     rows: list[dict[str, Any]] = []
     seen = _Seen(refused=len(refused))

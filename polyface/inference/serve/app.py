@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from polyface import __version__, runtime, terminal
+from polyface import __version__, terminal
 from polyface.errors import InputError, PolyfaceError, RequestError, RunError, reason
 from polyface.images import draw, paletted
 from polyface.images.read import Sent
@@ -66,7 +66,6 @@ def server(analyzer: Analyzer, finder: DetectorCard | None = None) -> uvicorn.Se
 
 def application(analyzer: Analyzer, finder: DetectorCard | None = None) -> guard.Guard:
     """The ASGI application: / the page; /analyze, /compare and /card its answers as JSON; /openapi.json their description."""
-    runtime.threads_for_opencv(runtime.processors())
     engine, turns = analyzer.engine, asyncio.Semaphore(AT_ONCE)
     app = FastAPI(title="polyface", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     whole, policy = page.html(engine, analyzer.detector.name, finder)
