@@ -12,8 +12,6 @@ from polyface.synth.people import Scene
 from polyface.synth.portrait import Portrait
 from polyface.synth.shape import Shape, shape_of, smooth
 
-Eyes = tuple[tuple[float, float], tuple[float, float]]
-
 
 @dataclass(frozen=True)
 class Labels:
@@ -40,15 +38,14 @@ class Drawing:
     labels: Labels
 
 
-def draw(scene: Scene, size: int | tuple[int, int] = 192, eyes: Eyes | None = None, five: np.ndarray | None = None) -> Drawing:
+def draw(scene: Scene, size: int | tuple[int, int] = 192, five: np.ndarray | None = None) -> Drawing:
     """Draw a scene as a picture of a size (a side, or width and height).
 
-    eyes: where the centres of the eyes (image-left, image-right; means of six points) must lie, in continuous pixels; or five: where the five points
-    [5, 2] should, in least squares. Place, scale and roll then follow from that and not from the scene, and nothing is resampled.
+    five: where the five points [5, 2] should lie, in least squares. Place, scale and roll then follow from that and not from the scene, and nothing is resampled.
     """
     width, height = (size, size) if isinstance(size, int) else size
     shape = shape_of(scene)
-    head, roll = _camera(scene, shape, width, height, np.array(eyes) if five is None and eyes is not None else five)
+    head, roll = _camera(scene, shape, width, height, five)
     contour = _visible_jaw(shape, head)
     points = head.project(shape.points)
     points[:17] = contour[::4]
@@ -132,14 +129,14 @@ def attributes_of(portrait: Portrait) -> dict[str, int]:
 
 
 def _camera(scene: Scene, shape: Shape, width: int, height: int, wanted: np.ndarray | None) -> tuple[Camera, float]:
-    """The head's camera, and roll as it is in the picture. wanted: two or five of the five points."""
+    """The head's camera, and roll as it is in the picture. wanted: the five points."""
     rotation = turned(scene.yaw, scene.pitch)
     if wanted is None:
         scale = scene.eye_distance * min(width, height)
         origin = np.array([scene.place[0] * width, scene.place[1] * height])
         return Camera(rotation, scale * rolled(scene.roll), origin), scene.roll
     straight = Camera(rotation, np.eye(2), np.zeros(2))
-    matrix = geometry.similarity((geometry.five_of_68() @ straight.project(shape.points))[: len(wanted)], wanted)
+    matrix = geometry.similarity(geometry.five_of_68() @ straight.project(shape.points), wanted)
     return Camera(rotation, matrix[:, :2], matrix[:, 2]), geometry.rotation_of(matrix)
 
 

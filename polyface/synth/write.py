@@ -19,20 +19,17 @@ import cv2
 import numpy as np
 
 from polyface import tasks
+from polyface.datasets.celeba import FIVE_POINTS as CELEBA
+from polyface.datasets.celebamask import FIVE_POINTS as CELEBAMASK
+from polyface.datasets.rafdb import ALIGNED_100 as RAFDB
 from polyface.datasets.tables import age_group
+from polyface.datasets.utkface import CHIP as UTKFACE
 from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
 from polyface.images import geometry, paletted
 from polyface.images.align import ARCFACE_112
-from polyface.synth.draw import Drawing, Eyes, draw
+from polyface.synth.draw import Drawing, draw
 from polyface.synth.people import Scene, person, photo_of
-
-CELEBA_EYES: Eyes = ((68.8, 112.5), (108.6, 112.9))
-"""Where aligned CelebA has the eyes, in continuous pixels: the mean of YuNet's points over 300 pictures."""
-# likewise the five points of the other aligned sets: means over 80 pictures each, made symmetric by eye level
-_UTKFACE_FIVE = np.array([(60.3, 56.8), (137.3, 56.8), (98.5, 103.4), (65.5, 135.5), (131.0, 135.5)])
-_RAFDB_FIVE = np.array([(27.4, 32.3), (72.4, 32.3), (49.6, 57.2), (30.9, 75.0), (68.3, 75.0)])
-_CELEBAMASK_FIVE = np.array([(194.4, 243.8), (317.5, 243.8), (255.0, 319.0), (203.0, 377.5), (308.0, 377.5)])
 
 _UTKFACE_RACE = {"White": 0, "Black": 1, "East Asian": 2, "Southeast Asian": 2, "Indian": 3, "Latino_Hispanic": 4, "Middle Eastern": 4}
 MOST_YAW_ALIGNED = 40  # degrees
@@ -132,7 +129,7 @@ class _Job:
 
 def _utkface(job: _Job) -> int:
     for number, (scene, _, _) in enumerate(job.scenes()):
-        labels = (drawing := draw(_facing(scene), 200, five=_UTKFACE_FIVE)).labels
+        labels = (drawing := draw(_facing(scene), 200, five=UTKFACE.points)).labels
         seconds, thousandths = divmod(number, 1000)
         date = f"20170101{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}{thousandths:03d}"
         gender = 0 if labels.gender == "male" else 1
@@ -159,7 +156,7 @@ def _rafdb(job: _Job) -> int:
             if scene.expression == "contempt":
                 scene = dataclasses.replace(scene, expression=list(_RAFDB_WORDS)[(scene.person.index + photo) % 7])
             stem = f"{split}_{number:0{digits}d}"
-            job.picture(f"basic/Image/aligned/{stem}_aligned.jpg", draw(_facing(scene), 100, five=_RAFDB_FIVE).image, 95)
+            job.picture(f"basic/Image/aligned/{stem}_aligned.jpg", draw(_facing(scene), 100, five=RAFDB.points).image, 95)
             lines.append(f"{stem}.jpg {_RAFDB_WORDS[scene.expression]}")
     job.text("basic/EmoLabel/list_patition_label.txt", lines)
     return len(lines)
@@ -170,7 +167,7 @@ def _celeba(job: _Job) -> int:
     for partition, people in enumerate(job.split(0.1, 0.1)):
         for scene, index, _ in job.scenes(people):
             number += 1
-            name, drawing = f"{number:06d}.jpg", draw(_facing(scene), (178, 218), eyes=CELEBA_EYES)
+            name, drawing = f"{number:06d}.jpg", draw(_facing(scene), (178, 218), five=CELEBA)
             job.picture(f"img_align_celeba/{name}", drawing.image, 95)
             found = drawing.labels.attributes
             attributes.append(f"{name} " + " ".join(f"{1 if found.get(word) else -1:2d}" for word in tasks.attributes.vocabulary))
@@ -184,7 +181,7 @@ def _celeba(job: _Job) -> int:
 
 def _celebamask(job: _Job) -> int:
     for scene, index, photo in job.scenes():
-        drawing = draw(_facing(scene), 512, five=_CELEBAMASK_FIVE)
+        drawing = draw(_facing(scene), 512, five=CELEBAMASK)
         name = hashlib.md5(f"{job.seed} {index} {photo}".encode(), usedforsecurity=False).hexdigest()
         job.picture(f"images/{name}.jpg", drawing.image, 95)
         job.file(f"masks/{name}.png", paletted.encode(drawing.labels.mask, MASK_PALETTE))

@@ -113,14 +113,9 @@ def test_yaw_right_pitch_up_and_roll_clockwise_are_positive():
         assert np.degrees(np.arctan2(*(eyes[1] - eyes[0])[::-1])) == pytest.approx(20, abs=0.5)
 
 
-def test_eyes_come_where_they_are_asked_for_and_roll_follows():
-    wanted = np.array([(60.0, 80.0), (110.0, 90.0)])
-    for scene in scenes(10):
-        labels = draw(scene, (178, 218), eyes=((60.0, 80.0), (110.0, 90.0))).labels
-        assert labels.mask.shape == (218, 178)
-        assert np.allclose(labels.five[:2], wanted, atol=1e-6)
-    straight = draw(dataclasses.replace(scene, yaw=0.0, pitch=0.0), 200, eyes=((60.0, 80.0), (110.0, 90.0))).labels
-    assert straight.roll == pytest.approx(np.degrees(np.arctan2(10, 50)), abs=1e-6)
+def test_roll_is_that_of_the_points_that_are_asked_for():
+    turned = geometry.apply(geometry.about((56, 56), degrees=10), draw(facing(1)[0], 112).labels.five)
+    assert draw(facing(1)[0], 112, five=turned).labels.roll == pytest.approx(10, abs=1e-6)
 
 
 def test_five_points_are_fitted_in_least_squares():
