@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from polyface.errors import InputError, RequestError
-from polyface.images import heif
-from polyface.images.headers import PNG, Header, png_chunks, read_header
+from polyface.images import headers, heif
+from polyface.images.headers import PNG, Header, png_chunks
 
 MAX_BYTES = 1_000_000_000  # one file or member
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
@@ -281,6 +281,11 @@ def _ends_in(path: Path, endings: frozenset[str]) -> bool:
 
 
 # From bytes to pixels
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """What a picture says of itself, nothing decoded. Raises InputError for what is no picture, is cut short, or would be too large to decode."""
+    return heif.read_header(data, name) if heif.is_heic(data) else headers.read_header(data, name)
 
 
 def decode(data: bytes, name: str, reduce: int = 1, header: Header | None = None) -> np.ndarray:

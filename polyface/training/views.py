@@ -18,7 +18,7 @@ from polyface.datasets.crops import cut_from
 from polyface.datasets.scene import Scene
 from polyface.errors import InputError
 from polyface.images import geometry
-from polyface.images.headers import read_header
+from polyface.images.read import read_header
 from polyface.training.batches import AHEAD, EVERY_ROW, shuffled, vary
 from polyface.training.config import Augment, Positive, Share, Strict
 

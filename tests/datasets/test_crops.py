@@ -84,6 +84,14 @@ def test_a_picture_decoded_small_lies_in_the_crop_where_the_whole_one_does(tmp_p
     assert np.abs(landed - geometry.apply(matrix, np.array([1400.5, 900.5]))).max() < 0.3
 
 
+def test_a_heic_is_cropped_like_any_other_picture(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = np.random.default_rng(0).integers(0, 255, (6, 8, 3)).astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+    pillow_heif.from_bytes("RGB", (128, 96), image.tobytes()).save(tmp_path / "a.heic", quality=95)
+    crop, shape = crops.open_crop(record("stated", "a.heic", tmp_path), geometry.about((0.0, 0.0)), 64)
+    assert shape == (96, 128) and np.abs(crop.astype(int) - image[:64, :64]).mean() < 10
+
+
 # Labels in the crop
 
 

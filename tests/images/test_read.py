@@ -201,7 +201,7 @@ def test_heic_is_read_where_its_package_is_installed(alpha):
     file = io.BytesIO()
     pillow_heif.from_bytes("RGBA" if alpha else "RGB", image.shape[1::-1], stored.tobytes()).save(file, quality=95)
     found = decode(file.getvalue(), "a.heic")
-    assert found.dtype == np.uint8 and found.shape == image.shape
+    assert found.dtype == np.uint8 and found.shape == image.shape and read_header(file.getvalue(), "a.heic").shape == image.shape[:2]
     assert np.abs(found.astype(int) - image).mean() < 10
     assert decode(file.getvalue(), "a.heic", reduce=2).shape == (64, 96, 3)
     with pytest.raises(InputError, match=r"^a\.heic: a damaged HEIC"):
