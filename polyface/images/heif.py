@@ -42,7 +42,8 @@ def _opened(data: bytes, name: str) -> Any:
         picture = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
     except BROKEN as error:
         raise _damaged(name, error) from error
-    check_size(*picture.size, name)
+    width, height = picture.size
+    check_size(width, height, name)
     return picture
 
 

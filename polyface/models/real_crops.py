@@ -37,9 +37,9 @@ class RealCrops:
 def learned_from(folder: Path, card: Card) -> list[str]:
     """The sets that the network of a run or model directory learned from, as its recipe names them, so that files of one's own are found; by the card's names where no
     recipe is there."""
-    for recipe in (folder / "config.toml", folder.parent / "config.toml"):
-        if recipe.exists():
-            return [entry["set"] for entry in tomllib.loads(recipe.read_text()).get("data", ())]
+    recipe = (folder.parent if folder.name == "model" else folder) / "config.toml"
+    if recipe.exists():
+        return [entry["set"] for entry in tomllib.loads(recipe.read_text()).get("data", ())]
     return [entry.name for entry in card.data]
 
 

@@ -93,6 +93,7 @@ def test_a_network_of_ones_own_sets_is_fitted_to_them_in_eight_bits(tmp_path: Pa
     assert learned_from(folder, card) == learned_from(folder / "model", card) == [str(tmp_path / "mine.py")]
     assert real_crops(learned_from(folder, card), cards.crop_of_card(card), tmp_path / "data", "train", 4).sets == (str(tmp_path / "mine.py"),)
     assert learned_from(tmp_path, card) == ["mine"]
+    assert learned_from(folder / "elsewhere", card) == ["mine"]  # that config.toml may be of anything
 
 
 @pytest.mark.timeout(300)
