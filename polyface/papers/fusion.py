@@ -18,6 +18,7 @@ network (celeba/image/gender, strangers/age), or `page`, which makes the page an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -96,7 +97,8 @@ def reproduce(
         return out
     worlds: dict[str, World] = {}
     strangers = None
-    for name in (*asked, *(each for each in request.worlds if each not in asked and (out / each / DONE).exists())):
+    there = (each for each in request.worlds if each not in asked and (out / each / DONE).exists())  # looked up last: parts may run side by side
+    for name in chain(asked, there):
         if name == STRANGERS:
             strangers = run_strangers(sets or _sets_of_strangers(request), config, request.folder(), out / STRANGERS, say)
         else:
