@@ -242,6 +242,9 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]], endings: frozenset[st
     refused: list[InputError] = []
     for given in map(str, paths):
         path, before = Path(given), len(refused)
+        if not given:  # Path("") is the folder that one is in
+            refused.append(InputError(NO_PATH))
+            continue
         if os.path.isfile(path):  # unlike Path.is_file this takes a name that is too long for none
             files = [path]
         elif os.path.isdir(path):
@@ -255,6 +258,9 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]], endings: frozenset[st
         refused += [InputError(f"{str(file)!r}: its name is no UTF-8") for file in files if not is_unicode(str(file))]
         found.update({os.path.abspath(file): file for file in files if is_unicode(str(file))})
     return sorted(found.values()), refused
+
+
+NO_PATH = "'' names no path"
 
 
 def is_unicode(name: str) -> bool:

@@ -25,7 +25,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source],
     refused: list[InputError] = []
     for given in map(str, paths):
         try:
-            sources, without = _below(given)
+            sources, without = _below(given) if given else ([], [InputError(read.NO_PATH)])
         except (InputError, RequestError) as error:
             sources, without = [], [InputError(str(error))]
         refused += without

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from polyface.errors import InputError, RequestError
 from polyface.images import headers
 from polyface.images.read import decode, decode_mask, file_source, find_pictures, open_root, read_header
+from polyface.images.sources import find_sources
 
 # 16 x 16 pixels of (200, 40, 90) in CMYK, inverted as Adobe does
 CMYK = base64.b64decode(
@@ -434,3 +435,11 @@ def test_a_name_that_is_no_text_is_refused_and_the_rest_goes_on(tmp_path):
         pytest.skip("this file system holds names in UTF-8 only")
     found, (refused,) = find_pictures([tmp_path])
     assert found == [tmp_path / "a.png"] and str(refused).endswith("\\udcff.jpg': its name is no UTF-8")
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.png"), quarters())
+    monkeypatch.chdir(tmp_path)
+    for find in (find_pictures, find_sources):
+        found, refused = find([""])
+        assert not found and [str(error) for error in refused] == ["'' names no path"]

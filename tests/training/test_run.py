@@ -65,5 +65,5 @@ def test_a_run_that_is_done_and_is_resumed_keeps_what_was_measured_of_it(tmp_pat
     cards.write_card(card, measured)
     run.train(str(tmp_path / "mine.toml"), tmp_path, None, resume=folder)
     assert cards.read_card(card).scores == measured.scores
-    run.train(str(tmp_path / "mine.toml"), tmp_path, None, settings=["steps=2"], resume=folder)
+    run.train(str(tmp_path / "mine.toml"), tmp_path, None, settings=["steps=20"], resume=folder)
     assert not cards.read_card(card).scores  # of another network
