@@ -333,6 +333,11 @@ def test_a_reader_that_leaves_is_no_error(model: Path, photographs: Path) -> Non
         assert process.stderr.read() == ""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell's")
+def test_closed_outputs_are_no_error(model: Path) -> None:
+    assert subprocess.run(["sh", "-c", 'exec "$0" -m polyface info "$1" >&- 2>&-', sys.executable, str(model)], check=False).returncode == 0
+
+
 @pytest.mark.skipif(os.name != "posix", reason="nobody else sends SIGTERM")
 def test_answers_of_a_run_that_is_ended_from_outside_are_there(model: Path, photographs: Path, tmp_path: Path) -> None:
     many = tmp_path / "many"

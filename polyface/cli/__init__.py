@@ -51,6 +51,7 @@ app.command(info, sort_key=4)
 def main() -> NoReturn:
     """The command `polyface`. Whoever ends it by SIGTERM, as a batch system or a container does, has what was written ended as well as whoever presses Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115 (closed ones are None; for the whole process)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the language of the machine
     sys.exit(run(sys.argv[1:]))

@@ -255,7 +255,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]], endings: frozenset[st
         if not files and len(refused) == before:
             why = "holds no pictures" if os.path.isdir(path) else "no picture matches it" if glob.has_magic(given) else "no such file or folder"
             refused.append(InputError(f"{given}: {why}"))
-        refused += [InputError(f"{str(file)!r}: its name is no UTF-8") for file in files if not is_unicode(str(file))]
+        refused += [no_unicode(str(file)) for file in files if not is_unicode(str(file))]
         found.update({os.path.abspath(file): file for file in files if is_unicode(str(file))})
     return sorted(found.values()), refused
 
@@ -270,6 +270,10 @@ def is_unicode(name: str) -> bool:
         return True
     except UnicodeEncodeError:
         return False
+
+
+def no_unicode(name: str) -> InputError:
+    return InputError(f"{name!r}: its name is no UTF-8")
 
 
 def _pictures_below(folder: Path, endings: frozenset[str], refused: list[InputError]) -> list[Path]:

@@ -34,7 +34,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source],
             if read.is_unicode(name):
                 found.setdefault(name, source)
             else:
-                refused.append(InputError(f"{name!r}: its name is no UTF-8"))
+                refused.append(read.no_unicode(name))
     return list(found.values()), refused
 
 

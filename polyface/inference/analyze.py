@@ -318,6 +318,8 @@ def _open(picture: Picture) -> _Picture:
     name = str(picture)
     source = read.file_source(picture) if isinstance(picture, str | Path) else picture
     try:
+        if not read.is_unicode(name):
+            raise read.no_unicode(name)
         return _Picture(name, read.decode(source.read(), name))
     except InputError as error:
         return _Picture(name, NO_PIXELS, str(error))

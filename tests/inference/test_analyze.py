@@ -247,6 +247,8 @@ def test_a_broken_picture_is_refused_by_name(analyzer: analysis.Analyzer, tmp_pa
         analyzer.analyze(tmp_path / "page.jpg")
     with pytest.raises(InputError, match="no such file"):
         analyzer.analyze(tmp_path / "nothing.jpg")
+    with pytest.raises(InputError, match=r"\\udcff\.jpg': its name is no UTF-8"):
+        analyzer.analyze(tmp_path / "\udcff.jpg")
 
 
 @pytest.mark.parametrize("array", [np.zeros((5, 5)), np.zeros((5, 5, 4), np.uint8), np.zeros((0, 5, 3), np.uint8)])
