@@ -273,6 +273,7 @@ def is_unicode(name: str) -> bool:
 
 
 def no_unicode(name: str) -> InputError:
+    """Of a name that `is_unicode` denies."""
     return InputError(f"{name!r}: its name is no UTF-8")
 
 
