@@ -36,8 +36,8 @@ class Faces:
 
 
 def losses_of(answers: Sequence[Mapping[str, Tensor]], faces: Faces, side: int) -> dict[str, Tensor]:
-    """seen [B]: whether a face is in each cell, summed over a view's cells and divided by the mean number of cells that a view's faces have; and for each chosen cell
-    fit: how well its box will fit, and box; points: for each whose face has some, their mean distance in sizes of the face, times its trust."""
+    """seen [B]: whether a face is in each cell, summed over a view's cells; for each cell that a face chose, fit: how well its
+    box will fit, and box; points: for each whose face has some, their mean distance in sizes of the face, times its trust."""
     corner, stride = every_cell(side, faces.boxes.device)
     said = {part: torch.cat([answer[part].float() for answer in answers], dim=1) for part in answers[0]}
     boxes = boxes_of(said["bbox"], corner, stride)
@@ -58,7 +58,7 @@ def losses_of(answers: Sequence[Mapping[str, Tensor]], faces: Faces, side: int) 
     seen = F.binary_cross_entropy_with_logits(obj, (owner >= 0).float(), reduction="none") * counts
     points = (said["kps"][view, cell].unflatten(-1, (5, 2)) + corner[cell, None]) * stride[cell, None, None]
     return {
-        "seen": seen.sum(1) / max(len(view) / len(obj), 1.0),
+        "seen": seen.sum(1),
         "fit": F.binary_cross_entropy_with_logits(cls[view, cell], overlaps_of(found.detach(), truth), reduction="none"),
         "box": box_loss(found, truth),
         "points": points_loss(points, faces.points[view, face], truth, faces.trust[view, face]),

@@ -56,11 +56,11 @@ class Teacher:
 
 
 def losses_of(answers: Sequence[Mapping[str, Tensor]], taught: Taught, side: int) -> dict[str, Tensor]:
-    """taught [B]: what both scores of each cell are off, the first as far as a face is there, summed over a view's cells and divided by the mean number that a view's
-    faces have; taught_box: the box of each cell where the teacher is sure. Points are not learned from it: people's and the fine network's are better."""
+    """taught [B]: what both scores of each cell are off, the first as far as a face is there, summed over a view's cells;
+    taught_box: the box of each cell where the teacher is sure. Points are not learned from it: people's and the fine network's are better."""
     said = {part: torch.cat([answer[part].float() for answer in answers], dim=1) for part in PARTS}
     seen = F.binary_cross_entropy_with_logits(said["obj"][..., 0], taught.obj, reduction="none")
     fit = F.binary_cross_entropy_with_logits(said["cls"][..., 0], taught.cls, reduction="none") * taught.obj
     sure = (taught.cls * taught.obj).sqrt() > SURE
     boxes = boxes_of(said["bbox"], *every_cell(side, seen.device))
-    return {"taught": (seen + fit).sum(1) / max(float(taught.obj.sum()) / len(seen), 1.0), "taught_box": box_loss(boxes[sure], taught.boxes[sure])}
+    return {"taught": (seen + fit).sum(1), "taught_box": box_loss(boxes[sure], taught.boxes[sure])}

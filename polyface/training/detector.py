@@ -27,7 +27,7 @@ from polyface.models.detector_losses import Faces
 from polyface.models.detector_teacher import Teacher
 from polyface.models.sizes import parameters_of
 from polyface.models.weights import read_tensors
-from polyface.strict import strict
+from polyface.strict import NonNegative, strict
 from polyface.training import batches, checkpoint, loop, parallel, views
 from polyface.training.config import Count, Method, Optimiser, Positive, Seed, Share, Strict
 
@@ -47,12 +47,12 @@ class SceneSet(Strict, frozen=True, kw_only=True):
 class Losses(Strict, frozen=True, kw_only=True):
     """Weights of the losses (`models/detector_losses.py`)."""
 
-    seen: float = 1.0
-    fit: float = 1.0
-    box: float = 5.0
-    points: float = 10.0
-    taught: float = 1.0
-    taught_box: float = 2.5
+    seen: NonNegative = 1.0
+    fit: NonNegative = 1.0
+    box: NonNegative = 5.0
+    points: NonNegative = 10.0
+    taught: NonNegative = 1.0
+    taught_box: NonNegative = 2.5
     """Both only where a teacher is."""
 
 
@@ -133,10 +133,13 @@ class DetectorPlan:
         answers = model(pictures_of(images))
         trust = np.where(batch.clicked, 1.0, self.recipe.trust).astype(np.float32)
         faces = Faces(*(torch.from_numpy(each).to(device) for each in (batch.boxes, batch.points, trust, batch.face, batch.ignored)))
-        losses = detector_losses.losses_of(answers, faces, side)
+        losses, of_faces = detector_losses.losses_of(answers, faces, side), {}
+        of_faces["seen"] = float(len(losses["fit"]))
         if self.teacher:
-            losses |= detector_teacher.losses_of(answers, self.teacher.of(images), side)
-        return losses
+            taught = self.teacher.of(images)
+            losses |= detector_teacher.losses_of(answers, taught, side)
+            of_faces["taught"] = float(taught.obj.sum())
+        return losses | _by_cells_of_faces(losses, of_faces, len(images), model.training)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """The mean of each loss over the validation scenes, and their sum by the recipe's weights as `loss`."""
@@ -154,6 +157,12 @@ class DetectorPlan:
             for each, pool in zip(self.learned, self.pools, strict=True)
         ]
         return msgspec.json.format(msgspec.json.encode(said), indent=1).decode() + "\n"
+
+
+def _by_cells_of_faces(losses: Mapping[str, Tensor], cells: Mapping[str, float], views: int, training: bool) -> dict[str, Tensor]:
+    """The losses that are sums over all cells of a view, each divided by how many cells of faces a view has on average: in training, of the views of all processes."""
+    *totals, views_in_all = parallel.summed([*cells.values(), views]) if training else [*cells.values(), views]
+    return {name: losses[name] / max(total / views_in_all, 1.0) for name, total in zip(cells, totals, strict=True)}
 
 
 def from_table(table: dict, name: str) -> Recipe:

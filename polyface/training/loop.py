@@ -32,7 +32,8 @@ class Plan(Protocol):
     In several processes (`parallel.py`) each has a plan, whose batches are its share of the rows; loss gives the same names in all of them, validate the same numbers.
     A plan may have a `classifier` (`models/partial.py`) once its model is made: it takes its own steps beside the model's, and its shards lie beside the checkpoints.
     One whose model is many that learn `apart` has the gradients of each of its children clipped by their own norm.
-    One with `own_statistics` normalises by the statistics of each process's own rows, which is several times as fast on processors; those of the first are kept.
+    One with `own_statistics` normalises by the statistics of each process's own rows, which is several times as fast on processors; what is validated
+    and kept is the mean of their running statistics.
     """
 
     steps: int
@@ -75,7 +76,8 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     torch.manual_seed(plan.seed)
     model = plan.model().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.optimiser.ema), use_buffers=True)
-    if not getattr(plan, "own_statistics", False):
+    own_statistics = getattr(plan, "own_statistics", False)
+    if not own_statistics:
         parallel.synchronise(model)
     balance = balance_of(plan.balance, plan.weights, plan.validate_every)
     parts = _Parts(model, averaged, _optimiser(model, balance, plan.optimiser), balance)
@@ -97,6 +99,9 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
         if step % plan.validate_every == 0 or step == plan.steps:
             if not plan.optimiser.ema:  # no mean: the weights as they are
                 averaged.update_parameters(model)
+            if own_statistics:
+                parallel.average_buffers(model)
+                parallel.average_buffers(averaged)
             numbers = plan.validate(averaged.module, device)
             log.write(step=step, validation=numbers)
             loss = numbers.get("loss", math.nan)  # what is no number is better than nothing, and any number is better

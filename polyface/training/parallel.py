@@ -86,6 +86,14 @@ def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
             parameter.grad = gradient.copy_(flat.view(gradient.shape))
 
 
+def average_buffers(module: nn.Module) -> None:
+    """Each buffer of floats, such as running statistics that every process had of its own rows, becomes its mean over all processes."""
+    for buffer in module.buffers():
+        if _several() and buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= count()
+
+
 def synchronise(module: nn.Module) -> None:
     """Every batch normalisation inside a module takes its statistics from the rows of all processes; parameters, buffers and their order stay."""
     if not _several():

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 from polyface import cli, tasks
 from polyface.errors import RequestError, RunError
 from polyface.synth.write import write
-from polyface.training import loop, parallel
+from polyface.training import detector, loop, parallel
 from polyface.training.batches import Batch
 from polyface.training.config import Config, from_table
 from polyface.training.plan import FacePlan
@@ -93,7 +95,53 @@ class Watched(FacePlan):
         return {name: rows * float("nan") for name, rows in losses.items()} if self.nan_in == parallel.rank() else losses
 
 
+DETECTOR = detector.from_table(
+    {
+        "name": "shared",
+        "steps": 2,
+        "batch": 5,
+        "sides": [64],
+        "last_sides": [64],
+        "validate_every": 2,
+        "data": [{"set": "wider"}],
+        "model": {"stem": 4, "early": 4, "widths": [8, 8, 8], "blocks": [1, 1, 1], "neck": 8},
+        "optimiser": {"ema": 0.5},
+    },
+    "shared",
+)
+
+
+class Detected(detector.DetectorPlan):
+    """The detector's plan; keeps the buffers that are validated."""
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        self.buffers = {name: each.clone() for name, each in model.named_buffers() if each.is_floating_point()}
+        return super().validate(model, device)
+
+
+def write_scenes(data: Path) -> None:
+    """Six pictures of WIDER FACE, each with one face more than the one before."""
+    (data / "wider/WIDER_train/images/0--A").mkdir(parents=True)
+    (data / "wider/wider_face_split").mkdir()
+    lines = []
+    for at in range(6):
+        noise = np.random.default_rng(at).integers(0, 256, (96, 200, 3), np.uint8)
+        cv2.imwrite(str(data / f"wider/WIDER_train/images/0--A/{at}.png"), noise)
+        lines += [f"0--A/{at}.png", str(at + 1), *(f"{30 * face} 20 25 30 0 0 0 0 0 0" for face in range(at + 1))]
+    (data / "wider/wider_face_split/wider_face_train_bbx_gt.txt").write_text("\n".join(lines))
+
+
 # What both sides compute
+
+
+def losses_by_hand(plan: Detected) -> dict[str, Tensor]:
+    """Sums of the losses of a detector that trains but for its norms, which take what they have."""
+    model = plan.model().train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    losses = plan.loss(model, next(plan.batches(range(1))), torch.device("cpu"))
+    return {name: rows.detach().sum() for name, rows in losses.items()}
 
 
 def gradients(plan: Watched, folder: Path) -> dict[str, Tensor]:
@@ -141,6 +189,11 @@ def program(folder: Path) -> None:
             keep(folder, name, normalised(both, x.split(rows)[rank], towards.split(rows)[rank]))
         for name, joined in JOINED.items():
             keep(folder, name, gradients(Watched(recipe(joined, identity=IDENTITIES.get(name, {})), data), folder / name))
+        torch.manual_seed(1)
+        scenes = Detected(DETECTOR, data)
+        keep(folder, "losses of scenes", losses_by_hand(scenes))
+        loop.run(scenes, folder / "scenes")
+        keep(folder, "statistics of scenes", scenes.buffers)
         keep(folder, "whole", loop.run(Watched(LONGER, data, dropout=0.5), folder / "whole").state_dict())
         for name, dropout in (("cut", 0.5), ("cut, quiet", 0.0)):
             with contextlib.suppress(KeyboardInterrupt):
@@ -182,6 +235,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, find_faces: Callable[..., Non
     for layout, name in (("folders", "pins"), ("300w", "helen"), ("celebamask", "celebamask"), ("utkface", "utkface")):
         write(layout, data / name, 6, 2, 1)
     find_faces(data, "pins", "celebamask")
+    write_scenes(data)
     return data
 
 
@@ -246,6 +300,21 @@ def test_the_comparison_above_sees_heads_that_lack_rows_in_one_process(data: Pat
     labelled = {task.name: task.labelled(batch.labels[task.name]) for task in plan.tasks}
     rows = {name: (int(known[::2].sum()), int(known[1::2].sum())) for name, known in labelled.items()}
     assert rows[tasks.landmarks.name] == (0, 1) and rows[tasks.parsing.name] == (1, 0) and rows[tasks.identity.name] == (2, 1) and rows[tasks.age.name] == (1, 2)
+
+
+def test_losses_by_the_cells_of_faces_count_those_of_all_processes(two: Path, data: Path) -> None:
+    torch.manual_seed(1)
+    wanted = losses_by_hand(Detected(DETECTOR, data))
+    first, second = found_by_each(two, "losses of scenes")
+    assert wanted.keys() == first.keys() and float(wanted["seen"]) > 0
+    for name, total in wanted.items():
+        assert float(first[name] + second[name]) == pytest.approx(float(total), rel=1e-4), name
+
+
+def test_what_is_validated_and_kept_has_the_mean_of_statistics_that_each_process_has_of_its_own_rows(two: Path) -> None:
+    first, second = found_by_each(two, "statistics of scenes")
+    kept = load_file(two / "scenes/checkpoints/last/averaged.safetensors")
+    assert first and all(torch.equal(first[name], second[name]) and torch.equal(first[name], kept[f"module.{name}"]) for name in first)
 
 
 def test_all_processes_end_with_the_same_weights(two: Path) -> None:
