@@ -75,16 +75,22 @@ def reproduce(scale: str, data: Path | None, out: Path, only: str | None = None,
         raise RequestError(f"no arm or run {only!r}{nearest(only, [*ARMS, *names])}")
     for run in runs:
         run.refuse_other_recipe(out)
-    results = {name: result for name in names if (result := read_result(out / name / "result.json")) is not None}
+    results = _results(out, names)
     wanted = [run for run in runs if run.name not in results and only in (None, run.name, arm_of(run.name))]
     if wanted:
         folder = write_once(chosen.drawn, out / "data") if chosen.drawn else datasets.data_folder(data)
         bench = Bench(wanted, folder, out, chosen.most)
         costs = _costs(base, out)
         for run in wanted:
-            results[run.name] = bench.do(run, partial(_say, report, len(results), len(runs)))
+            bench.do(run, partial(_say, report, len(results), len(runs)))
+            results = _results(out, names)  # another process may have done some meanwhile
             found = _write(out, scale, base, chosen.seeds, results, costs)
     return found if wanted else _write(out, scale, base, chosen.seeds, results, _costs(base, out))
+
+
+def _results(out: Path, names: Sequence[str]) -> dict[str, Result]:
+    """Of the runs that are done, by name."""
+    return {name: result for name in names if (result := read_result(out / name / "result.json")) is not None}
 
 
 # The runs

@@ -8,10 +8,12 @@ import pytest
 
 from polyface import cli
 from polyface.errors import RequestError
+from polyface.files import write_atomically
 from polyface.models.polyface import build
 from polyface.papers import interaction, transfer
 from polyface.papers.ifan_compute import multiplications
 from polyface.papers.transfer_effects import Result, read_result
+from polyface.papers.transfer_runs import Bench, Run, Say
 from polyface.training import config as recipes
 
 BASE = recipes.load(transfer.SCALES["small"].recipe)
@@ -53,6 +55,21 @@ def test_a_run_that_is_done_is_on_the_page_and_in_the_findings_and_stays_done(ou
     assert cli.run(["reproduce", "interaction", "--only", "feedback-seed1", "--out", str(out)]) == 0
     assert (out / "feedback-seed1" / "result.json").stat().st_mtime_ns == stamp and "9 runs are not done" in (out / interaction.PAGE).read_text()
     capsys.readouterr()
+
+
+def test_runs_that_another_process_does_meanwhile_are_on_the_page(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = read_result(out / "feedback-seed1" / "result.json")
+    assert isinstance(result, Result)
+
+    def do(bench: Bench, run: Run, say: Say | None = None) -> Result:
+        for name in (run.name, "none-seed1"):
+            write_atomically(bench.out / name / "result.json", msgspec.json.encode(msgspec.structs.replace(result, run=name)))
+        return result
+
+    monkeypatch.setattr(Bench, "do", do)
+    interaction.reproduce("smoke", None, tmp_path, "feedback-seed1")
+    missing = json.loads((tmp_path / interaction.FINDINGS).read_text())["missing"]
+    assert len(missing) == 8 and not {"feedback-seed1", "none-seed1"} & set(missing)
 
 
 def test_seeds_that_are_done_of_both_arms_are_compared_before_the_others_are(out: Path) -> None:
