@@ -61,6 +61,13 @@ class Words:
         """U, bool [C]: the union of what the words can say."""
         return np.any(self.table, axis=0)
 
+    @property
+    def finest(self) -> np.ndarray:
+        """bool [W]: which words hold no other word with answers to spare. A broader one is never less likely than what it holds, so there is no choice
+        between them."""
+        held: np.ndarray = (self.table[:, None] >= self.table).all(-1) & (self.table[:, None] != self.table).any(-1)
+        return ~np.any(held, axis=1)
+
     def index(self, word: object) -> int:
         """The row of a word. Raises InputError for a word nobody knows, with the nearest known one."""
         try:

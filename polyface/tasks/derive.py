@@ -16,6 +16,7 @@ import numpy as np
 
 from polyface import labels
 from polyface.errors import RequestError, nearest
+from polyface.images import geometry
 from polyface.labels import PointMap, Ranges, TraitNames, Words
 from polyface.tasks.kinds import Category, Label, Points, Regions, Scale, Task, Traits
 
@@ -66,7 +67,7 @@ def derive(task: Task, name: str, words: Grouping) -> Task:
             return Regions(name, task.question, tuple(words), _mirrored(name, table, list(task.mirrored)))
         case Points():
             table = _means(name, words, task.count)
-            return Points(name, task.question, len(words), _mirrored(name, table, list(task.mirrored)))
+            return Points(name, task.question, len(words), _mirrored(name, table, list(task.mirrored)), _eyes(table))
     raise RequestError(f"{name}: nothing coarser can be made of the kind {type(task).__name__}")
 
 
@@ -76,7 +77,7 @@ def retell(coarse: Task, task: Task, words: Grouping, meaning: Any) -> Retold:
         case Category():
             return _retold_words(words, task.vocabulary, meaning)
         case Scale():
-            return _retold_ranges(words, meaning, task)
+            return _retold_ranges(words, meaning)
         case Traits():
             return _retold_trait(words, meaning)
         case Regions():
@@ -158,7 +159,7 @@ def _check_ranges(name: str, words: Grouping, task: Scale) -> None:
         raise RequestError(f"{name}: its words are not ranges apart from each other inside 0 to {task.top}")
 
 
-def _retold_ranges(words: Grouping, meaning: Ranges, task: Scale) -> Retold:
+def _retold_ranges(words: Grouping, meaning: Ranges) -> Retold:
     """A whole number is held by a range that holds it; a range leaves possible every word that it touches, and says nothing certain where it leaves them."""
     bounds = np.array(list(words.values()), float)
     told = _unions(tuple(words))
@@ -199,6 +200,12 @@ def _means(name: str, words: Grouping, count: int) -> np.ndarray:
             raise RequestError(f"{name}: {point!r} is no mean of points from 0 to {count - 1}")
         table[row, list(indices)] = 1 / len(indices)
     return table
+
+
+def _eyes(means: np.ndarray) -> tuple[int, int] | None:
+    """Which of these means of the 68 points are the eyes of the five; None unless both are there."""
+    found = [np.flatnonzero((means == eye).all(1)) for eye in geometry.five_of_68()[:2] if means.shape[1] == len(eye)]
+    return (int(found[0][0]), int(found[1][0])) if found and all(map(len, found)) else None
 
 
 def _retold_points(means: np.ndarray, meaning: PointMap) -> Retold:

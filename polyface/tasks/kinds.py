@@ -189,6 +189,8 @@ class Points(Task):
 
     count: int = 68
     mirrored: tuple[int, ...] = tuple(int(index) for index in geometry.MIRRORED_68)
+    eyes: tuple[int, int] | None = None
+    """Which points are the middles of the eyes, by whose distance errors are measured; None where no two are."""
 
     def shape(self, size: int) -> tuple[int, ...]:
         return (self.count, 3)
@@ -319,6 +321,8 @@ class Angles(Task):
             low, high = words.range_of(value)
             if max(abs(low), abs(high)) > 360:
                 raise InputError(f"{axis}: {value!r} is no angle in degrees")
+            if low < high and (low >= self.limit or high <= -self.limit):
+                raise InputError(f"{axis}: {value!r} lies beyond {self.limit} degrees, where no range is told from another")
             at = self.axes.index(axis)
             low, high = (_around(end) if at == ROLL and low == high else float(np.clip(end, -self.limit, self.limit)) for end in (low, high))
             row["lo"][at], row["hi"][at], row["sigma"][at] = low, high, words.sigma if low == high else 0.0

@@ -129,10 +129,15 @@ def scores_of(
 
 
 def category_scores(task: Category, words: Words, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
-    """logits [N, C], truth int [N] a word or -1: accuracy, balanced accuracy, macro-F1 over the set's words."""
-    chosen = word_probabilities(softmax(logits), words).argmax(-1)
-    note = "" if len(words.names) == len(task.vocabulary) else f"in the {len(words.names)} words of the set"
-    return _class_scores(task.name, words.names, truth, chosen, people, groups, note=note)
+    """logits [N, C], truth int [N] a word or -1: accuracy, balanced accuracy, macro-F1 over the set's words; over the finest of them, where some hold others."""
+    asked = np.flatnonzero(words.finest)
+    names, place = [words.names[at] for at in asked], np.full(len(words.names) + 1, -1)  # the last for what is unlabelled
+    place[asked] = np.arange(len(asked))
+    chosen = word_probabilities(softmax(logits), words)[:, asked].argmax(-1)
+    broad = int(((truth >= 0) & (place[truth] < 0)).sum())
+    note = "" if len(names) == len(task.vocabulary) else f"in the {len(names)} words of the set"
+    note += f"; {broad} rows whose word holds another are left out" if broad else ""
+    return _class_scores(task.name, names, place[truth], chosen, people, groups, note=note.removeprefix("; "))
 
 
 def scale_scores(task: Scale, words: Ranges, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
@@ -347,11 +352,13 @@ def words_of_ranges(words: Ranges, truth: np.ndarray, limit: float = np.inf) -> 
 
 
 def _normaliser(task: Points, words: PointMap, truth: np.ndarray) -> tuple[np.ndarray, str, float]:
-    """The size that errors are a share of [N], its name, and the error from which on a face counts as failed: of 68 points and of the five, whose eyes are known."""
+    """The size that errors are a share of [N], its name, and the error from which on a face counts as failed: of 68 points, and of others among
+    which are the eyes."""
     if np.array_equal(words.weights, np.eye(68)):
         return landmarks.outer_eye_distance(truth), "distance of the outer eye corners", 0.08
-    if task.count == 5 or np.array_equal(words.weights, geometry.five_of_68()):
-        return landmarks.eye_distance(truth), "distance of the eyes", 0.1
+    eyes = (0, 1) if np.array_equal(words.weights, geometry.five_of_68()) else task.eyes
+    if eyes is not None:
+        return landmarks.eye_distance(truth[:, eyes]), "distance of the eyes", 0.1
     low, high = (np.array([end(points[np.isfinite(points).all(-1)], axis=0, initial=start) for points in truth]) for end, start in ((np.min, np.inf), (np.max, -np.inf)))
     return landmarks.box_size(np.hstack([low, high])), "side of the points' box", 0.1
 

@@ -87,6 +87,8 @@ def test_regions_merge_and_mirror_as_their_parts_do() -> None:
 def test_five_points_are_means_of_68_and_sets_of_five_say_them_too() -> None:
     task = derive(tasks.landmarks, "five", FIVE)
     assert isinstance(task, tasks.Points) and task.count == 5 and task.mirrored == (1, 0, 2, 4, 3)
+    assert task.eyes == (0, 1) and derive(tasks.landmarks, "three", {"nose": (30,), "right": range(42, 48), "left": range(36, 42)}).eyes == (2, 1)  # type: ignore[attr-defined]
+    assert derive(tasks.landmarks, "middle", {str(point): (point,) for point in (8, 27, 28, 29, 30)}).eyes is None  # type: ignore[attr-defined]
     face = np.random.default_rng(0).uniform(0, 100, (68, 2))
     _, of_all = retell(task, tasks.landmarks, FIVE, PointMap(np.eye(68)))
     _, of_five = retell(task, tasks.landmarks, FIVE, PointMap(geometry.five_of_68()))

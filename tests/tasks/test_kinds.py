@@ -154,6 +154,12 @@ def test_angles_beyond_the_limit_are_at_the_limit_and_unnamed_axes_unknown() -> 
     assert row["lo"].tolist() == [99, -99, -99] and row["hi"].tolist() == [99, 99, 20]
 
 
+def test_a_range_wholly_beyond_the_limit_is_refused() -> None:
+    for value in ((100, 120), (-130, -99)):
+        with pytest.raises(InputError, match=r"roll: \(-?\d+, -?\d+\) lies beyond 99 degrees"):
+            tasks.pose.encode(Ranges(), {"roll": value})
+
+
 def test_a_warp_turns_roll_by_as_much_and_nothing_else() -> None:
     row = tasks.pose.encode(Ranges(sigma=4.0), {"yaw": 20, "pitch": -5, "roll": 7})
     turned = tasks.pose.to_crop(row, geometry.about((9, 9), 2.0, degrees=-12), SIZE)

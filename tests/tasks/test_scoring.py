@@ -58,6 +58,15 @@ def test_a_coarse_word_gathers_the_probability_of_all_it_leaves_possible() -> No
     assert scoring.category_scores(tasks.race, same_words(tasks.race.vocabulary), shares[None], np.array([3]), ALONE[:1])[0].value == 0
 
 
+def test_a_word_that_holds_others_is_no_answer_beside_them() -> None:
+    said = words(tasks.gender.vocabulary, {"girl or boy": tasks.gender.vocabulary, **{answer: answer for answer in tasks.gender.vocabulary}})
+    assert said.finest.tolist() == [False, True, True]
+    accuracy = scoring.category_scores(tasks.gender, said, np.array([[3.0, 0], [3, 0], [0, 3], [0, 3]]), np.array([1, 2, 2, 0]), ALONE[:4])[0]
+    assert (accuracy.value, accuracy.n, accuracy.chance, accuracy.note) == (2 / 3, 3, 0.5, "1 rows whose word holds another are left out")
+    same = words(tasks.race.vocabulary, {"a": ("White", "Black"), "b": ("Black", "White"), "c": ("Black", "Indian")})
+    assert same.finest.all()  # words for the same, and words that overlap, hold no other
+
+
 def test_an_answer_that_the_set_has_no_word_for_is_not_held_against_the_network() -> None:
     shares = logs(0.1, 0, 0.2, 0, 0, 0, 0, 0.7)  # contempt, then sad
     accuracy = scoring.category_scores(tasks.expression, SEVEN, shares[None], np.array([SEVEN.names.index("sad")]), ALONE[:1])[0]
@@ -162,6 +171,19 @@ def test_five_points_without_eyes_are_scored_over_their_box() -> None:
     meaning = PointMap(np.eye(68)[[8, 30, 33, 51, 57]])
     scores = scoring.point_scores(tasks.landmarks, meaning, in_crop(points, matrices), np.stack([meaning.weights @ each for each in points]), matrices, ALONE[:2])
     assert "5 points over the side of the points' box" in scores[0].note
+
+
+@pytest.mark.parametrize(
+    ("first", "over"), [({"left": range(36, 42), "right": range(42, 48)}, "distance of the eyes"), ({"bridge": (27,), "chin": (8,)}, "side of the points' box")]
+)
+def test_derived_points_are_scored_over_the_distance_of_the_eyes_where_eyes_are_among_them(first: dict, over: str) -> None:
+    made = {**first, "nose": (30,), "lip": (51,), "lower": (57,)}
+    task = tasks.derive(tasks.landmarks, "some", made)
+    meaning, tell = tasks.retell(task, tasks.landmarks, made, ALL_68)
+    points, matrices = faces(2)
+    truth = np.stack([np.asarray(tell(each)) for each in points])
+    scores = scoring.point_scores(task, meaning, in_crop(truth, matrices), truth, matrices, ALONE[:2])  # type: ignore[arg-type]
+    assert f"5 points over the {over}" in scores[0].note and scores[0].value == pytest.approx(0, abs=1e-9)
 
 
 def test_an_error_is_a_share_of_the_eye_distance_in_the_picture() -> None:
