@@ -26,8 +26,8 @@ def count(number: int, thing: str, things: str = "") -> str:
 
 
 def percent(share: float) -> str:
-    """A probability for a person. No network is certain, so what rounds to 100 % says less."""
-    return ">99%" if share >= 0.995 else f"{share:.0%}"
+    """A probability for a person. No network is certain, so what rounds to 100 % or to nothing says less."""
+    return ">99%" if share >= 0.995 else "<1%" if share < 0.005 else f"{share:.0%}"
 
 
 def say(words: str) -> None:

@@ -59,7 +59,7 @@ def test_a_row_told_in_lines_goes_on_with_the_one_before_it(monkeypatch: pytest.
 
 
 def test_nothing_is_said_to_be_certain_and_one_thing_is_one() -> None:
-    assert [terminal.percent(share) for share in (1.0, 0.996, 0.995, 0.004)] == [">99%", ">99%", ">99%", "0%"]
+    assert [terminal.percent(share) for share in (1.0, 0.996, 0.995, 0.004)] == [">99%", ">99%", ">99%", "<1%"]
     assert [terminal.count(1, "face"), terminal.count(2000, "face"), terminal.count(0, "person", "people")] == ["1 face", "2,000 faces", "0 people"]
 
 

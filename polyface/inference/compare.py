@@ -15,6 +15,7 @@ from polyface.inference.card import Card, PairCalibration, Threshold
 from polyface.inference.gallery import embedding_task
 from polyface.metrics.calibration import Logistic
 from polyface.tasks.kinds import Embedding
+from polyface.terminal import percent
 
 if TYPE_CHECKING:
     from polyface.inference.analyze import Analyzer, Face, Picture
@@ -77,7 +78,7 @@ class Comparison:
         between = "" if at.low is None else f" ({at.low:.3f} to {at.high:.3f})"
         return "\n".join(
             [
-                f"{answer}: {self.probability:.1%} likely to be one person, if {self.prior:.0%} of all pairs asked about are",
+                f"{answer}: {percent(self.probability)} likely to be one person, if {self.prior:.0%} of all pairs asked about are",
                 f"cosine {self.cosine:.3f}; same from {at.cosine:.3f}{between}, which {at.far:g} of pairs of two people reach; "
                 f"different under {at.different:.3f}, as {at.frr:g} of pairs of one person are",
                 *(_of_face(each) for each in self.compared),

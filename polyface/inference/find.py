@@ -20,7 +20,7 @@ from polyface.inference.card import Card, PairCalibration, Threshold
 from polyface.inference.compare import CLEAR, UNCLEAR, operating_line, vector_of
 from polyface.inference.gallery import Gallery, GalleryFace, embedding_task, label_of, wrong_vector
 from polyface.tasks.kinds import Embedding
-from polyface.terminal import Report
+from polyface.terminal import Report, percent
 
 FOUND, NOBODY = "found", "nobody here"
 USUAL_FPIR = 0.01
@@ -91,7 +91,7 @@ class Found:
                     "nearest": likely and likely.image,
                     "its face": likely and likely.face,
                     "cosine": likely and f"{likely.cosine:.3f}" + ("" if likely.reaches else " under the line"),
-                    "probability": likely and f"{likely.probability:.1%}",
+                    "probability": likely and percent(likely.probability),
                 }
                 for at, likely in enumerate(sought.nearest or (None,))
             ]

@@ -2,7 +2,7 @@
 const model = JSON.parse(document.getElementById('about-model').textContent);
 const byId = id => document.getElementById(id);
 const spaced = word => word.replaceAll('_', ' ');
-const percent = share => share >= 0.995 ? '> 99 %' : `${Math.round(100 * share)} %`;
+const percent = share => share >= 0.995 ? '> 99 %' : share < 0.005 ? '< 1 %' : `${Math.round(100 * share)} %`;
 const number = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, '').replace('-', '−');
 const whole = value => Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);  // a half to the even number, as in the terminal
 const AT_ONCE = 2;
@@ -363,7 +363,7 @@ function inWords(said) {
   const answer = {same: 'The same person', different: 'Different people', 'cannot tell': 'Cannot tell'}[said.answer];
   return [
     make('h2', {}, answer),
-    make('p', {}, `${(100 * said.probability).toFixed(1)} % likely to be one person, if ${percent(said.prior)} of all pairs asked about are.`),
+    make('p', {}, `${percent(said.probability)} likely to be one person, if ${percent(said.prior)} of all pairs asked about are.`),
     scale,
     make('p', {className: 'quiet'}, `Cosine ${number(said.cosine, 3)}. The same from ${number(at.cosine, 3)} on, which ${+(100 * at.far).toPrecision(2)} % of pairs of two people reach; ` +
       `different under ${number(at.different, 3)}, as ${+(100 * at.frr).toPrecision(2)} % of pairs of one person are.`),
