@@ -1,12 +1,16 @@
 """`polyface embed`, `polyface find`, `polyface people`: many faces as vectors, and who is who among them."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from polyface.cli.options import DetectorFile, Json, Model, loaded
 from polyface.errors import InputError, RequestError
+
+if TYPE_CHECKING:
+    from polyface.images.read import Source
 
 Gallery = Annotated[Path, Parameter(help="A gallery that `polyface embed` wrote.")]
 
@@ -39,7 +43,6 @@ def embed(
         raise RequestError("no PATHS to look at, and nothing to --forget (polyface embed --help)")
     from polyface import terminal
     from polyface.errors import shortened
-    from polyface.images.sources import find_sources
     from polyface.inference.embed import embed
 
     look = None
@@ -51,11 +54,7 @@ def embed(
 
         look = on_ray(partial(analysis.load, model and model.absolute(), detector and detector.absolute(), threads=1))
     analyzer = loaded(model, detector)
-    pictures, refused = find_sources(paths)
-    for refusal in refused:
-        terminal.say(str(refusal))
-    if not pictures:
-        raise RequestError("no picture to look at")
+    pictures, refused = _sources(paths)
     with terminal.progress("pictures") as report:
         done = embed(analyzer, pictures, out, report, look=look)
     for reason in done.refused:
@@ -72,6 +71,19 @@ def embed(
         + f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
     )
     return InputError.exit_status if refusals else 0
+
+
+def _sources(paths: Sequence[str]) -> "tuple[list[Source], list[InputError]]":
+    """The pictures, and what leads to none, which is said. Raises RequestError where nothing is left."""
+    from polyface import terminal
+    from polyface.images.sources import find_sources
+
+    pictures, refused = find_sources(paths)
+    for refusal in refused:
+        terminal.say(str(refusal))
+    if not pictures:
+        raise RequestError("no picture to look at")
+    return pictures, refused
 
 
 def _forget(patterns: tuple[str, ...], out: Path) -> int:
@@ -102,17 +114,12 @@ def find(
 ) -> int:
     """Who of a gallery is on photographs, or nobody: the nearest faces of all, exactly, with probabilities, by a line of the model's card."""
     from polyface import terminal
-    from polyface.images.sources import find_sources
     from polyface.inference.find import find
     from polyface.inference.gallery import open_gallery
 
     analyzer = loaded(model, detector)
     opened = open_gallery(gallery, analyzer.engine)
-    pictures, refused = find_sources(photographs)
-    for refusal in refused:
-        terminal.say(str(refusal))
-    if not pictures:
-        raise RequestError("no picture to look at")
+    pictures, refused = _sources(photographs)
     with terminal.progress("pictures") as report:
         found = find(analyzer, opened, pictures, k, fpir, report)
     for words in (*found.refused, *(f"{picture}: no face on it" for picture in found.without), *found.notes):
