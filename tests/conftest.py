@@ -1,5 +1,6 @@
-"""What all tests share: limits of a busy machine, one thread, and a detector that knows where faces are, for pictures that were drawn."""
+"""What all tests share: limits of a busy machine, one thread, a detector that knows where faces are, for pictures that were drawn, and a stdout that nobody reads."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from polyface import datasets
+from polyface import cli, datasets
 from polyface.datasets import crops
 from polyface.images import align
 from polyface.images.detect import Face
@@ -46,3 +47,17 @@ def find_faces() -> Callable[..., None]:
             crops.align_set(dataset, datasets.find_root(data, dataset.name), data, Middle())
 
     return find
+
+
+@pytest.fixture
+def run_unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
+    """run_unread(arguments): the exit status of a command line whose stdout has lost its reader, as `head` is one, before the first line."""
+
+    def run(arguments: list[str]) -> int:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w", buffering=1) as stdout, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", stdout)
+            return cli.run(arguments)
+
+    return run

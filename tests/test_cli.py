@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -87,6 +88,7 @@ def photographs(tmp_path: Path) -> Path:
 
 
 def test_help_lists_every_command() -> None:
+    assert sorted(COMMANDS) == sorted(name for name in cli.app if not name.startswith("-"))
     done = polyface("--help")
     assert done.returncode == 0
     for command in COMMANDS:
@@ -154,7 +156,6 @@ def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(model: 
 
 
 def test_annotated_pictures_are_written_beside_the_answers(model: Path, photographs: Path, tmp_path: Path) -> None:
-    pytest.importorskip("polyface.images.draw")
     assert cli.run(["analyze", str(photographs / "astronaut.jpg"), "--model", str(model), "--pictures", "--out", str(tmp_path / "out")]) == 0
     drawn = cv2.imread(str(tmp_path / "out" / "astronaut.jpg"))
     plain = cv2.imread(str(photographs / "astronaut.jpg"))
@@ -455,6 +456,27 @@ def test_evaluate_names_what_it_refused(model: Path, tmp_path: Path, capsys: pyt
     assert cli.run(["evaluate", str(model), "--data", str(tmp_path), "--sets", str(tmp_path / "mine.py")]) == InputError.exit_status
     said = capsys.readouterr().err
     assert "mine: row 0: no such age" in said and "row 10" not in said and "mine: and 2 more" in said
+
+
+def test_scores_are_written_though_nobody_reads_what_is_printed(model: Path, tmp_path: Path, run_unread: Callable[[list[str]], int]) -> None:
+    draw(tmp_path / "mine" / "1.png", 1)
+    (tmp_path / "mine.py").write_text(STATED)
+    shutil.copytree(model, tmp_path / "model")
+    arguments = ["evaluate", str(tmp_path / "model"), "--data", str(tmp_path), "--sets", str(tmp_path / "mine.py")]
+    assert run_unread([*arguments, "--card", "--json", str(tmp_path / "scores.json")]) == cli.BROKEN_PIPE
+    (mine,) = json.loads((tmp_path / "scores.json").read_text())["sets"]
+    assert mine["name"] == "mine" and [score["task"] for score in mine["scores"]]
+    assert {score.dataset for score in cards.read_card(tmp_path / "model" / "card.json").scores} == {"drawn", "mine"}
+
+
+def test_scores_of_every_set_of_a_protocol_are_written_though_nobody_reads_what_is_printed(model: Path, tmp_path: Path, run_unread: Callable[[list[str]], int]) -> None:
+    for name in ("mine", "other"):
+        draw(tmp_path / name / "1.png", 1)
+        (tmp_path / f"{name}.py").write_text(STATED.replace('"mine"', f'"{name}"'))
+    sets = f"{tmp_path / 'mine.py'},{tmp_path / 'other.py'}"
+    arguments = ["evaluate", str(model), "--data", str(tmp_path), "--sets", sets, "--protocol", "age", "--json", str(tmp_path / "out" / "age.json")]
+    assert run_unread(arguments) == cli.BROKEN_PIPE
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["age.mine.age.json", "age.other.age.json"]
 
 
 def test_a_named_set_that_cannot_be_scored_is_no_success(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

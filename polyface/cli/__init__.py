@@ -130,7 +130,7 @@ def analyze(
     try:
         status = write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
     except BaseException:  # interrupted, it shows what was answered
-        if reporting.gathered.shown:
+        if reporting.gathered != reports.Gathered():
             reports.write(out, reporting)
         raise
     print(reports.write(out, reporting))
@@ -310,7 +310,7 @@ def export(
 
 
 def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list[str] | None, save: Path | None, json: Path | None) -> int:
-    from polyface import terminal
+    from polyface import files, terminal
     from polyface.evaluation.answers import evaluate_protocol
     from polyface.inference import engine
 
@@ -318,9 +318,12 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
     with terminal.progress("scoring") as report:
         said = _lessons(network.card), network.card.made_of
         found, skipped = evaluate_protocol(network, protocol, data, sets, save, lambda name, done, total: report(done, total, name), *said)
+    if json is not None:
+        for each in found:
+            files.write_atomically(json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"), each.scored.to_json())
     for each in found:
         print(each.title)
-        score.show(each.scored, None if json is None else json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"))
+        score.show(each.scored, None)
         for line in (*each.notes, *each.refused, *([f"the same from the saved files: {each.command}"] if each.command else [])):
             terminal.say(f"{each.name}: {line}")
     for name, why in skipped.items():

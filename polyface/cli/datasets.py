@@ -134,13 +134,13 @@ def datasets_check(
     folder = data_folder(data)
     with terminal.progress("pictures") as report:
         checked = check.check([scenes.as_dataset(name) for name in names] or _all_there(folder), folder, report)
-    terminal.table(checked.counts)
-    for line in checked.lines():
-        print(line)
     if html is not None:
         files.write_atomically(html, checked.to_html())
     if json is not None:
         files.write_atomically(json, checked.to_json())
+    terminal.table(checked.counts)
+    for line in checked.lines():
+        print(line)
     terminal.say(f"{len(checked.findings):,} found" if checked.findings else "nothing was found")
     return 1 if checked.findings else 0
 

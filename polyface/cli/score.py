@@ -155,8 +155,7 @@ def score_megaface(
     with terminal.progress("megaface") as report:
         numbers = None if sizes is None else _whole_numbers(sizes)
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
-    print(scored.result.protocol)
-    show(scored, json, plot)
+    show(scored, json, plot, scored.result.protocol)
     terminal.say("seconds: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in scored.seconds.items()))
 
 
@@ -195,8 +194,8 @@ def score_tinyface(
     show(score_tinyface.tinyface(embeddings, meta), json, plot)
 
 
-def show(scored: Any, json: Path | None, plot: Path | None = None) -> None:
-    """A table on stdout, and the report and the plot where they are asked for."""
+def show(scored: Any, json: Path | None, plot: Path | None = None, title: str = "") -> None:
+    """A table on stdout, under its title, after the report and the plot where they are asked for."""
     from polyface import files, terminal
 
     if json is not None:
@@ -206,6 +205,8 @@ def show(scored: Any, json: Path | None, plot: Path | None = None) -> None:
 
         if not write_plot(scored.result, plot):
             terminal.say(f"{plot} is not written: {scored.result.protocol} has nothing to plot here")
+    if title:
+        print(title)
     terminal.table(scored.result.rows())
     print("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
 

@@ -52,7 +52,7 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
                 terminal.say(answers.error)
             seen.add(answers)
             lines.write(answers.to_dicts() if place is None else place.written(answers))
-            if len(rows) < TABLE_ROWS:
+            if len(rows) <= TABLE_ROWS:
                 rows += _rows(answers, _short(answers.image, common), chosen)
             report(seen.done - (answers.time is not None), more="" if answers.time is None else f"{_short(answers.image, common)} {answers.time:.1f} s")
     _show(rows, chosen, out)
@@ -247,5 +247,5 @@ def _show(rows: list[dict[str, Any]], tasks: Sequence[Task], out: Path | None) -
         return
     columns = ["image", "time", "face", *(task.name for task in tasks)]
     terminal.table(rows[:TABLE_ROWS], [column for column in columns if any(row.get(column) is not None for row in rows)], file=file)
-    if len(rows) >= TABLE_ROWS:
+    if len(rows) > TABLE_ROWS:
         terminal.say(f"the table shows the first {TABLE_ROWS} lines")

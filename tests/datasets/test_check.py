@@ -359,6 +359,16 @@ def test_the_command_has_status_1_where_something_is_found_and_0_where_not(tmp_p
     assert "1.jpg" in (tmp_path / "check.html").read_text() and len(json.loads((tmp_path / "check.json").read_text())["findings"]) == 1
 
 
+def test_what_the_command_writes_is_there_though_nobody_reads_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_unread: Callable[[list[str]], int]
+) -> None:
+    checked = check.Checked((), (), (check.Finding("label", "row 0"),))
+    monkeypatch.setattr(check, "check", lambda *_: checked)
+    html, json_file = tmp_path / "check.html", tmp_path / "check.json"
+    assert run_unread(["datasets", "check", "rafdb", "--data", str(tmp_path), "--html", str(html), "--json", str(json_file)]) == cli.BROKEN_PIPE
+    assert html.read_text() == checked.to_html() and json_file.read_bytes() == checked.to_json()
+
+
 def test_sets_that_are_not_there_are_a_wrong_request(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for command in (["check"], ["check", "rafdb"], ["stats"]):
         assert cli.run(["datasets", *command, "--data", str(tmp_path)]) == RequestError.exit_status

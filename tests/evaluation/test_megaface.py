@@ -187,6 +187,12 @@ def test_the_devkits_own_files_are_scored_and_its_results_written(devkit: Path, 
     assert megaface(*arrays, devkit=devkit).result.scores["rank1@10"].value == report["scores"]["rank1@10"]["value"]
 
 
+def test_scores_are_written_though_nobody_reads_what_is_printed(devkit: Path, tmp_path: Path, run_unread: Callable[[list[str]], int]) -> None:
+    out = tmp_path / "scores.json"
+    assert run_unread(["score", "megaface", "--devkit", str(devkit), "--sizes", "10", "--json", str(out)]) == cli.BROKEN_PIPE
+    assert "rank1@10" in json.loads(out.read_text())["scores"]
+
+
 def test_a_plot_holds_the_curves_of_every_size(npz: Files, tmp_path: Path) -> None:
     probes, people, distractors = people_and_distractors((2, 3, 3), 6000, 4)
     looking, others = npz("P", names=list("abcdefgh"), identities=people, embeddings=probes), npz("D", names=np.arange(6000), embeddings=distractors)

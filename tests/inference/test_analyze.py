@@ -208,6 +208,23 @@ def test_groups_are_looked_at_side_by_side(engine: engines.Engine, tmp_path: Pat
     assert [len(found.faces) for found in answers] == [1] * len(answers)
 
 
+def test_large_pictures_are_looked_at_in_smaller_groups(engine: engines.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group ends with the picture by which it has so many pixels."""
+    groups: dict[int, int] = {}
+
+    class Counting(OnRed):
+        def detect_many(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[list[Face]]:
+            groups[images[0].shape[1]] = len(images)
+            return super().detect_many(images)
+
+    widths = [*range(100, 109), 500, *range(110, 118)]
+    paths = [write(tmp_path / f"{at:02d}.png", picture((60, 60), size=(width, 100))) for at, width in enumerate(widths)]
+    monkeypatch.setattr(analysis, "GROUP_PIXELS", 42_000)
+    answers = list(analysis.Analyzer(engine, Counting()).analyze_many(paths, ["age"]))
+    assert [found.image for found in answers] == list(map(str, paths)) and [len(found.faces) for found in answers] == [1] * len(paths)
+    assert groups == {100: 5, 105: 4, 500: 1, 110: 4, 114: 4}
+
+
 def test_pictures_are_read_no_further_ahead_than_a_few_groups(analyzer: analysis.Analyzer, tmp_path: Path) -> None:
     path, taken = write(tmp_path / "a.png", picture((60, 60))), []
 

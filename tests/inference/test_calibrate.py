@@ -341,6 +341,18 @@ def test_the_command_writes_the_card_and_prints_what_it_is_worth(model: Path, dr
     assert inside == after
 
 
+def test_what_is_fitted_is_written_though_nobody_reads_what_is_printed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_unread: Callable[[list[str]], int]
+) -> None:
+    measured = cards.Measured(dataset="drawn", split="test", network="model.onnx", n=9, ece=(0.2, 0.1), brier=(0.5, 0.4))
+    found = calibration.Calibrated({"race": cards.AnswerCalibration(temperature=1.5, measured=(measured,))}, (), (), (), (), ())
+    monkeypatch.setattr(calibration, "calibrate", lambda *_: found)
+    json_file = tmp_path / "out" / "found.json"
+    assert run_unread(["calibrate", str(model), "--data", str(tmp_path), "--json", str(json_file)]) == cli.BROKEN_PIPE
+    assert json_file.read_text() == found.to_json()
+    assert engines.load(model).card.calibration == found.calibration == engines.load(model / "model.onnx").card.calibration
+
+
 def test_without_data_nothing_is_written(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     before = (model / "card.json").read_bytes()
     (tmp_path / "empty").mkdir()

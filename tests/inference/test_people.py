@@ -1,15 +1,21 @@
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyface import tasks
+from polyface import cli, tasks
 from polyface.errors import RequestError
 from polyface.inference import card as cards
-from polyface.inference.gallery import Gallery, Shard, add_shard, manifest_of
-from polyface.inference.people import connected, joining_line, mutual, people
+from polyface.inference import people_page
+from polyface.inference.gallery import Gallery, GalleryFace, Shard, add_shard, manifest_of
+from polyface.inference.people import People, Person, connected, joining_line, mutual, people
 from polyface.tasks import Embedding
 
 pytest.importorskip("scipy")
@@ -20,7 +26,7 @@ LINES = tuple(cards.Threshold(far=far, cosine=cosine) for far, cosine in ((0.01,
 class Engine:
     """Of a network and a detector, what a gallery has to know."""
 
-    name = "drawn"
+    name, terms = "drawn", "by a drawn model"
     sha256, network, label, tasks = "a" * 64, "a" * 64, "knows@aaaaaaaaaaaa", (Embedding("identity", "Who?", dimension=3),)
 
     def __init__(self, card: cards.Card):
@@ -114,6 +120,48 @@ def test_a_rate_that_the_card_does_not_offer_is_refused(engine: Engine, card: ca
         joining_line(engine.card, tasks.identity, 5, 0.5)
     with pytest.raises(RequestError, match="run `polyface calibrate"):
         joining_line(card, tasks.identity, 5)
+
+
+def test_what_the_command_writes_is_there_though_nobody_reads_what_it_prints(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_unread: Callable[[list[str]], int]
+) -> None:
+    monkeypatch.setattr("polyface.inference.engine.load", lambda model: engine)
+    found = people(gallery_of(tmp_path / "gallery", engine, [[0, 10, 180]]), engine)
+    html, json_file = tmp_path / "people.html", tmp_path / "people.json"
+    assert run_unread(["people", "--gallery", str(tmp_path / "gallery"), "--html", str(html), "--json", str(json_file)]) == cli.BROKEN_PIPE
+    assert json_file.read_text() == found.to_json() and len(json.loads(json_file.read_text())["people"]) == 1
+    assert html.read_text() == people_page.contact_sheet(found)[0]
+
+
+def faces_on(folder: Path, names: Iterable[object]) -> tuple[GalleryFace, ...]:
+    """A face in the middle of a picture for each name, files or not."""
+    return tuple(GalleryFace(str(folder / f"{name}.png"), 0, (20.0, 20.0, 60.0, 60.0), 1.0) for name in names)
+
+
+def test_a_sheet_shows_so_many_faces_and_says_how_many_more_there_are(tmp_path: Path) -> None:
+    many = Person(faces_on(tmp_path / "many", range(people_page.SHOWN + 1234)), 0.7)
+    whole = Person(faces_on(tmp_path / "whole", range(people_page.SHOWN)), 0.6)
+    alone = tuple(Person(faces_on(tmp_path / "alone", [number])) for number in range(people_page.SHOWN_ALONE + 5))
+    html, refused = people_page.contact_sheet(People((many, whole), alone, (), 0.5, 0.001, "drawn", len(many.faces) + len(whole.faces) + len(alone)))
+    one, other, rest = re.split("<h2>Person 2|<h2>Alone", html)
+    assert [part.count("<figure>") for part in (one, other, rest)] == [people_page.SHOWN, people_page.SHOWN, people_page.SHOWN_ALONE]
+    assert [re.findall("and ([0-9,]+) more", part) for part in (one, other, rest)] == [["1,234"], [], ["5"]]
+    shown = [*many.faces[: people_page.SHOWN], *whole.faces, *(person.faces[0] for person in alone[: people_page.SHOWN_ALONE])]
+    assert re.findall('title="(.*), face 0"', html) == [face.image for face in shown]
+    assert len(refused) == len(shown)  # none is there, and no other was looked for
+
+
+def test_a_sheet_shows_faces_and_names_those_whose_pictures_are_gone(tmp_path: Path) -> None:
+    red, gone = faces_on(tmp_path, ["red", "gone"])
+    pixels = np.full((100, 100, 3), 90, np.uint8)
+    pixels[20:60, 20:60] = (10, 10, 250)
+    assert cv2.imwrite(red.image, pixels)
+    html, (refusal,) = people_page.contact_sheet(People((Person((red, gone), 0.9),), (), (), 0.5, 0.001, "drawn", 2))
+    (uri,) = re.findall('src="data:image/jpeg;base64,([^"]+)"', html)
+    crop = cv2.imdecode(np.frombuffer(base64.b64decode(uri), np.uint8), cv2.IMREAD_COLOR).astype(int)
+    assert crop.shape == (people_page.SIDE, people_page.SIDE, 3) and (np.abs(crop[people_page.SIDE // 2, people_page.SIDE // 2] - (10, 10, 250)) < 20).all()
+    assert (np.abs(crop[3, 3] - 90) < 20).all()
+    assert refusal.startswith(f"{gone.image}: ") and html.count("no picture") == 1 and "and 0 more" not in html
 
 
 @settings(max_examples=50)

@@ -5,6 +5,7 @@ import html as html_module
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from polyface import cli, page, tasks
-from polyface.errors import InputError, RequestError
+from polyface.errors import INTERRUPTED, InputError, RequestError
 from polyface.images import align
 from polyface.images.detect import Face as Detected
 from polyface.inference import card as cards
@@ -115,6 +116,41 @@ def test_a_face_at_the_border_of_its_picture_is_shown(engine: engines.Engine) ->
     assert len(articles(report.html(gathered(edge), engine))) == 1
 
 
+def seen(image: str, track: int, frame: int, side: float, score: float = 0.9) -> ImageAnswers:
+    """A frame of a video at 10 a second, with one face, whose age is the frame's number."""
+    shown = Face(image, 0, "yunet", (), (10.0, 10.0, 10.0 + side, 10.0 + side), score, {"age": {"years": float(frame)}}, "tiny@0", frame, frame / 10, track)
+    return ImageAnswers(image, (shown,), pixels=PIXELS, frame=frame, time=frame / 10)
+
+
+@pytest.mark.parametrize(
+    ("views", "best"),
+    [
+        ([(40, 0.9), (80, 0.9), (60, 0.9)], 1),  # the largest
+        ([(50, 0.6), (50, 0.8), (50, 0.7)], 1),  # of one size the surest
+        ([(50, 0.5), (50, 0.9), (54, 0.6)], 1),  # larger, but not by what it is less sure
+        ([(50, 0.9), (50, 0.9), (40, 0.9)], 0),  # of equals the first
+        ([(90, 0.9), (50, 0.9), (60, 0.99)], 0),
+    ],
+)
+def test_a_face_of_a_video_is_shown_once_where_it_is_seen_best(engine: engines.Engine, views: list[tuple[float, float]], best: int) -> None:
+    found = report.Gathered()
+    for frame, (side, score) in enumerate(views):
+        found.add(seen("a.mp4", 0, frame, side, score), tasks.TASKS)
+    html = report.html(found, engine)
+    (article,) = articles(html)
+    assert f"face 0, {best / 10:.2f} s" in words_of(article) and answers_of(article)["age"]["at"] == best
+    assert "Faces: 1; pictures: 0; videos: 1, each face once." in words_of(html)
+
+
+def test_faces_of_several_videos_keep_their_places_whenever_each_is_seen_best(engine: engines.Engine) -> None:
+    found = report.Gathered()
+    for image, track, frame, side in (("a.mp4", 0, 0, 40), ("a.mp4", 1, 1, 50), ("a.mp4", 0, 2, 60), ("b.mp4", 0, 3, 30), ("b.mp4", 0, 4, 35)):
+        found.add(seen(image, track, frame, side), tasks.TASKS)
+    found.add(ImageAnswers("c.jpg", (face(ALL, image="c.jpg"), face(ALL, image="c.jpg", index=1)), pixels=PIXELS), tasks.TASKS)
+    shown = [re.search(r"<h3 title=.*?</h3>", article, re.S)[0] for article in articles(report.html(found, engine))]  # type: ignore[index]
+    assert [words_of(each).strip() for each in shown] == ["a.mp4 face 0, 0.20 s", "a.mp4 face 1, 0.10 s", "b.mp4 face 0, 0.40 s", "c.jpg face 0", "c.jpg face 1"]
+
+
 def test_the_page_says_what_the_model_is_its_terms_limits_and_what_it_is_not_for(model: Path) -> None:
     card = cards.read_card(model / "card.json")
     score = cards.Score(task="age", dataset="drawn set", split="test", metric="MAE", value=7.25, low=7.0, high=7.5, n=40, constant=20.0)
@@ -180,6 +216,59 @@ def test_the_command_writes_one_page_beside_the_answers(
     assert "00.png" in html and "page.jpg" in html and len((out / "answers.jsonl").read_text().splitlines()) == 41
     assert str(out / "report.html") in capsys.readouterr().out
     assert set(answers_of(articles(html)[0])) == {"age", "gender"}
+
+
+@pytest.mark.parametrize(("at", "faces"), [(20, 15), (1, 0)])
+def test_the_page_of_an_interrupted_run_is_whole_and_of_what_was_answered(
+    model: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, faces: int
+) -> None:
+    """Answers come in groups; the first picture has no face."""
+    out = tmp_path / "out"
+    arguments = ["analyze", str(photographs), "--model", str(model), "--tasks", "age", "--out", str(out), "--report"]
+    monkeypatch.setattr("polyface.inference.analyze.GROUP_PICTURES", 16 if faces else 1)
+
+    class Interrupted(OnePlace):
+        def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Detected]]:
+            if any((image == 6 * at).all() for image in images):
+                raise KeyboardInterrupt
+            return super().detect_many(images)
+
+    out.mkdir()
+    (out / "report.html").write_text("of an earlier run")
+    monkeypatch.setattr("polyface.images.detect.load_detector", lambda *_: Interrupted())
+    assert cli.run(arguments) == INTERRUPTED
+    html = (out / "report.html").read_text()
+    lines = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    answered = [line["image"] for line in lines if "age" in line]
+    assert len(answered) == faces and len(lines) == faces + 1
+    assert html.startswith("<!doctype html>") and html.endswith("</html>") and "00.png" in html
+    assert [re.search(r'data-picture="([^"]+)"', article)[1] for article in articles(html)] == answered  # type: ignore[index]
+    assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "report.html"]
+
+
+def test_a_run_that_is_interrupted_before_its_first_answer_leaves_an_earlier_page(
+    model: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(OnePlace):
+        def detect_many(self, images: list[np.ndarray], threshold: float | None = None) -> list[list[Detected]]:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("of an earlier run")
+    monkeypatch.setattr("polyface.images.detect.load_detector", lambda *_: Interrupted())
+    assert cli.run(["analyze", str(photographs), "--model", str(model), "--out", str(out), "--report"]) == INTERRUPTED
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"report.html": "of an earlier run"}
+
+
+def test_the_page_is_written_though_nobody_reads_the_table(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_unread: Callable[[list[str]], int]) -> None:
+    """Of pictures without a face too."""
+    monkeypatch.setattr("polyface.images.detect.load_detector", lambda *_: OnePlace())
+    for name, grey in (("without.png", 0), ("face.png", 90)):
+        assert cv2.imwrite(str(tmp_path / name), np.full((120, 160, 3), grey, np.uint8))
+        out = tmp_path / f"of {name}"
+        assert run_unread(["analyze", str(tmp_path / name), "--model", str(model), "--tasks", "age", "--out", str(out), "--report"]) == cli.BROKEN_PIPE
+        assert len((out / "answers.jsonl").read_text().splitlines()) == 1 and name in (out / "report.html").read_text()
 
 
 def test_pictures_are_not_kept(engine: engines.Engine, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

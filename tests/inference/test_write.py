@@ -1,12 +1,15 @@
-"""What becomes of answers where they cannot be written."""
+"""What becomes of answers where they cannot be written, and how many of them a table shows."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from polyface.errors import RunError
 from polyface.inference import write
+from polyface.inference.analyze import ImageAnswers
+from polyface.tasks import Task
 
 
 class Full(io.FileIO):
@@ -29,3 +32,25 @@ def test_a_disk_that_fills_up_leaves_whole_lines_or_those_of_an_earlier_run(tmp_
         for image in "ab":
             lines.write([{"image": image}])
     assert [path.name for path in tmp_path.iterdir()] == [write.ANSWERS] and (tmp_path / write.ANSWERS).read_text() == left
+
+
+class Nobody:
+    """An analyzer that finds no face on anything."""
+
+    def chosen(self, tasks: object) -> tuple[Task, ...]:
+        return ()
+
+    def analyze_many(self, pictures: list[Path], tasks: object, every: str) -> Iterator[ImageAnswers]:
+        return (ImageAnswers(str(picture)) for picture in pictures)
+
+
+@pytest.mark.parametrize("more", [0, 1, 7])
+def test_a_table_shows_the_first_lines_and_says_where_there_are_more(more: int, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    names = [f"{number:03d}.jpg" for number in range(write.TABLE_ROWS + more)]
+    for name in names:
+        (tmp_path / name).touch()
+    assert write.analyze(Nobody(), [str(tmp_path)], None, tmp_path / "out", pictures=False) == 0  # type: ignore[arg-type]
+    output = capsys.readouterr()
+    assert [line.split() for line in output.out.splitlines()] == [["image", "face"], *([name, "none"] for name in names[: write.TABLE_ROWS])]
+    assert (f"the table shows the first {write.TABLE_ROWS} lines" in output.err) == (more > 0)
+    assert len((tmp_path / "out" / write.ANSWERS).read_text().splitlines()) == len(names)
