@@ -1,6 +1,7 @@
 """One family of exceptions, and the exit status each of them means.
 
-0 all done; 1 done, but some inputs were refused; 2 the request itself was wrong, nothing was done; 3 started and failed, what was written is whole; 130 interrupted.
+0 all done; 1 done, but some inputs were refused; 2 the request itself was wrong, nothing was done; 3 started and failed, what was written is whole; 130 interrupted;
+141 nobody reads what is printed; 143 ended by SIGTERM (`cli`).
 """
 
 import difflib

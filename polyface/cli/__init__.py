@@ -32,7 +32,8 @@ EXTRA_OF = {
 app = App(
     name="polyface",
     help="One network for every question about a face. Nothing leaves this machine.",
-    help_epilogue="Exit status: 0 all done; 1 done, some inputs were refused; 2 the request was wrong; 3 started and failed; 130 interrupted.",
+    help_epilogue="Exit status: 0 all done; 1 done, some inputs were refused; 2 the request was wrong; 3 started and failed; "
+    "130 interrupted; 141 nobody reads what is printed; 143 ended by SIGTERM.",
     version=__version__,
     help_format="plaintext",
     default_parameter=Parameter(negative=(), show_default=False),
