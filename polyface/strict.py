@@ -1,11 +1,21 @@
-"""Trees of JSON or TOML into typed structures: unknown keys are refused, with the nearest known one."""
+"""Trees of JSON or TOML into typed structures: unknown keys are refused, with the nearest known one; and the numbers that such structures are of."""
 
 import re
-from typing import Any
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import msgspec
 
 from polyface.errors import RequestError, nearest
+
+LARGEST = sys.float_info.max
+"""Numbers have it as their limit, since msgspec takes infinity for none."""
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 def strict(tree: Any, kind: type, name: str) -> Any:
@@ -17,8 +27,15 @@ def strict(tree: Any, kind: type, name: str) -> Any:
         path = place.strip("`").removeprefix("$").removeprefix(".")
         unknown = re.search(r"unknown field `(.*)`", problem)
         hint = nearest(unknown[1], _keys_at(msgspec.inspect.type_info(kind), path)) if unknown else ""
-        problem = f"unknown key {unknown[1]!r}" if unknown else problem[:1].lower() + problem[1:].replace("`", "'")
+        problem = f"unknown key {unknown[1]!r}" if unknown else problem[:1].lower() + problem[1:].replace("`", "'").replace(f"<= {LARGEST}", "< inf")
         raise RequestError(f"{name}: {problem}{f' in {path}' if path else ''}{hint}") from error
+
+
+def refuse_twice(key: str, names: Iterable[str]) -> None:
+    """For a Struct's __post_init__. Raises ValueError with the first name that comes twice."""
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"{key} names {name!r} more than once")
 
 
 def _keys_at(node: Any, path: str) -> list[str]:

@@ -13,7 +13,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from polyface import runtime
 from polyface.errors import RequestError, RunError
 from polyface.images.detect import BEST_SIZE_IN_ONNX, NAME_IN_ONNX, THRESHOLD_IN_ONNX
 from polyface.models.sizes import parameters_of
+from polyface.strict import Count
 
 if TYPE_CHECKING:
     import onnx
@@ -41,8 +42,6 @@ RARE = 0.01
 MOST_PARAMETERS = 150_000
 LARGEST_DRIFT = 1e-3
 """The largest difference between torch and onnxruntime that is rounding, relative to the largest output."""
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class DetectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from polyface.models.backbones import pixels_of
 from polyface.models.sizes import closest, parameters_of
+from polyface.strict import Count, NonNegative, Share
 from polyface.tasks.kinds import Embedding, Task
 
 Features = Mapping[str, Tensor]
@@ -26,14 +27,14 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     size: int = 64
     """Side of the crop in pixels, a multiple of 8."""
-    channels: tuple[int, int, int] = (32, 64, 128)
-    kernels: tuple[int, int, int] = (5, 5, 3)
-    std: float | None = None
+    channels: tuple[Count, Count, Count] = (32, 64, 128)
+    kernels: tuple[Count, Count, Count] = (5, 5, 3)
+    std: NonNegative | None = None
     """Deviation of the Gaussian that filters start from; He's where nothing is said."""
-    output_std: float = 0.01
+    output_std: NonNegative = 0.01
     """Of the Gaussian that output layers start from, as Krizhevsky et al. 2012, section 5. With He's the first steps push down every unit of a short feature with many
     classes, until most of its ReLUs never answer again (LOG.md)."""
-    dropout: float = 0.0
+    dropout: Share = 0.0
     """Between feature and output."""
 
     def __post_init__(self) -> None:

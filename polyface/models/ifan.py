@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from polyface.models.backbones import pixels_of
 from polyface.models.densenet import Features, Mode, Norm, Trunk, Upsample
+from polyface.strict import Positive, Share
 from polyface.tasks.kinds import Angles, Category, Points, Regions, Scale, Task, Traits
 
 Maps = Mapping[str, Tensor]
@@ -43,10 +44,10 @@ class IfanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     passes: int = 3
     """The first counted: 1 is no feedback."""
     normalisation: Literal["shared", "per_task", "per_dataset"] = "per_task"
-    radius: float = 5.0
+    radius: Positive = 5.0
     """Of the disc that stands for a point, in crop pixels."""
     upsample: Upsample = "transposed"
-    dropout: float = 0.2
+    dropout: Share = 0.2
     through: bool = False
     """Gradients through the unrolled passes, into the other tasks' sets too. Discs are soft then (`discs`)."""
     checkpointing: bool = False

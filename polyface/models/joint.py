@@ -6,7 +6,7 @@ branch level and widths were not found: what is here is a reconstruction (papers
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from polyface.models.backbones import ResidualTrunk, convolution
 from polyface.models.heads import EmbeddingHead, TokenPool
 from polyface.models.margins import COSFACE, Identity, People
+from polyface.strict import Count
 from polyface.tasks.kinds import Embedding, Task, Traits
 
 Level = Literal["early", "mid", "late", "embedding"]
@@ -28,11 +29,11 @@ class JointConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """trunk: `residual`, the project's, whose first map is the stem's; or `face-resnet`, of the paper's time, without a stem. widths, blocks: of the other maps."""
 
     trunk: Literal["residual", "face-resnet"] = "residual"
-    stem: int = 24
-    widths: tuple[int, ...] = (64, 128, 256)
-    blocks: tuple[int, ...] = (1, 2, 1)
+    stem: Count = 24
+    widths: tuple[Count, ...] = (64, 128, 256)
+    blocks: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = (1, 2, 1)
     level: Level = "late"
-    hidden: int = 256
+    hidden: Count = 256
     """Width of the branch's own layer."""
 
     def __post_init__(self) -> None:
@@ -45,6 +46,11 @@ class JointConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def maps(self) -> tuple[int, ...]:
         """Channels of the trunk's maps."""
         return (self.stem, *self.widths) if self.trunk == "residual" else self.widths
+
+    @property
+    def stride(self) -> int:
+        """What the side of a crop is a multiple of: every map halves the one before, and the residual trunk's shortcut leaves no pixel over."""
+        return 2 ** len(self.maps) if self.trunk == "residual" else 1
 
 
 def fast(config: JointConfig) -> JointConfig:

@@ -6,7 +6,7 @@ have long vectors, another margin than poor ones. The plain softmax sees vectors
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from polyface.errors import RequestError
 from polyface.models.shards import gathered
+from polyface.strict import NonNegative, Positive, Share
 
 if TYPE_CHECKING:
     from polyface.models.partial import Classifier
@@ -24,12 +25,12 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The loss of identity, over the people of one set."""
 
     loss: Literal["cosface", "arcface", "adaface", "softmax"] = "cosface"
-    scale: Annotated[float, msgspec.Meta(gt=0)] = 32.0
-    margin: float = 0.25
+    scale: Positive = 32.0
+    margin: NonNegative = 0.25
     """At a scale of 64 the papers have 0.35 (CosFace), 0.5 (ArcFace), 0.4 (AdaFace); the softmax has neither."""
-    center: Annotated[float, msgspec.Meta(ge=0)] = 0.003
+    center: NonNegative = 0.003
     """Weight of the center loss beside the softmax; 0 for none."""
-    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    sample: Share = 0.0
     """Split the people among the processes, and let a step see such a share of each one's people (`models/partial.py`); 0: every process has them all."""
 
     def __post_init__(self) -> None:

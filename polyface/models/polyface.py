@@ -14,6 +14,7 @@ from polyface.models.heads import EmbeddingHead, Neck, VectorHead, head_of, is_d
 from polyface.models.interaction import Interaction, Kind, is_drawn
 from polyface.models.margins import COSFACE, Identity, People
 from polyface.models.passes import Statistics, lent
+from polyface.strict import Count, refuse_twice
 from polyface.tasks.kinds import Embedding, Task
 
 
@@ -25,19 +26,25 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     tasks: tuple[str, ...] = ()
-    stem: int = 24
-    widths: tuple[int, ...] = (64, 128, 256, 384)
-    blocks: tuple[int, ...] = (1, 2, 2, 1)
-    fine: int = 64
-    hidden: int = 128
+    stem: Count = 24
+    widths: tuple[Count, ...] = (64, 128, 256, 384)
+    blocks: tuple[Count, ...] = (1, 2, 2, 1)
+    fine: Count = 64
+    hidden: Count = 128
     interaction: Kind = "none"
     passes: int = 2
 
     def __post_init__(self) -> None:
+        refuse_twice("tasks", self.tasks)
         if len(self.widths) != len(self.blocks) or len(self.widths) < 2:
             raise ValueError(f"widths and blocks name each stage, two at least: found {len(self.widths)} and {len(self.blocks)}")
         if self.passes < 2:
             raise ValueError(f"passes = {self.passes}: tasks that interact need two at least; those that do not are interaction = 'none'")
+
+    @property
+    def stride(self) -> int:
+        """Of the last map, in pixels of the crop, whose side is a multiple of it: the stem and every stage halve it."""
+        return 2 ** (1 + len(self.widths))
 
 
 def build(config: ModelConfig, people: Mapping[str, int], identity: Identity = COSFACE) -> "PolyFace":

@@ -13,7 +13,8 @@ from polyface.errors import nearest
 from polyface.files import write_atomically
 from polyface.images.align import Crop
 from polyface.models.fusion import MERGES, NetworkConfig
-from polyface.training.config import Count, Positive, Share, Strict, load_scale
+from polyface.strict import Count, NonNegative, Positive, Share
+from polyface.training.config import Clip, Strict, load_scale
 
 SplitName = Literal["paper", "image", "person"]
 WORLDS = ("celeba", "pins", "drawn", "strangers")
@@ -28,10 +29,10 @@ class Training(Strict, frozen=True, kw_only=True):
     """What the paper says, or the loop's own."""
     rate: Positive = 0.01
     momentum: Share = 0.9
-    weight_decay: float = 0.0
-    drops: tuple[float, ...] = (0.5, 0.75)
+    weight_decay: NonNegative = 0.0
+    drops: tuple[Share, ...] = (0.5, 0.75)
     """Shares of the steps after which the rate falls to a tenth."""
-    clip: Positive = 5.0
+    clip: Clip = 5.0
     curve: Count = 10
     """How many points a curve of test accuracy has; each is a checkpoint too."""
 
@@ -39,7 +40,7 @@ class Training(Strict, frozen=True, kw_only=True):
 class Heads(Training, frozen=True, kw_only=True):
     """The two new layers on frozen features."""
 
-    hidden: tuple[int, ...] = (256, 128)
+    hidden: tuple[Count, ...] = (256, 128)
     """[INF]; the wording '2-layered' also allows one hidden layer."""
     width: Count = 128
     """Of features that are projected before they are merged."""
@@ -50,13 +51,13 @@ class Heads(Training, frozen=True, kw_only=True):
 class Variation(Strict, frozen=True, kw_only=True):
     """What the ten variants of a picture differ in ('image filters and affine transforms', the rest [INF]), at strength 1."""
 
-    degrees: float = 8.0
-    scale: float = 0.08
-    shift: float = 0.04
+    degrees: NonNegative = 8.0
+    scale: NonNegative = 0.08
+    shift: NonNegative = 0.04
     """Standard deviations: degrees, log of the scale, share of the crop's side."""
-    light: float = 0.2
-    blur: float = 0.8
-    noise: float = 6.0
+    light: NonNegative = 0.2
+    blur: NonNegative = 0.8
+    noise: NonNegative = 6.0
     """Standard deviations of grey levels."""
 
 
@@ -104,7 +105,7 @@ class FusionConfig(Strict, frozen=True, kw_only=True):
     """Draw classes evenly in training; the paper says its groups are not balanced."""
     variants: Count = 10
     variation: Variation = Variation()
-    strength: float = 1.0
+    strength: NonNegative = 1.0
     eye_distance: Positive = 0.36
     eyes: tuple[float, float] = (0.5, 0.42)
     """The face in its crop, as shares of the crop's side [INF: a detector's crop]."""

@@ -150,6 +150,8 @@ class JointRecipe(Strict, frozen=True, kw_only=True):
         for name in ("data", "levels", "seeds", "probes", "validation", "distractors"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
+        if self.crop.size % self.network.stride:
+            raise ValueError(f"crop.size {self.crop.size} is not a multiple of {self.network.stride}, which a trunk of {len(self.network.maps)} maps needs")
         if self.identity.sample:
             raise ValueError("identity.sample: these networks know few people, and are trained in one process")
         if len(self.data) > self.joint.batch or len(self.data) > self.screen.stage.batch:

@@ -20,6 +20,9 @@ from polyface.training.config import Augment
 from polyface.training.examples import Source
 
 AHEAD = 4  # batches kept ready; more only costs memory
+ORDERS = 32
+"""Orders kept, each as long as its list. Batches made side by side read one of each list, and two where a pass ends. A batch draws a list's rows one after another,
+so that with more lists an order is made once for each batch, not for each row."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def vary(image: np.ndarray, random: np.random.Generator, augment: Augment) -> np
     return image
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=ORDERS)
 def shuffled(seed: int, index: int, epoch: int, count: int) -> np.ndarray:
     """The order int [count] in which one of several lists is gone through for the n-th time."""
     return np.random.default_rng((seed, index, epoch)).permutation(count)

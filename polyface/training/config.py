@@ -11,12 +11,11 @@ import msgspec
 from polyface.errors import RequestError, nearest
 from polyface.models.margins import Identity
 from polyface.models.polyface import ModelConfig
-from polyface.strict import strict
+from polyface.strict import Count, NonNegative, Positive, Share, refuse_twice, strict
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0)]
+Clip = Annotated[float, msgspec.Meta(gt=0)]
+"""The longest gradient; inf clips none."""
 Method = Literal["fixed", "uncertainty", "dwa"]
 """How weights of losses change while training: not at all, by uncertainty (Kendall et al. 2018), by how fast each loss falls (Liu et al. 2019)."""
 
@@ -38,6 +37,9 @@ class Data(Strict, frozen=True, kw_only=True):
     even: str | None = None
     """A task whose labels are drawn by the square root of how many pictures have them, so that rare ones come more often; all pictures alike by default."""
 
+    def __post_init__(self) -> None:
+        refuse_twice("tasks", self.tasks or ())
+
 
 class CropConfig(Strict, frozen=True, kw_only=True):
     """The crop every task reads: side in pixels, eye distance, and where the point between the eyes is."""
@@ -48,7 +50,7 @@ class CropConfig(Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         x, y = self.eyes
-        if abs(x - self.size / 2) > self.size / 10 or not 0 < y < self.size:
+        if not (abs(x - self.size / 2) <= self.size / 10 and 0 < y < self.size):
             raise ValueError(f"eyes at {x:g}, {y:g} are not in the middle of a crop of {self.size} pixels: a crop of another size needs eyes and eye_distance of its own")
 
 
@@ -62,12 +64,12 @@ class Small(Strict, frozen=True, kw_only=True):
 class Augment(Strict, frozen=True, kw_only=True):
     """Strength of what varies a training picture; the shift matches the 9 % of the eye distance by which a detector's points are off."""
 
-    degrees: float = 6.0
-    scale: float = 0.08
-    shift: float = 3.0
+    degrees: NonNegative = 6.0
+    scale: NonNegative = 0.08
+    shift: NonNegative = 3.0
     """Standard deviations: degrees, log of the scale, pixels of the crop."""
     flip: Share = 0.5
-    colour: float = 0.25
+    colour: NonNegative = 0.25
     grey: Share = 0.05
     blur: Share = 0.15
     """Share of pictures shrunk and enlarged again, or blurred."""
@@ -86,9 +88,9 @@ class Optimiser(Strict, frozen=True, kw_only=True):
     algorithm: Literal["muon", "sgd"] = "muon"
     kernel_rate: Positive = 0.02
     rate: Positive = 2e-3
-    weight_decay: float = 0.05
+    weight_decay: NonNegative = 0.05
     warmup: Share = 0.03
-    clip: Positive = 5.0
+    clip: Clip = 5.0
     ema: Share = 0.999
     momentum: Share = 0.9
     """Of SGD."""
@@ -110,9 +112,9 @@ class Config(Strict, frozen=True, kw_only=True):
     augment: Augment = Augment()
     optimiser: Optimiser = Optimiser()
     identity: Identity = Identity()
-    losses: dict[str, Annotated[float, msgspec.Meta(ge=0)]] = {}
+    losses: dict[str, NonNegative] = {}
     """Weight of each task's loss; 1 where nothing is said."""
-    overlap: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    overlap: NonNegative = 0.0
     """Weight of the overlap of regions (`losses.overlap`) beside their surprise."""
     balance: Method = "fixed"
     """What becomes of these weights while training (`balance.py`)."""
@@ -140,6 +142,9 @@ class Config(Strict, frozen=True, kw_only=True):
             raise ValueError(f"{len(self.data)} data sets do not fit into a batch of {self.batch}")
         if self.identity.sample and self.model.interaction != "none":
             raise ValueError("identity.sample is for networks that answer once: set it to 0, or model.interaction to none")
+        for key, size in {"crop.size": self.crop.size, **({"small.size": self.small.size} if self.small.share else {})}.items():
+            if size % self.model.stride:
+                raise ValueError(f"{key} {size} is not a multiple of {self.model.stride}, which a network of {len(self.model.widths)} model.widths needs")
 
 
 def load(recipe: str, settings: list[str] | None = None) -> Config:

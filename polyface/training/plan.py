@@ -65,7 +65,8 @@ class FacePlan:
             f"{name}: no data set has a word for {', '.join(words)}, so what the network says of them is worth nothing" for name, words in self.unsaid.items()
         )
         self.spaces = {source.space: source.people for source in self.sources if source.people}
-        learned = {f"pictures of {source.dataset.name}": _digest(source) for source in self.sources}
+        sets = dict.fromkeys(source.dataset.name for source in self.sources)  # a recipe may name one twice, for other answers
+        learned = {f"pictures of {name}": _digest([source for source in self.sources if source.dataset.name == name]) for name in sets}
         self.people: Mapping[str, str] = {space: sha256_of_lines(sorted(keys)) for space, keys in self.spaces.items()} | learned
         self.classifier: Classifier | None = None
         self.mix = batches.mix(self.sources, self.tasks, config.batch, self.crop, config.augment, config.seed)
@@ -155,13 +156,16 @@ class FacePlan:
             yield from batches.plain_batches(source, source.examples.items[self.share], self.tasks, self.crop, self.config.batch)
 
 
-def _digest(source: Source) -> str:
-    """Of which pictures a set has, what is said of them, and what that means; of points, masks and angles, which a pack draws anew, only that they are there."""
+def _digest(entries: Sequence[Source]) -> str:
+    """Of which pictures a set has in each of its entries in the recipe, what is said of them, and what that means; of points, masks and angles, which a pack draws anew,
+    only that they are there."""
     inside = {task.name for task in tasks.TASKS if isinstance(task, Points | Regions | Angles)}
-    meanings = {name: vars(meaning) for name, meaning in source.dataset.answers.items() if name not in inside}
-    records = (example.record for example in source.examples.items)
-    pictures = ([record.key, {name: None if name in inside else label for name, label in record.labels.items()}] for record in records)
-    return sha256_of_lines([json.dumps(each, default=plain) for each in (meanings, *pictures)])
+    said: list[object] = []
+    for source in entries:
+        said.append({name: vars(meaning) for name, meaning in source.dataset.answers.items() if name not in inside})
+        records = (example.record for example in source.examples.items)
+        said += ([record.key, {name: None if name in inside else label for name, label in record.labels.items()}] for record in records)
+    return sha256_of_lines([json.dumps(each, default=plain) for each in said])
 
 
 def _summary(source: Source, validation: Sequence[Source]) -> Mapping[str, object]:

@@ -19,6 +19,7 @@ from polyface.datasets.scene import Scene
 from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.read import read_header
+from polyface.strict import NonNegative
 from polyface.training.batches import AHEAD, EVERY_ROW, shuffled, vary
 from polyface.training.config import Augment, Positive, Share, Strict
 
@@ -50,7 +51,7 @@ class Look(Strict, frozen=True, kw_only=True):
     """Share of views about a face."""
     four: Share = 0.25
     """Share of views that are four."""
-    turned: float = 8.0
+    turned: NonNegative = 8.0
     """Standard deviation in degrees."""
     covered: Share = 0.08
     """Share of faces whose lower or upper part something hides, as masks and hats do; the points stay."""

@@ -228,6 +228,18 @@ def test_the_recipes_of_all_scales_load(scale: str) -> None:
     assert config.name == scale and config.wide.size > config.crop.size == config.network.size
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "networks.weight_decay=nan", "heads.drops=[1.5]", "heads.hidden=[0]", "network.channels=[8, 0, 8]", "network.kernels=[5, 5, -3]", "network.std=-1.0",
+        "network.output_std=inf", "network.dropout=1.5", "variation.noise=-1.0", "variation.scale=inf", "strength=nan",
+    ],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_run_is_refused_by_its_key(setting: str) -> None:
+    with pytest.raises(RequestError, match=rf"recipe fusion/smoke: expected '(int|float)' .* in {re.escape(setting.partition('=')[0])}"):
+        load("smoke", [setting])
+
+
 def test_at_small_where_verdicts_are_judged_the_networks_of_all_splits_take_as_many_steps() -> None:
     assert load("small").person_steps in (None, load("small").networks.steps)
 

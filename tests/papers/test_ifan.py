@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_every_recipe_has_rows_with_names_of_their_own_that_are_compared_with_ro
         assert bool(row.against) == bool(row.question), row.name
         if row.tasks is not None:
             assert set(row.tasks) <= set(recipe.tasks)
+
+
+@pytest.mark.parametrize("setting", ["network.radius=0.0", "network.radius=inf", "network.dropout=-0.1", "network.dropout=nan", "augment.degrees=-1.0"])
+def test_a_recipe_that_cannot_be_run_is_refused_by_its_key(setting: str) -> None:
+    with pytest.raises(RequestError, match=rf"recipe ifan/smoke: expected 'float' .* in {re.escape(setting.partition('=')[0])}$"):
+        load("smoke", [setting])
 
 
 def test_the_ablation_has_what_the_issue_asks_for() -> None:

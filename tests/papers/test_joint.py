@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,21 @@ def test_every_recipe_is_complete(scale: str) -> None:
     recipe = load(scale)
     assert recipe.view.size == {"smoke": 32, "small": 64, "paper": 112}[scale] and rows_of(recipe)
     assert recipe.strangers == ("lfw",), "nobody of LFW is known by name"
+
+
+@pytest.mark.parametrize("setting", ["network.stem=0", "network.widths=[12, -1, 24]", "network.hidden=0", "network.blocks=[1, -1, 1]", "augment.shift=nan"])
+def test_a_recipe_that_cannot_be_run_is_refused_by_its_key(setting: str) -> None:
+    with pytest.raises(RequestError, match=rf"recipe joint/smoke: expected '(int|float)' >= [01].* in {re.escape(setting.partition('=')[0])}"):
+        load("smoke", [setting])
+
+
+FOUR_STAGES = "network.widths=[12, 16, 24, 24]", "network.blocks=[1, 1, 1, 1]", "crop.size=112", "crop.eyes=[56, 52]"
+
+
+def test_a_crop_is_refused_that_the_residual_trunk_cannot_halve_and_the_one_of_the_time_can() -> None:
+    with pytest.raises(RequestError, match=r"crop\.size 112 is not a multiple of 32, which a trunk of 5 maps needs"):
+        load("smoke", FOUR_STAGES)
+    assert load("smoke", [*FOUR_STAGES, "network.trunk='face-resnet'"]).crop.size == 112
 
 
 def test_every_row_is_done_and_on_the_page(out: Path, rows: dict[str, RowResult]) -> None:

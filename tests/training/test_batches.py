@@ -129,6 +129,16 @@ def test_each_example_comes_once_in_every_pass_and_passes_differ(sources: tuple[
     assert keys == [f"a/{key}" for key in drawn[: 4 * count]]
 
 
+def test_orders_of_passes_that_are_over_are_forgotten_and_none_is_made_twice(sources: tuple[Source, ...]) -> None:
+    mix = mixed((sources[0],) * 13, batch=13)
+    batches.shuffled.cache_clear()
+    for position in range(7 * 20):
+        for index in range(13):
+            batches.draw_example(mix, index, position)
+    info = batches.shuffled.cache_info()
+    assert info.misses == 20 * 13 and info.currsize < 3 * 13
+
+
 def test_rare_labels_come_by_the_square_root_of_their_pictures_and_every_picture_comes(sources: tuple[Source, ...]) -> None:
     first, one = sources[0].examples, sources[0].examples.items[0]
     counts = {"happy": 64, "sad": 16, "afraid": 3}

@@ -1,15 +1,18 @@
 """Recipes: strict, complete, and written back as they were read."""
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyface import datasets, tasks
 from polyface.errors import RequestError
+from polyface.models.polyface import PolyFace, build
 from polyface.training.config import Config, from_table, load, to_toml
 
 SHORT = 'name = "short"\nsteps = 3\ndata = [{ set = "utkface", weight = 2.0 }, { set = "pins" }]\n'
@@ -44,6 +47,7 @@ def test_a_config_written_out_is_the_same_config_with_every_default(name: str) -
 
 MINIMAL = {"name": "x", "steps": 1, "data": [{"set": "utkface"}]}
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10)
+TASKS_OF_A_SET = st.lists(TEXT, min_size=1, max_size=3, unique=True)
 
 
 @settings(deadline=None, max_examples=50)
@@ -52,9 +56,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10)
         {
             "name": TEXT,
             "steps": st.integers(1, 10**6),
-            "data": st.lists(
-                st.fixed_dictionaries({"set": TEXT}, optional={"tasks": st.lists(TEXT, min_size=1, max_size=3), "weight": st.floats(1e-9, 1e9)}), min_size=1, max_size=3
-            ),
+            "data": st.lists(st.fixed_dictionaries({"set": TEXT}, optional={"tasks": TASKS_OF_A_SET, "weight": st.floats(1e-9, 1e9)}), min_size=1, max_size=3),
         },
         optional={
             "crop": st.fixed_dictionaries({"eyes": st.tuples(st.floats(52, 76), st.floats(1, 127))}),
@@ -87,6 +89,9 @@ def test_settings_change_plain_and_nested_keys_in_tomls_notation(recipe: str) ->
         (SHORT + "[augment]\nflip = 1.5\n", "<= 1"),
         (SHORT + "[crop]\nsize = 100\n", "multiple of 32"),
         (SHORT + "[crop]\nsize = 64\n", "eyes at 64, 60 are not in the middle of a crop of 64 pixels.* in crop"),
+        (SHORT + "[crop]\neyes = [nan, 60]\n", "eyes at nan, 60 are not in the middle of a crop"),
+        (SHORT + "model.tasks = ['age', 'pose', 'age']\n", "tasks names 'age' more than once in model"),
+        (SHORT.replace("weight", "tasks = ['age', 'age'], weight"), r"tasks names 'age' more than once in data\[.\]"),
         (SHORT + "losses.age = -1.0\n", r">= 0.0 in losses"),
         (SHORT.replace("weight", "tasks = [], weight"), r"length >= 1 in data\[.\].tasks"),
         ("seed = -1\n" + SHORT, "seed"),
@@ -101,6 +106,57 @@ def test_a_wrong_recipe_is_refused_in_one_line_that_names_file_and_key(tmp_path:
     with pytest.raises(RequestError, match=line) as caught:
         load(str(tmp_path / "r.toml"))
     assert str(tmp_path / "r.toml") in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["0", "-8"])
+@pytest.mark.parametrize("key", ["stem", "fine", "hidden", "widths", "blocks"])
+def test_a_network_without_channels_or_blocks_is_refused(recipe: str, key: str, value: str) -> None:
+    setting = f"model.{key}=[1, 1, {value}, 1]" if key in ("widths", "blocks") else f"model.{key}={value}"
+    with pytest.raises(RequestError, match=rf"expected 'int' >= 1 in model\.{key}"):
+        load(recipe, [setting])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "augment.degrees", "augment.scale", "augment.shift", "augment.colour", "optimiser.rate", "optimiser.kernel_rate", "optimiser.weight_decay", "identity.scale",
+        "identity.margin", "identity.center", "crop.eye_distance", "losses.age", "overlap",
+    ],
+)  # fmt: skip
+def test_a_number_that_nothing_can_be_trained_with_is_refused(recipe: str, key: str) -> None:
+    said = re.escape(key.replace(".age", "[...]"))
+    for value in ("-0.1", "nan", "inf", "-inf"):
+        with pytest.raises(RequestError, match=rf"expected 'float' (> 0\.0|>= 0\.0|< inf) in {said}$"):
+            load(recipe, [f"{key}={value}"])
+
+
+def network_of(stages: int) -> list[str]:
+    return [f"model.widths={[8] * stages}", f"model.blocks={[1] * stages}", "model.stem=8", "model.fine=8", "model.hidden=8"]
+
+
+def can_read(model: PolyFace, size: int) -> bool:
+    try:
+        return bool(model(torch.zeros(1, size, size, 3, dtype=torch.uint8)))
+    except RuntimeError:
+        return False
+
+
+@pytest.mark.parametrize("stages", [5, 6])
+def test_a_crop_that_the_network_cannot_halve_is_refused_and_no_other(recipe: str, stages: int) -> None:
+    model = build(load(recipe, [*network_of(stages), "crop.size=128"]).model, {}).eval()
+    for size in (32, 64, 96, 128, 160):
+        settings = [*network_of(stages), f"crop.size={size}", f"crop.eyes={[size / 2, size / 2]}"]
+        if can_read(model, size):
+            assert load(recipe, settings).crop.size == size
+        else:
+            with pytest.raises(RequestError, match=rf"crop\.size {size} is not a multiple of {2 ** (stages + 1)}, which a network of {stages} model\.widths needs"):
+                load(recipe, settings)
+
+
+def test_the_smaller_crop_is_one_that_the_network_can_halve_where_any_step_sees_it(recipe: str) -> None:
+    assert load(recipe, [*network_of(5), "small.size=96"]).small.size == 96
+    with pytest.raises(RequestError, match=r"small\.size 96 is not a multiple of 64"):
+        load(recipe, [*network_of(5), "small.size=96", "small.share=0.1"])
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The detector's recipe, views and plan: labels move with pixels, a batch is a function of its step, a run ends in a file that both runtimes read."""
 
 import json
+import math
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -18,7 +20,7 @@ from polyface.images.detect import Face, load_detector
 from polyface.images.read import file_source
 from polyface.inference import detector_card
 from polyface.training import detector, run, views
-from polyface.training.config import Augment, to_toml
+from polyface.training.config import Augment, to_toml, with_settings
 
 SIDE = 128
 POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.55, 0.55], [0.35, 0.8], [0.65, 0.8]])
@@ -214,6 +216,14 @@ def test_the_recipe_that_ships_loads_and_names_sets_that_there_are() -> None:
         assert scenes.terms_of(entry.set)
     with pytest.raises(RequestError, match=r"wrong: unknown key 'side'; did you mean 'sides'"):
         detector.from_table(tomllib.loads(text.replace("batch =", "side = 64\nbatch =")), "wrong")
+
+
+@pytest.mark.parametrize("key", ["losses.points", "look.turned", "look.augment.colour", "optimiser.weight_decay"])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_a_number_that_no_detector_can_be_trained_with_is_refused(key: str, value: float) -> None:
+    table = with_settings(tomllib.loads(RECIPE), [f"{key}={value}"])
+    with pytest.raises(RequestError, match=rf"wrong: expected 'float' (>= 0\.0|< inf) in {re.escape(key)}$"):
+        detector.from_table(table, "wrong")
 
 
 def test_the_last_steps_have_larger_views() -> None:

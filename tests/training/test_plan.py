@@ -1,6 +1,7 @@
 """What the plan of the network `polyface` asks of a step."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from polyface import tasks
 from polyface.synth.write import write
 from polyface.training.config import from_table
+from polyface.training.examples import training_sources
 from polyface.training.plan import FacePlan
 
 
@@ -47,6 +49,16 @@ def test_a_network_answers_what_its_sets_do_unless_the_recipe_names_its_question
         assert plan.untaught == ()
     worthless = FacePlan(from_table({**table, "model": {"tasks": ["age", "pose"]}}, "own"), tmp_path)
     assert worthless.untaught == ("pose",) and any("pose" in note for note in worthless.notes)
+
+
+def test_a_run_goes_on_only_with_the_pictures_of_every_entry_of_a_set_that_is_listed_twice(tmp_path: Path) -> None:
+    write("utkface", tmp_path / "utkface", people=6, photos=2, seed=0)
+    entries = [{"set": "utkface", "tasks": ["age"]}, {"set": "utkface", "tasks": ["gender"]}]
+    config = from_table({"name": "own", "steps": 1, "batch": 2, "data": entries}, "own")
+    first, second = training_sources(config, tmp_path)
+    fewer = [replace(source, examples=replace(source.examples, items=source.examples.items[:-1])) for source in (first, second)]
+    plans = [FacePlan(config, tmp_path, sources) for sources in ((first, second), (fewer[0], second), (first, fewer[1]))]
+    assert len({tuple(plan.people.items()) for plan in plans}) == len(plans)
 
 
 def test_a_plan_says_how_many_pictures_of_each_set_train_and_what_stayed_out(tmp_path: Path) -> None:
