@@ -92,15 +92,15 @@ def told_to(dataset: Dataset, asked: Sequence[Task], made: Mapping[str, Derived]
 
     Raises RequestError where words make no task, and where the set's own say nothing about one that it does label.
     """
-    if not made:
-        return dataset
-    coarse = coarse_tasks({task.name: made[task.name] for task in asked if task.name in made})
-    ours = tuple(Coarse(task, task, Derived(of=task.name)) for task in asked if task.name not in made)
-    known = [each for each in (*coarse, *ours) if each.fine.name in dataset.answers]
-    told = retelling(dataset, known).dataset if known else replace(dataset, answers={})
-    for each in known:
-        if isinstance(each.task, Regions):
-            told = _merged(told, each.task)
+    told = dataset
+    if made:
+        coarse = coarse_tasks({task.name: made[task.name] for task in asked if task.name in made})
+        ours = tuple(Coarse(task, task, Derived(of=task.name)) for task in asked if task.name not in made)
+        known = [each for each in (*coarse, *ours) if each.fine.name in dataset.answers]
+        told = retelling(dataset, known).dataset if known else replace(dataset, answers={})
+    for task in asked:
+        if isinstance(task, Regions) and task.name in told.answers:
+            told = _merged(told, task)
     return told
 
 
@@ -110,6 +110,8 @@ def _merged(dataset: Dataset, task: Regions) -> Dataset:
     assert isinstance(meaning, Words)
     rows = [tuple(row) for row in meaning.table.tolist()]
     kept = list(dict.fromkeys(rows))
+    if len(kept) == len(rows):
+        return dataset
     names = tuple(" or ".join(name for name, other in zip(meaning.names, rows, strict=True) if other == row) for row in kept)
     lookup = np.arange(256, dtype=np.uint8)  # what is no word stays, and is refused where it is read
     lookup[: len(rows)] = [kept.index(row) for row in rows]

@@ -31,7 +31,7 @@ from polyface.evaluation.taught import NOBODY, Lessons, strangers_only
 from polyface.files import write_arrays, write_atomically
 from polyface.images import geometry
 from polyface.images.read import Root
-from polyface.labels import PointMap, Ranges, Words, word_probabilities
+from polyface.labels import PointMap, Ranges, Words
 from polyface.metrics import ages
 from polyface.tasks import scoring
 from polyface.tasks.derive import Derived
@@ -303,13 +303,12 @@ def _arrays(protocol: str, task: Task, dataset: Dataset, each: Pass, seen: Seen)
 
 
 def _classes(task: Task, meaning: Words | Ranges, kept: Row) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-    """In the words of the set; a face whose votes are tied has none and is left out."""
-    shares = softmax(kept["output"])
+    """In the words of the set; a face whose votes are tied has none and is left out, as is one whose word holds other words."""
     if isinstance(meaning, Ranges):
         names: Sequence[str] = tuple(meaning.meanings)
-        truth, chosen = scoring.words_of_ranges(meaning, kept["truth"]), ages.group_choice(shares, np.array(list(meaning.meanings.values())))
+        truth, chosen = scoring.words_of_ranges(meaning, kept["truth"]), ages.group_choice(softmax(kept["output"]), np.array(list(meaning.meanings.values())))
     else:
-        names, truth, chosen = meaning.names, kept["truth"], word_probabilities(shares, meaning).argmax(-1)
+        names, truth, chosen = scoring.in_finest_words(meaning, kept["output"], kept["truth"])
     words = np.array(names)
     return {"values": words[chosen], "classes": words}, {"values": words[truth], "classes": words}, truth >= 0
 

@@ -23,7 +23,8 @@ class Judgement:
 
 def average_precision(pictures: Sequence[Judgement], overlap: float = OVERLAP) -> float:
     """The area under precision over recall of all pictures' finds, precision being the best at that recall or above (the evaluation code of Yang et al. 2016, without its
-    thousand thresholds). A find is right where the labelled face it overlaps most, by `overlap` or more, was not found by a surer one; NaN where no face counts.
+    thousand thresholds); finds of one score come together. A find is right where the labelled face it overlaps most, by `overlap` or more, was not found by a surer one;
+    NaN where no face counts.
     """
     scores, right = [], []
     for picture in pictures:
@@ -37,8 +38,9 @@ def average_precision(pictures: Sequence[Judgement], overlap: float = OVERLAP) -
     if not faces:
         return float("nan")
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    hits = np.cumsum(np.concatenate(right)[order])
-    precision = np.append(hits / np.arange(1, len(hits) + 1), 0.0)
+    last = np.flatnonzero(np.append(np.diff(np.concatenate(scores)[order]), -1.0)[: len(order)])
+    hits = np.cumsum(np.concatenate(right)[order])[last]
+    precision = np.append(hits / (last + 1), 0.0)
     recall = np.append(hits / faces, 1.0)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall, prepend=0.0) * best).sum())

@@ -14,6 +14,8 @@ from polyface.metrics.checks import require_finite, require_rows
 
 DRAWS = 1000
 LEVEL = 0.95
+SAME = 1e-12
+"""Of their size, what numbers differ by that differ by rounding only."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ def percentiles(values: Iterable[float], level: float = LEVEL) -> Interval:
         return Interval(np.nan, np.nan)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def with_spread(interval: Interval) -> Interval:
+    """The same, not known where it has no width: resampling saw no spread, as of a perfect answer, or of a score that rests on one group, which is no certainty."""
+    return interval if interval.high - interval.low > SAME * abs(interval.high) else Interval(np.nan, np.nan)
 
 
 def _numbered(groups: np.ndarray) -> tuple[np.ndarray, int]:

@@ -130,14 +130,19 @@ def scores_of(
 
 def category_scores(task: Category, words: Words, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
     """logits [N, C], truth int [N] a word or -1: accuracy, balanced accuracy, macro-F1 over the set's words; over the finest of them, where some hold others."""
-    asked = np.flatnonzero(words.finest)
-    names, place = [words.names[at] for at in asked], np.full(len(words.names) + 1, -1)  # the last for what is unlabelled
-    place[asked] = np.arange(len(asked))
-    chosen = word_probabilities(softmax(logits), words)[:, asked].argmax(-1)
-    broad = int(((truth >= 0) & (place[truth] < 0)).sum())
+    names, known, chosen = in_finest_words(words, logits, truth)
+    broad = int((truth >= 0).sum() - (known >= 0).sum())
     note = "" if len(names) == len(task.vocabulary) else f"in the {len(names)} words of the set"
     note += f"; {broad} rows whose word holds another are left out" if broad else ""
-    return _class_scores(task.name, names, place[truth], chosen, people, groups, note=note.removeprefix("; "))
+    return _class_scores(task.name, names, known, chosen, people, groups, note=note.removeprefix("; "))
+
+
+def in_finest_words(words: Words, logits: np.ndarray, truth: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The words that hold no others, and in them the truth and what logits [N, C] say: int [N], truth -1 for a broader word as for none."""
+    asked = np.flatnonzero(words.finest)
+    place = np.full(len(words.names) + 1, -1)  # the last for what is unlabelled
+    place[asked] = np.arange(len(asked))
+    return [words.names[at] for at in asked], place[truth], word_probabilities(softmax(logits), words)[:, asked].argmax(-1)
 
 
 def scale_scores(task: Scale, words: Ranges, logits: np.ndarray, truth: np.ndarray, people: np.ndarray, groups: Groups = NOBODY) -> list[Score]:
@@ -169,7 +174,7 @@ def trait_scores(task: Traits, logits: np.ndarray, truth: np.ndarray, people: np
         ("mean balanced accuracy", traits.balanced_accuracy_of_counts, 0.5),
     ):
         found = statistic(counts.sum(0))
-        interval = intervals.bootstrap_of_sums(counts, _value_of(statistic), people)
+        interval = intervals.with_spread(intervals.bootstrap_of_sums(counts, _value_of(statistic), people))
         scores.append(Score(task.name, metric, found.value, interval.low, interval.high, len(labels), 0.5, constant, note, _parts(names, found.each, positives)))
     by_group = score_by_group(counts, _value_of(traits.accuracy_of_counts), people, groups.of(rows))
     return [replace(scores[0], groups=by_group), *scores[1:]]
@@ -312,7 +317,7 @@ def _class_scores(
     blind = classification.confusion(truth, np.full(len(truth), np.bincount(truth).argmax()), count)
     for metric, each_of, chance in (("balanced accuracy", _recalls, 1 / count), ("macro-F1", _f1s, None)):
         found = each_of(pooled)
-        interval = intervals.bootstrap_of_sums(confusions, _value_of(each_of), people)
+        interval = intervals.with_spread(intervals.bootstrap_of_sums(confusions, _value_of(each_of), people))
         constant = each_of(blind).value
         parts = _parts(names, found.each, pooled.sum(1))
         scores.append(Score(task, f"{what}{metric}", found.value, interval.low, interval.high, len(truth), chance, constant, note, parts))

@@ -25,7 +25,7 @@ from polyface.evaluation.score import verification
 from polyface.evaluation.taught import Lessons
 from polyface.images import align
 from polyface.synth.write import write
-from polyface.tasks import TASKS, Task, parsing
+from polyface.tasks import TASKS, Task, parsing, race
 from polyface.tasks.derive import Derived
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -176,12 +176,14 @@ def test_tasks_made_of_ours_are_scored_on_sets_retold_in_them(drawn: Path, tmp_p
     made = {
         "regions": Derived(of="parsing", words={"rest": tuple(name for name in parsing.vocabulary if name not in brows), "brows": brows}),
         "points": Derived(of="landmarks", words={"eye": tuple(range(36, 42)), "other eye": tuple(range(42, 48)), "nose": (30,), "mouth": (48,), "its other end": (54,)}),
+        "part": Derived(of="race", words={"one": ("White", "Latino_Hispanic"), "other": tuple(set(race.vocabulary) - {"White", "Latino_Hispanic"})}),
     }
     network = Projects(tasks=tuple(each.task for each in coarse_tasks(made)))
     reports = {part.name: {(entry.task, entry.metric): entry.value for entry in part.scores} for part in evaluate(network, drawn, made=made).sets}
     for protocol, name, ours, metric in (
         ("parsing", "celebamask.regions", "f1_1_classes", "F1 of 1 classes"),
         ("landmarks", "mtfl.points", "nme_found_inter_pupil", "NME"),
+        ("classification", "utkface.part", "accuracy", "accuracy"),
     ):
         found = {each.name: each for each in evaluate_protocol(network, protocol, drawn, save=tmp_path / f"{protocol}.npz", made=made)[0]}
         dataset, task = name.split(".")

@@ -213,6 +213,19 @@ def test_angles_are_compared_on_the_circle_and_a_limit_that_leaves_nobody_says_s
     assert set(nobody.reasons) == set(nobody.scores) and nobody.counts["left_out"] == 1
 
 
+def test_a_limit_leaves_out_what_is_beyond_it_the_shorter_way_round() -> None:
+    """350 degrees are -10; an angle of exactly the limit stays."""
+    truth = np.array([[350.0, 0, 0], [0, -350, 0], [-33.3, 33.3, 0], [33.4, 0, 0], [0, 0, 180], [326, 0, 0]])
+    result = score_poses(truth, truth, ("yaw", "pitch", "roll"), np.arange(6), limit=33.3)
+    assert (result.counts["faces"], result.counts["left_out"]) == (3, 3)
+
+
+def test_an_error_of_exactly_alpha_is_no_failure() -> None:
+    truth = np.array([[[0.0, 0], [10, 0], [5, 5], [2, 8], [8, 8]]])
+    result = score_points(truth, truth + np.array([1, 0]), np.arange(1), normalisers=["inter_pupil"], alphas=[0.1, 0.0999])
+    assert [values(result)[name] for name in ("nme_inter_pupil", "fr_inter_pupil@0.1", "fr_inter_pupil@0.0999")] == [0.1, 0, 1]
+
+
 def test_a_face_that_was_not_found_fails_at_every_alpha() -> None:
     truth = np.tile([[[0.0, 0], [10, 0], [5, 5], [2, 8], [8, 8]]], (4, 1, 1))
     predicted = truth.copy()
@@ -283,5 +296,16 @@ def test_a_score_without_a_number_cannot_go_without_a_reason() -> None:
 
 
 def test_a_share_that_rests_on_one_person_has_no_interval() -> None:
-    scores = scored(lambda times: {"share": 1.0}, 3, [], independent={"share": 1})
-    assert math.isnan(scores["share"].low)
+    scores = scored(lambda times: {"share": 1.0, "half": 0.5}, 3, group_draws(3), independent={"share": 1})
+    assert all(math.isnan(score.low) and math.isnan(score.high) for score in scores.values())
+    once = score_classes(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ["a", "b"], np.array([0, 0, 1, 2]))
+    assert once.scores["recall:a"].value == 0.5 and math.isnan(once.scores["recall:a"].low)
+
+
+def test_means_of_shares_that_are_all_one_claim_no_certainty() -> None:
+    truth = np.array([0, 1, 0, 1, 1])
+    classes = score_classes(truth, truth, ["a", "b"], np.arange(5)).scores
+    assert (classes["mean_recall"].low, classes["mean_recall"].high) == (classes["recall:a"].low, 1.0) and 0 < classes["recall:a"].low < classes["recall:b"].low
+    assert math.isnan(classes["macro_f1"].low)  # no share: nobody knows
+    shown = score_attributes(truth[:, None], truth[:, None].astype(float), ["a"], np.arange(5)).scores
+    assert 0 < shown["mean_accuracy"].low < 1 and math.isnan(shown["mean_balanced_accuracy"].low)

@@ -117,3 +117,8 @@ def test_a_score_carries_its_value_interval_count_and_chance():
     assert score == intervals.mean_score(values, np.arange(6), chance=0.5)
     assert (score.value, score.n, score.chance) == (pytest.approx(4 / 6), 6, 0.5)
     assert score.low < score.value < score.high
+
+
+def test_an_interval_without_width_is_not_known_to_be_one():
+    assert unknown(intervals.with_spread(Interval(1.0, 1.0))) and unknown(intervals.with_spread(Interval(1 / 3, np.nextafter(1 / 3, 1))))
+    assert unknown(intervals.with_spread(Interval(np.nan, np.nan))) and intervals.with_spread(Interval(-0.5, -0.25)) == Interval(-0.5, -0.25)

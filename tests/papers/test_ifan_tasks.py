@@ -9,6 +9,7 @@ import pytest
 from polyface import datasets, tasks
 from polyface.datasets.base import Dataset, Listing, Record
 from polyface.datasets.celebamask import celebamask
+from polyface.datasets.helen_masks import helen_masks
 from polyface.datasets.retold import coarse_tasks, retelling, told_to
 from polyface.errors import RequestError
 from polyface.images import geometry
@@ -194,3 +195,5 @@ def test_for_scores_words_that_mean_the_same_regions_are_one() -> None:
     left, right, nose, nothing = said.labels["regions"]()[0].tolist()
     assert len({tuple(row) for row in words.table.tolist()}) == len(words.names) and words.names[left] == "l_brow or r_brow"
     assert left == right and words.names[nose] == "nose" and nothing == 255
+    assert "left eyebrow or right eyebrow" in told_to(helen_masks, [tasks.parsing], {}).answers["parsing"].names  # type: ignore[union-attr]
+    assert told_to(celebamask, [tasks.parsing], {}) is celebamask

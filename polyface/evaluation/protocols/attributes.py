@@ -36,6 +36,7 @@ def score_attributes(labels: np.ndarray, probabilities: np.ndarray, names: Seque
     known = (labels != -1).sum(axis=0)
     n = {f"{score}:{name}": int(rows) for score in ("accuracy", "balanced_accuracy") for name, rows in zip(names, known, strict=True)}
     whose = {f"accuracy:{name}": len(np.unique(people[labels[:, at] != -1])) for at, name in enumerate(names)}
+    whose[f"mean_accuracy{end}"] = min((people for people in whose.values() if people), default=0)
     chance = {f"mean_accuracy{end}": 0.5, f"mean_balanced_accuracy{end}": 0.5, **dict.fromkeys(n, 0.5)}
     scores = scored(statistic, len(labels), row_draws(people), n, chance, whose)
     blind = f"mean_accuracy{end}_constant"

@@ -28,6 +28,7 @@ def score_classes(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[st
         return {"mean_recall": recall.value, "macro_f1": f1.value, **each, **{f"f1:{name}": value for name, value in zip(classes, f1.each, strict=True)}}
 
     whose = {f"recall:{name}": len(np.unique(people[truth == at])) for at, name in enumerate(classes)}
+    whose["mean_recall"] = min((people for people in whose.values() if people), default=0)
     n = {f"{score}:{name}": int(count) for score in ("recall", "f1") for name, count in zip(classes, labelled, strict=True)}
     chance = {"mean_recall": 1 / count, **{f"recall:{name}": 1 / count for name in classes}}
     blind = constant_accuracy(truth)

@@ -109,7 +109,7 @@ def identify_templates(galleries: Mapping[str, tuple[np.ndarray, np.ndarray]], p
         for k in RANKS:
             counts |= dict.fromkeys((f"rank{k}:{name}", f"rank{k}_ties_by_lot:{name}"), int(gallery.mated.sum()))
             chance[f"rank{k}:{name}"] = min(1.0, k / gallery.size)
-            independent[f"rank{k}:{name}"] = people
+            independent |= dict.fromkeys((f"rank{k}:{name}", f"rank{k}_ties_by_lot:{name}"), people)
         for kind in gallery.open_set:
             counts |= {f"{kind}@{fpir:g}:{name}": int(gallery.mated.sum()) for fpir in FPIRS}
             independent |= {f"{kind}@{fpir:g}:{name}": people for fpir in FPIRS}

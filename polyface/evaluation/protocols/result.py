@@ -10,7 +10,7 @@ import numpy as np
 
 from polyface import __version__
 from polyface.evaluation.report import interval_in_words, known
-from polyface.metrics.intervals import Score, exact_interval, group_draws, percentiles
+from polyface.metrics.intervals import Score, exact_interval, group_draws, percentiles, with_spread
 from polyface.metrics.verification import Roc
 
 POINTS = 1000
@@ -122,8 +122,8 @@ def scored(
 ) -> dict[str, Score]:
     """Statistics of weighted rows with their intervals, from one pass over the draws. counts: {name: n} where that is not all rows.
 
-    independent: {name: how many people (rows) it rests on} of scores that are shares: where one is 0 or 1, resampling sees no spread, and the exact interval of so
-    many is given.
+    independent: {name: how many people (rows) it rests on} of scores that are shares, or means of shares of at least so many: where one is 0 or 1, resampling sees no
+    spread, and the exact interval of so many is given. Where it sees none of another score, no interval is.
     """
     counts, chance, independent = counts or {}, chance or {}, independent or {}
     values = statistic(np.ones(rows, np.int64))
@@ -131,7 +131,7 @@ def scored(
     scores = {}
     for name, value in values.items():
         exact = exact_interval(np.array([value]), independent.get(name, 0))
-        interval = exact or percentiles(each[name] for each in drawn if math.isfinite(each[name]))
+        interval = exact or with_spread(percentiles(each[name] for each in drawn if math.isfinite(each[name])))
         scores[name] = Score(float(value), interval.low, interval.high, counts.get(name, rows), chance.get(name))
     return scores
 
