@@ -307,5 +307,7 @@ def test_means_of_shares_that_are_all_one_claim_no_certainty() -> None:
     classes = score_classes(truth, truth, ["a", "b"], np.arange(5)).scores
     assert (classes["mean_recall"].low, classes["mean_recall"].high) == (classes["recall:a"].low, 1.0) and 0 < classes["recall:a"].low < classes["recall:b"].low
     assert math.isnan(classes["macro_f1"].low)  # no share: nobody knows
+    assert [classes[name].chance for name in ("accuracy", "mean_recall", "recall:a", "macro_f1")] == [0.5, 0.5, 0.5, None]
     shown = score_attributes(truth[:, None], truth[:, None].astype(float), ["a"], np.arange(5)).scores
     assert 0 < shown["mean_accuracy"].low < 1 and math.isnan(shown["mean_balanced_accuracy"].low)
+    assert [shown[name].chance for name in ("mean_accuracy", "mean_balanced_accuracy", "accuracy:a", "balanced_accuracy:a")] == [0.5] * 4
