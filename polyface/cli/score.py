@@ -29,7 +29,7 @@ def score_verification(
     """
     from polyface.evaluation import plots, score
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, embeddings, pairs)
     show(score.verification(embeddings, pairs), json, plot)
 
 
@@ -39,7 +39,7 @@ def score_landmarks(
     predictions: Predictions,
     targets: Targets,
     normaliser: Annotated[str | None, Parameter(help="inter-ocular, inter-pupil, box or diagonal, as a,b. All that the arrays allow where nothing is said.")] = None,
-    alpha: Annotated[str, Parameter(help="Errors from which on a face counts as failed, as a,b.", show_default=True)] = "0.08,0.1",
+    alpha: Annotated[str, Parameter(help="Errors above which a face counts as failed, as a,b.", show_default=True)] = "0.08,0.1",
     json: Json = None,
     plot: Plot = None,
 ) -> None:
@@ -49,7 +49,7 @@ def score_landmarks(
     """
     from polyface.evaluation import plots, score
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, predictions, targets)
     show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json, plot)
 
 
@@ -104,7 +104,7 @@ def score_age(
     """Ages: mean absolute error and CS(k), by `values` [N] in years; the epsilon error of apparent age where targets hold `sigmas` [N]."""
     from polyface.evaluation import plots, score
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, predictions, targets)
     show(score.age(predictions, targets, _numbers(within)), json, plot)
 
 
@@ -120,7 +120,7 @@ def score_pose(
     """Head pose: mean absolute error of each angle on the circle, by `values` [N, 3] in degrees: yaw, pitch, roll, or what `classes` names."""
     from polyface.evaluation import plots, score
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, predictions, targets)
     show(score.pose(predictions, targets, limit), json, plot)
 
 
@@ -151,7 +151,7 @@ def score_megaface(
     from polyface.evaluation import plots
     from polyface.evaluation.score_megaface import megaface
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, probes, distractors, probe_noises, distractor_noises)
     with terminal.progress("megaface") as report:
         numbers = None if sizes is None else _whole_numbers(sizes)
         scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
@@ -174,8 +174,9 @@ def score_ijb(
     Add the embeddings of a picture and of its mirror image before, where the protocol says so (insightface's F2).
     """
     from polyface.evaluation import plots, score_templates
+    from polyface.evaluation.template_lists import lists_of
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, embeddings, *lists_of(meta))
     show(score_templates.ijb(embeddings, meta, unit, detector_scores), json, plot)
 
 
@@ -190,7 +191,7 @@ def score_tinyface(
     """TinyFace: rank 1, 5, 20 and mean average precision of probes among their mates and all distractors; a tie is no hit."""
     from polyface.evaluation import plots, score_tinyface
 
-    plots.require_plot(plot)
+    plots.require_plot(plot, json, embeddings)
     show(score_tinyface.tinyface(embeddings, meta), json, plot)
 
 

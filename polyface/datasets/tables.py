@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -108,6 +108,15 @@ def as_text(data: bytes, name: str) -> str:
         raise InputError(f"{name}: no UTF-8 text, at byte {error.start}") from None
 
 
+def text_of(path: Path) -> str:
+    """The text of a file. Raises InputError that names it, where it cannot be read or as `as_text` does."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return as_text(data, str(path))
+
+
 OTHER_FILES: Mapping[str, Callable[[bytes], bool]] = {
     "a spreadsheet (.xlsx) or a .zip; save it as CSV UTF-8": lambda data: data.startswith(b"PK\x03\x04"),
     "an old spreadsheet (.xls); save it as CSV UTF-8": lambda data: data.startswith(b"\xd0\xcf\x11\xe0"),
@@ -179,11 +188,14 @@ def points_of_rows(rows: Iterable[tuple[int, list[str]]], name: str) -> np.ndarr
 
 
 def whole(word: str) -> int:
-    """Raises InputError for what is no whole number."""
+    """Raises InputError for what is no whole number, or beyond those of 64 bits."""
     try:
-        return int(word)
+        value = int(word)
     except ValueError:
         raise InputError(f"{word!r} is no whole number") from None
+    if not -(2**63) <= value < 2**63:
+        raise InputError(f"{word!r} is a whole number beyond 64 bits")
+    return value
 
 
 def find(root: Root, file: str) -> str:

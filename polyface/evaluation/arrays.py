@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from polyface.datasets.tables import as_text
+from polyface.datasets.tables import text_of
 from polyface.errors import InputError, nearest
 from polyface.files import sha256_of_file
 
@@ -113,11 +113,19 @@ def read_arrays(path: Path, main: str = "values") -> Arrays:
         arrays, lines = read[path.suffix.lower()](path)
     except BROKEN as error:
         raise InputError(f"{path}: cannot be read ({error or type(error).__name__})") from error
-    classes = tuple(strings(arrays.pop(CLASSES))) if CLASSES in arrays else None
-    if classes is not None and len(set(classes)) != len(classes):
-        raise InputError(f"{path}: classes names {next(name for name in classes if classes.count(name) > 1)!r} twice")
+    classes = read_classes(path, arrays.pop(CLASSES)) if CLASSES in arrays else None
     names = _unique_names(path, arrays, lines)
     return Arrays(str(path), sha256_of_file(path), names, arrays, classes, range(len(names)) if lines is None else lines, "row" if lines is None else "line")
+
+
+def read_classes(path: Path, values: np.ndarray) -> tuple[str, ...]:
+    """Raises InputError for a class without a name, or one that is there twice."""
+    classes = tuple(strings(values))
+    if "" in classes:
+        raise InputError(f"{path}, classes, number {classes.index('')}: is empty")
+    if len(set(classes)) != len(classes):
+        raise InputError(f"{path}: classes names {next(name for name in classes if classes.count(name) > 1)!r} twice")
+    return classes
 
 
 def matched(predictions: Arrays, targets: Arrays) -> tuple[Arrays, Arrays]:
@@ -203,7 +211,7 @@ def read_table(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...] | Non
 
 
 def _csv(path: Path) -> tuple[list[tuple[str, np.ndarray]], tuple[int, ...]]:
-    reader = csv.reader(io.StringIO(as_text(path.read_bytes(), str(path)), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
     rows, lines = [], []
     try:
         header = [column.strip() for column in next(reader, [])]
@@ -225,7 +233,7 @@ def _parquet(path: Path) -> list[tuple[str, np.ndarray]]:
 
     try:
         table = parquet.read_table(path)
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     return [(name, _column(path, name, table.column(at))) for at, name in enumerate(table.column_names)]
 

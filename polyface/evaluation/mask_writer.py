@@ -18,7 +18,7 @@ class MaskWriter:
     def __init__(self, file: Path, classes: Sequence[str]) -> None:
         self._file, self._partial = file, file.with_name(f".{file.name}.partial")
         self._classes = classes
-        self._subjects: dict[str, str] = {}
+        self._subjects: dict[str, str | None] = {}
 
     def __enter__(self) -> "MaskWriter":
         try:
@@ -29,9 +29,9 @@ class MaskWriter:
         return self
 
     def add(self, name: str, mask: np.ndarray, subject: str | None = None) -> None:
-        """mask uint8 [H, W]; one whose person is not known stands alone."""
+        """mask uint8 [H, W]. Subjects are written where one is known; a mask whose person is not known stands alone."""
         self._write(name, mask)
-        self._subjects[name] = subject or f"? {name}"
+        self._subjects[name] = subject
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
@@ -39,7 +39,8 @@ class MaskWriter:
                 if kind is None:
                     self._write(CLASSES, np.array(self._classes))
                     self._write(NAMES, np.array(list(self._subjects)))
-                    self._write(SUBJECTS, np.array(list(self._subjects.values())))
+                    if any(self._subjects.values()):
+                        self._write(SUBJECTS, np.array([subject or f"? {name}" for name, subject in self._subjects.items()]))
             if kind is None:
                 os.replace(self._partial, self._file)
         except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polyface.errors import InputError, RequestError
-from polyface.evaluation.arrays import BROKEN, CLASSES, GROUPS, NAMES, SUBJECTS, open_npz, read_member, strings
+from polyface.evaluation.arrays import BROKEN, CLASSES, GROUPS, NAMES, SUBJECTS, Arrays, open_npz, read_classes, read_member, strings
 from polyface.files import sha256_of_file, sha256_of_lines
 from polyface.images.read import Root, decode_mask, open_root
 
@@ -58,12 +58,15 @@ def _of_npz(path: Path) -> Masks:
     if listed is not None and sorted(listed) != list(names):
         odd = sorted(set(listed) ^ set(names))
         raise InputError(f"{path}: `names` are not those of its pictures, {odd[0]!r} first" if odd else f"{path}: `names` has a name twice")
+    classes = read_classes(path, beside[CLASSES]) if CLASSES in beside else None
+    said = Arrays(str(path), sha256_of_file(path), tuple(listed or ()), beside, classes, range(len(listed or ())), "row")
+    by_name: dict[str, dict[str, str]] = {}
     for key in (SUBJECTS, GROUPS):
-        if key in beside and (listed is None or len(beside[key]) != len(listed)):
-            raise InputError(f"{path}: {key} needs an array `names`, as long, that says whose they are")
-    by_name = {key: dict(zip(listed or (), strings(beside[key]), strict=True)) for key in (SUBJECTS, GROUPS) if key in beside}
-    classes = tuple(strings(beside[CLASSES])) if CLASSES in beside else None
-    return Masks(str(path), sha256_of_file(path), names, lambda name: _opened(archive, name, members[name]), classes, by_name.get(SUBJECTS), by_name.get(GROUPS))
+        if said.has(key):
+            if listed is None:
+                raise InputError(f"{path}: {key} needs an array `names` that says whose they are")
+            by_name[key] = dict(zip(listed, said.words(key), strict=True))
+    return Masks(said.path, said.sha256, names, lambda name: _opened(archive, name, members[name]), classes, by_name.get(SUBJECTS), by_name.get(GROUPS))
 
 
 def _opened(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.ndarray:

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from polyface import runtime
-from polyface.datasets.tables import as_text
+from polyface.datasets.tables import text_of
 from polyface.errors import InputError, RequestError
 from polyface.evaluation.search_gallery import kept_gallery
 from polyface.evaluation.search_scores import LARGEST
@@ -94,7 +94,7 @@ def read_noises(path: Path) -> frozenset[str]:
     """Names of photographs, or the ends of their paths."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    rows = (row.strip() for row in as_text(path.read_bytes(), str(path)).splitlines())
+    rows = (row.strip() for row in text_of(path).splitlines())
     noises = frozenset(row.split("\t")[:2][-1] for row in rows if row and not row.startswith("#"))
     if not noises:
         raise InputError(f"{path}: names no photograph")

@@ -25,7 +25,7 @@ import numpy as np
 from polyface.datasets import cfp
 from polyface.datasets.base import Pairs
 from polyface.datasets.lfw import read_pairs as read_lfw
-from polyface.datasets.tables import as_text, lines, whole
+from polyface.datasets.tables import lines, text_of, whole
 from polyface.errors import InputError, nearest
 from polyface.evaluation.arrays import read_table
 from polyface.evaluation.pair_pictures import read_pair_pictures
@@ -77,7 +77,7 @@ def read_pair_list(path: Path) -> PairList:
         return _of_bin(path)
     if path.suffix.lower() in (".csv", ".parquet"):
         return _of_table(path)
-    content = as_text(path.read_bytes(), str(path))
+    content = text_of(path)
     rows = list(lines(content))
     if not rows:
         raise InputError(f"{path}: is empty")
@@ -138,8 +138,6 @@ def _of_fields(path: Path, rows: list[tuple[str, ...]]) -> PairList:
             raise InputError(f"{where}: {same!r} is neither 1 nor 0")
         if not left or not right:
             raise InputError(f"{where}: a name is empty")
-        if left == right:
-            raise InputError(f"{where}: a photograph is paired with itself")
         try:
             folds += [whole(word) for word in fold]
         except InputError as error:
@@ -165,7 +163,7 @@ def _of_cfp(path: Path) -> PairList:
     for file in [*tables, *files]:
         if view not in ("FF", "FP") or not file.is_file():
             raise InputError(f"{path}: not CFP's Protocol/Split/FF or FP, {file} is missing")
-    texts = {file: as_text(file.read_bytes(), str(file)) for file in [*tables, *files]}
+    texts = {file: text_of(file) for file in [*tables, *files]}
     keys = [cfp.read_keys(texts[table], str(table)) for table in tables]
     left, right, same, fold, places = [], [], [], [], []
     for at, file in enumerate(files):
@@ -184,7 +182,10 @@ def _of_cfp(path: Path) -> PairList:
 
 
 def _listed(path: Path, pairs: Pairs, where: Callable[[int], str], key: Callable[[str], str], people: Mapping[str, str] | None) -> PairList:
-    """A list of one file; without folds of its own it is cut into ten, where each can have both kinds of pair."""
+    """A list of one file; without folds of its own it is cut into ten, where each can have both kinds of pair. Raises InputError for a photograph paired with itself."""
+    for pair, (one, other) in enumerate(zip(pairs.left, pairs.right, strict=True)):
+        if one == other:
+            raise InputError(f"{where(pair)}: a photograph is paired with itself")
     repeated = _repeated(pairs, where)
     fold: np.ndarray | None = pairs.fold
     if not len(pairs.fold):
@@ -194,18 +195,30 @@ def _listed(path: Path, pairs: Pairs, where: Callable[[int], str], key: Callable
 
 def _repeated(pairs: Pairs, where: Callable[[int], str]) -> int:
     """How many pairs are there already. Raises InputError for one that says something else the second time."""
-    first: dict[tuple[str, str], int] = {}
-    repeated = 0
-    for pair, (one, other) in enumerate(zip(pairs.left, pairs.right, strict=True)):
-        before = first.setdefault((min(one, other), max(one, other)), pair)
-        if before == pair:
-            continue
-        repeated += 1
-        if pairs.same[before] != pairs.same[pair]:
-            raise InputError(f"{where(pair)}: {one!r} and {other!r} are paired with the other label at {where(before)}")
-        if len(pairs.fold) and pairs.fold[before] != pairs.fold[pair]:
-            raise InputError(f"{where(pair)}: {one!r} and {other!r} are paired in another fold at {where(before)}")
-    return repeated
+    numbers = {name: number for number, name in enumerate(dict.fromkeys((*pairs.left, *pairs.right)))}
+    left, right = (np.array([numbers[name] for name in side], np.int64) for side in (pairs.left, pairs.right))
+
+    def named(pair: int) -> str:
+        return f"{pairs.left[pair]!r} and {pairs.right[pair]!r}"
+
+    return count_repeated(left, right, {"with the other label": pairs.same, **({"in another fold": pairs.fold} if len(pairs.fold) else {})}, where, named)
+
+
+def count_repeated(left: np.ndarray, right: np.ndarray, said: Mapping[str, np.ndarray], where: Callable[[int], str], named: Callable[[int], str]) -> int:
+    """How many pairs an earlier one has in either order. left, right int64 [N]: numbers of the two; said {what another value is called: values [N]}.
+
+    Raises InputError for a pair of which something else was said before; where(pair) and named(pair): the words for its place, and for the two.
+    """
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    order = np.lexsort((high, low))  # equal ones stay in their order
+    begins = np.ones(len(order), bool)
+    begins[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
+    before = np.empty(len(order), np.int64)
+    before[order] = order[begins][np.cumsum(begins) - 1]
+    for another, values in said.items():
+        for pair in np.flatnonzero(values[before] != values)[:1].tolist():
+            raise InputError(f"{where(pair)}: {named(pair)} are paired {another} at {where(int(before[pair]))}")
+    return int(len(order) - begins.sum())
 
 
 def _people(pairs: Pairs) -> dict[str, str] | None:

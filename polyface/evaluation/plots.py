@@ -17,16 +17,26 @@ AXES = {
 COLUMNS = {"roc": ("far", "tar"), "cmc": ("rank", "found"), "errors": ("error", "share")}
 
 
-def require_plot(file: Path | None) -> None:
-    """Raises RequestError for a name that is no PNG's, before anything is scored; ModuleNotFoundError where matplotlib is not installed."""
+def require_plot(file: Path | None, *others: Path | None) -> None:
+    """Raises RequestError, before anything is scored, for a name that is no PNG's, or under which the plot or its numbers would be written over one of the `others`:
+    files that are read, or written too; ModuleNotFoundError where matplotlib is not installed."""
     if file is not None:
         if file.suffix.lower() != ".png":
             raise RequestError(f"{file}: a plot is a .png, and its numbers a .csv beside it")
+        for other in others:
+            for written, what in ((file, "the plot"), (file.with_suffix(".csv"), "the numbers of the plot")):
+                if other is not None and _is_same(written, other):
+                    raise RequestError(f"{other}: {what} {file} would be written over it; name the plot otherwise")
         pyplot()
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    """Also in other letters, where the disk knows no capitals."""
+    return one.samefile(other) if one.exists() and other.exists() else one.resolve() == other.resolve()
+
+
 def write_plot(result: Result, file: Path) -> list[Path]:
-    """FILE.png with one panel for each kind of curve, and FILE.csv: a row for each point, which names its curve. Nothing where the result has no curve."""
+    """FILE.png with one panel for each kind of curve, and FILE.csv: a row for each point, which names its protocol and curve. Nothing where the result has no curve."""
     if not result.curves:
         return []
     plt = pyplot()
@@ -40,7 +50,8 @@ def write_plot(result: Result, file: Path) -> list[Path]:
                 shown = curve.x > 0 if kind == "roc" else np.ones(len(curve.x), bool)  # FAR 0 is nowhere on a logarithmic axis
                 alone = "o" if shown.sum() == 1 else None  # no line goes through one point
                 panel.plot(curve.x[shown], curve.y[shown], marker=alone, label=name, drawstyle="default" if kind == "cmc" else "steps-post")
-                rows += [{"curve": name, COLUMNS[kind][0]: float(x), COLUMNS[kind][1]: float(y)} for x, y in zip(curve.x, curve.y, strict=True)]
+                of = {"protocol": result.protocol, "curve": name}
+                rows += [{**of, COLUMNS[kind][0]: float(x), COLUMNS[kind][1]: float(y)} for x, y in zip(curve.x, curve.y, strict=True)]
                 units = curve.unit
         across, up = AXES[kind]
         panel.set(xlabel=f"{across}, {units}" if units else across, ylabel=up, ylim=(-0.01, 1.01), title=result.protocol, **({"xscale": "log"} if kind == "roc" else {}))

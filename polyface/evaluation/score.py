@@ -86,7 +86,7 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
         raise RequestError("an alpha must be above 0")
     said, true = matched(read_arrays(predictions), read_arrays(targets))
     truth = _points(true, unlabelled=True)
-    missed = said.numbers("missed") != 0 if said.has("missed") else None
+    missed = _vector(said, "missed") != 0 if said.has("missed") else None
     predicted = _points(said, unlabelled=missed is not None)
     if truth.shape != predicted.shape:
         raise InputError(f"{said.path}: {predicted.shape[1]} points for each face, {true.path} has {truth.shape[1]}")

@@ -66,14 +66,15 @@ def megaface(
         if size < 1:
             raise RequestError(f"{size} distractors are none")
     lists = None if devkit is None else read_lists(devkit, probe_set, sizes)
-    noises = {name: read_noises(path) for name, path in (("probes", probe_noises), ("distractors", distractor_noises)) if path is not None}
+    noises = {name: (path, read_noises(path)) for name, path in (("probes", probe_noises), ("distractors", distractor_noises)) if path is not None}
     seconds: dict[str, float] = {}
     with _folder(cache) as folder, _timed(seconds) as part:
         looking = _read(probes or Path(devkit or "", probe_set), folder / "probes.npy", report, None if lists is None else lists.probes)
         listed = None if lists is None else tuple(dict.fromkeys(name for size in sorted(lists.distractors, reverse=True) for name in lists.distractors[size]))
         others = _read(distractors or Path(devkit or "", "megaface"), folder / "distractors.npy", report, listed)
         people = np.array(_people(looking) if lists is None else lists.people)
-        noisy, noisy_others = (_noisy(side, noises.get(name)) for side, name in ((looking, "probes"), (others, "distractors")))
+        noisy = _noisy(looking, noises.get("probes"))
+        noisy_others = _noisy(others, noises.get("distractors"), few=lists is not None and sizes is not None)
         subsets = _subsets(sizes, lists, others, noisy_others)
         _require_comparable(looking, others, people[~noisy])
         known = _probes_among(others, looking)
@@ -177,12 +178,19 @@ def _people(probes: Faces) -> Sequence[str]:
     return probes.people
 
 
-def _noisy(faces: Faces, noises: frozenset[str] | None) -> np.ndarray:
+def _noisy(faces: Faces, noises: tuple[Path, frozenset[str]] | None, few: bool = False) -> np.ndarray:
+    """bool [N]. Raises InputError for a list that names none of the faces, unless they are few of its own: nothing would be cleaned by it."""
     if noises is None:
         return np.zeros(len(faces.rows), bool)
     if faces.names is None:
         raise InputError(f"{faces.path}: has no names, by which noises are known{', but in a list of the devkit' if faces.where else ''}")
-    return is_noise(faces.names, noises)
+    path, listed = noises
+    noisy = is_noise(faces.names, listed)
+    if not noisy.any() and not few:
+        one = min(listed)
+        known = ["/".join(name.split("/")[-3:]) if "/" in one else name.rpartition("/")[2] for name in faces.names]
+        raise InputError(f"{path}: names no photograph of {faces.path}, where no {one!r} is{nearest(one, known)}")
+    return noisy
 
 
 def _subsets(sizes: Sequence[int] | None, lists: Lists | None, others: Faces, noisy: np.ndarray) -> dict[str, int | np.ndarray]:

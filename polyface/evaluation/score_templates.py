@@ -39,6 +39,7 @@ def ijb(embeddings: Path, meta: Path, unit: bool = False, detector_scores: bool 
         "pictures_times_detector_score": len(listed.picture) if detector_scores else 0,
         "unused_embeddings": len(found.names) - len(np.unique(rows)),
     }
+    counts |= {"repeated_pairs": listed.repeated} if listed.repeated else {}
     results = []
     if listed.left is not None and listed.right is not None and listed.same is not None:
         left, right = (np.searchsorted(numbers, side) for side in (listed.left, listed.right))

@@ -14,7 +14,7 @@ from polyface.files import sha256_of_file
 
 NAME = re.compile(r"(?:.*/)?((Probe|Gallery_Match|Gallery_Distractor)/([^/]+))")
 LISTS = {"Probe": ("probe_img_ID_pairs.mat", "probe_set", "probe_ids"), "Gallery_Match": ("gallery_match_img_ID_pairs.mat", "gallery_set", "gallery_ids")}
-PERSON = re.compile(r"(\d+)_.+", re.ASCII)
+PERSON = re.compile(r"(\d{1,18})_.+", re.ASCII)
 
 
 @refusing
@@ -56,7 +56,7 @@ def _named(found: Arrays) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
             raise found.refusal(row, f"is the picture of row {places[key]}", "names")
         person = PERSON.fullmatch(file)
         if person is None and part != "Gallery_Distractor":
-            raise found.refusal(row, "does not begin with a person's number and `_`", "names")
+            raise found.refusal(row, "does not begin with a person's number, of at most 18 digits, and `_`", "names")
         places[key] = row
         parts.append(part)
         people.append(int(person[1]) if person is not None and part != "Gallery_Distractor" else -1)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from polyface.datasets.tables import as_text, lines, number, whole
+from polyface.datasets.tables import lines, number, text_of, whole
 from polyface.errors import InputError, nearest
+from polyface.evaluation.pair_lists import count_repeated
 from polyface.files import sha256_of_file
 
 GALLERY = re.compile(r".*_1N_gallery_(\w+)\.csv", re.IGNORECASE)
@@ -38,7 +39,7 @@ class People:
 @dataclass(frozen=True)
 class Templates:
     """picture [R], template and media int64 [R]: the pictures of templates. left, right int64 [N] templates and same bool [N]: the pairs, None where there is no
-    list. galleries by name, and the probes, none where there are no lists. files: {what it is: sha256}."""
+    list; repeated: how many an earlier one has in either order. galleries by name, and the probes, none where there are no lists. files: {what it is: sha256}."""
 
     path: Path
     picture: tuple[str, ...] = field(repr=False)
@@ -48,6 +49,7 @@ class Templates:
     left: np.ndarray | None = field(repr=False)
     right: np.ndarray | None = field(repr=False)
     same: np.ndarray | None = field(repr=False)
+    repeated: int
     galleries: Mapping[str, People]
     probes: People | None
     files: Mapping[str, str]
@@ -76,12 +78,15 @@ def read_templates(folder: Path) -> Templates:
     known = np.unique(template)
     pair_file, files = _only(folder, found, "template_pair_label.txt"), {"templates": path}
     left = right = same = None
+    repeated = 0
     if pair_file is not None:
-        left, right, same = _pairs(pair_file, known, path)
+        left, right, same, repeated = _pairs(pair_file, known, path)
         files["pairs"] = pair_file
-    galleries = {}
+    galleries: dict[str, People] = {}
     for file in found:
         if match := GALLERY.fullmatch(file.name):
+            if match[1] in galleries:
+                raise _two(folder, galleries[match[1]].path, file)
             galleries[match[1]] = _people(file, known, path)
             files[f"gallery {match[1]}"] = file
     probe_file = _only(folder, found, "1N_probe_mixed.csv")
@@ -98,7 +103,12 @@ def read_templates(folder: Path) -> Templates:
         for gallery in galleries.values():
             _require_others(probes, gallery)
     digests = {what: sha256_of_file(file) for what, file in files.items()}
-    return Templates(path, pictures, template, media, pair_file or path, left, right, same, galleries, probes, digests)
+    return Templates(path, pictures, template, media, pair_file or path, left, right, same, repeated, galleries, probes, digests)
+
+
+def lists_of(folder: Path) -> list[Path]:
+    """Its .csv files, the lists of 1:N, and those of its `meta`."""
+    return [path for place in (folder, folder / "meta") for path in place.glob("*_1[Nn]_*.[Cc][Ss][Vv]")]
 
 
 def read_detector_scores(folder: Path, pictures: Sequence[str]) -> tuple[np.ndarray, str]:
@@ -134,12 +144,16 @@ def _only(folder: Path, found: Sequence[Path], ending: str) -> Path | None:
     """The file with this ending, None where there is none. Two are two benchmarks."""
     those = [path for path in found if path.name.lower().endswith(f"_{ending.lower()}")]
     if len(those) > 1:
-        raise InputError(f"{folder}: both {those[0].name} and {those[1].name}; name the folder of one benchmark")
+        raise _two(folder, *those[:2])
     return those[0] if those else None
 
 
+def _two(folder: Path, one: Path, other: Path) -> InputError:
+    return InputError(f"{folder}: both {one.relative_to(folder)} and {other.relative_to(folder)}; name the folder of one benchmark")
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    return lines(as_text(path.read_bytes(), str(path)))
+    return lines(text_of(path))
 
 
 def _pictures(path: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
@@ -163,9 +177,9 @@ def _pictures(path: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     return tuple(pictures), template, media
 
 
-def _pairs(path: Path, known: np.ndarray, templates: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whole numbers of millions of rows are read by numpy, and row by row where it stumbles."""
-    if not path.read_bytes().strip():
+def _pairs(path: Path, known: np.ndarray, templates: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """left, right, same, and how many are repeated. Whole numbers of millions of rows are read by numpy, and row by row where it stumbles."""
+    if not text_of(path).strip():
         raise InputError(f"{path}: is empty")
     try:
         table = np.loadtxt(path, np.int64, comments=None, ndmin=2)
@@ -184,11 +198,13 @@ def _pairs(path: Path, known: np.ndarray, templates: Path) -> tuple[np.ndarray, 
             raise InputError(f"{path}, pair {at + 1}: no picture of template {side[at]} in {templates}")
     for at in np.flatnonzero(left == right)[:1]:
         raise InputError(f"{path}, pair {at + 1}: template {left[at]} is paired with itself")
-    return left, right, label == 1
+    said = {"with the other label": label}
+    repeated = count_repeated(left, right, said, lambda pair: f"{path}, pair {pair + 1}", lambda pair: f"templates {left[pair]} and {right[pair]}")
+    return left, right, label == 1, repeated
 
 
 def _people(path: Path, known: np.ndarray, templates: Path) -> People:
-    reader = csv.reader(io.StringIO(as_text(path.read_bytes(), str(path)), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
     subjects: dict[int, str] = {}
     rows: dict[int, int] = {}
     there = set(known.tolist())

@@ -64,17 +64,23 @@ def nme(truth: np.ndarray, predicted: np.ndarray, normaliser: np.ndarray, missed
 
 
 def failure_rate(errors: np.ndarray, alpha: float) -> float:
-    """FR@alpha: the share of faces with an error above alpha."""
-    errors = _checked(errors)
-    return float((errors > alpha).mean()) if len(errors) else np.nan
+    """FR@alpha: the share of faces that fail."""
+    return _mean(failures(errors, alpha))
 
 
 def auc(errors: np.ndarray, alpha: float) -> float:
-    """AUC@alpha, exactly: the area under the cumulative error curve up to alpha is the mean of max(0, 1 - NME / alpha). No grid, no
-    Simpson's rule.
-    """
-    errors = _checked(errors)
-    return float(np.maximum(0.0, 1.0 - errors / alpha).mean()) if len(errors) else np.nan
+    """AUC@alpha: the area under the cumulative error curve up to alpha."""
+    return _mean(areas(errors, alpha))
+
+
+def failures(errors: np.ndarray, alpha: float) -> np.ndarray:
+    """Whether each face fails, bool [N]: its error is above alpha."""
+    return _checked(errors) > alpha
+
+
+def areas(errors: np.ndarray, alpha: float) -> np.ndarray:
+    """What each face adds to the AUC [N], exactly: max(0, 1 - NME / alpha), whose mean is the area. No grid, no Simpson's rule."""
+    return np.maximum(0.0, 1.0 - _checked(errors) / alpha)
 
 
 def _between(points: np.ndarray, places: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]], what: str) -> np.ndarray:
@@ -82,6 +88,10 @@ def _between(points: np.ndarray, places: Mapping[int, tuple[tuple[int, ...], tup
         raise InputError(f"it is not known which of {points.shape[1]} points are the {what}; they are of {', '.join(map(str, places))}")
     left, right = places[points.shape[1]]
     return _distance(points[:, left].mean(axis=1), points[:, right].mean(axis=1))
+
+
+def _mean(each: np.ndarray) -> float:
+    return float(each.mean()) if len(each) else np.nan
 
 
 def _checked(errors: np.ndarray) -> np.ndarray:

@@ -217,8 +217,8 @@ def point_scores(task: Points, words: PointMap, xy: np.ndarray, truth: np.ndarra
         scores.append(score(f"NME, a miss as {landmarks.MISS:.0%}", capped, everyone, float(blind_capped.mean())))
     middle = intervals.score(lambda rows: float(np.median(capped[rows])), everyone)
     scores.append(Score(task.name, "median NME", middle.value, middle.low, middle.high, middle.n, None, float(np.median(blind_capped)), note))
-    scores.append(score(f"FR@{alpha:.0%}", errors > alpha, everyone, landmarks.failure_rate(blind_errors, alpha)))
-    scores.append(score(f"AUC@{alpha:.0%}", np.maximum(0.0, 1.0 - errors / alpha), everyone, landmarks.auc(blind_errors, alpha)))
+    scores.append(score(f"FR@{alpha:.0%}", landmarks.failures(errors, alpha), everyone, landmarks.failure_rate(blind_errors, alpha)))
+    scores.append(score(f"AUC@{alpha:.0%}", landmarks.areas(errors, alpha), everyone, landmarks.auc(blind_errors, alpha)))
     return scores
 
 

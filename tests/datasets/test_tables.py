@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,13 @@ def test_numbers_are_finite_or_refused(word):
             assert abs(read(word)) < float("inf")
         except InputError as error:
             assert "number" in str(error)
+
+
+def test_whole_numbers_are_those_that_an_array_can_hold():
+    assert [whole(str(value)) for value in (-(2**63), 2**63 - 1)] == np.array([-(2**63), 2**63 - 1], np.int64).tolist()
+    for word in (str(2**63), str(-(2**63) - 1), "9" * 5000):
+        with pytest.raises(InputError, match="whole number"):
+            whole(word)
 
 
 def test_a_problem_names_where_it_was_and_the_rest_goes_on(tiny):

@@ -1,5 +1,6 @@
 """IJB-B and IJB-C: against slow and obvious float64 arithmetic, from drawn files in the public layout, and what must be refused."""
 
+import errno
 import json
 import math
 import statistics
@@ -342,6 +343,7 @@ def changed(meta: Path, file: str, old: str, new: str) -> None:
     [
         ("tid_mid", "2.jpg 100 0", "2.jpg 100", "row 2: not `picture template media`"),
         ("tid_mid", "2.jpg 100 0", "2.jpg 100 zero", "row 2: 'zero' is no whole number"),
+        ("tid_mid", "2.jpg 100 0", f"2.jpg {10**20} 0", f"row 2: '{10**20}' is a whole number beyond 64 bits"),
         ("tid_mid", "2.jpg 100 0", "1.jpg 100 9", "row 2: '1.jpg' is in template 100 already, by row 1"),
         ("tid_mid", "2.jpg 100 0", "2.jpeg 100 0", "picture 2: E.npz has no '2.jpeg'"),
         ("pair_label", "\n", " 5\n", "row 1: not `template template label`"),
@@ -364,6 +366,44 @@ def test_a_list_that_is_wrong_is_refused_by_file_and_row(npz: Files, tmp_path: P
     with pytest.raises(RequestError) as caught:
         ijb(embeddings_of(npz, made), meta)
     assert said in str(caught.value).replace(str(tmp_path) + "/", ""), str(caught.value)
+
+
+def test_pairs_that_contradict_each_other_are_refused_and_repeated_ones_counted(npz: Files, tmp_path: Path) -> None:
+    made = drawn(0)
+    a, b, same = made.pairs[0]
+    made.pairs = list({(min(pair[:2]), max(pair[:2])): pair for pair in made.pairs}.values())
+    embeddings, meta = embeddings_of(npz, made), write(made, tmp_path / "IJB")
+    assert "repeated_pairs" not in ijb(embeddings, meta).result.counts
+    table = meta / "meta" / "ijbb_template_pair_label.txt"
+    once = table.read_text()
+    table.write_text(once + f"{a} {b} {same}\n{b} {a} {same}\n")
+    assert ijb(embeddings, meta).result.counts["repeated_pairs"] == 2
+    table.write_text(once + f"{b} {a} {1 - same}\n")
+    with pytest.raises(RequestError, match=rf"label\.txt, pair {len(made.pairs) + 1}: templates {b} and {a} are paired with the other label at .*label\.txt, pair \d+$"):
+        ijb(embeddings, meta)
+
+
+def test_a_gallery_that_is_there_twice_is_refused(npz: Files, tmp_path: Path) -> None:
+    made = drawn(0)
+    meta = write(made, tmp_path / "IJB")
+    (meta / "ijbb_1N_gallery_S1.csv").write_text((meta / "meta" / "ijbb_1N_gallery_S2.csv").read_text())
+    with pytest.raises(RequestError, match=r"IJB: both ijbb_1N_gallery_S1\.csv and meta/ijbb_1N_gallery_S1\.csv; name the folder of one benchmark"):
+        ijb(embeddings_of(npz, made), meta)
+
+
+@pytest.mark.parametrize("file", ["tid_mid", "pair_label", "gallery_S1"])
+def test_a_list_that_cannot_be_read_is_refused_by_file(npz: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    made = drawn(0)
+    embeddings, meta, read = embeddings_of(npz, made), write(made, tmp_path / "IJB"), Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if file in path.name:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(RequestError, match=rf"{file}\w*\.(txt|csv): cannot be read \(Input/output error\)"):
+        ijb(embeddings, meta)
 
 
 def test_files_that_are_missing_cut_or_of_two_benchmarks_are_refused(npz: Files, tmp_path: Path) -> None:

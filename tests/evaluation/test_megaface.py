@@ -1,6 +1,7 @@
 """MegaFace against the slow and obvious in float64, and the devkit's files as the devkit writes them."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from polyface import cli
-from polyface.errors import InputError, RequestError
+from polyface.errors import InputError, RequestError, RunError
 from polyface.evaluation import megaface_devkit, search, search_codes, search_gallery, search_scan
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
 from polyface.evaluation.score_megaface import megaface
@@ -200,6 +201,7 @@ def test_a_plot_holds_the_curves_of_every_size(npz: Files, tmp_path: Path) -> No
     assert cli.run(["score", "megaface", *files, "--sizes", "10,6000", "--plot", str(tmp_path / "m.png")]) == 0
     with open(tmp_path / "m.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
+    assert {row["protocol"] for row in rows} == {"megaface, uncleaned"}
     assert list(dict.fromkeys(row["curve"] for row in rows)) == ["cmc 10", "cmc 6000", "roc 6000"], "80 impostors are no curve up to FAR 1e-4"
     for size, last in ((10, 11), (6000, 50)):
         cmc = [float(row["found"]) for row in rows if row["curve"] == f"cmc {size}"]
@@ -227,6 +229,36 @@ def test_noises_are_left_out_and_the_protocol_says_so(devkit: Path, tmp_path: Pa
         megaface(devkit=devkit, probe_noises=of_probes)
     (devkit / "megaface" / "0/5/96.jpg_net.bin").write_bytes(feature(np.ones(8)))
     assert megaface(devkit=devkit, probe_noises=of_probes).result.protocol == "megaface, probes cleaned"
+    of_distractors.write_text("0/2/9.jpg\n")  # none of the ten
+    assert megaface(devkit=devkit, sizes=[10], distractor_noises=of_distractors).result.counts["noisy_distractors"] == 0
+
+
+def test_a_list_of_noises_that_names_nobody_or_cannot_be_read_is_refused(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would be cleaned, and the protocol would be named so."""
+    noises = tmp_path / "noises.txt"
+    for content, option, words in (
+        ("B_2.jpg\n", "probe_noises", r"noises\.txt: names no photograph of .*facescrub, where no 'B_2\.jpg' is; did you mean 'B_2\.png'\?"),
+        ("9\t0/5/96.png\n", "distractor_noises", r"noises\.txt: names no photograph of .*megaface, where no '0/5/96\.png' is; did you mean '0/5/96\.jpg'\?"),
+        ("A_1.png\n", "distractor_noises", r"noises\.txt: names no photograph of .*megaface, where no 'A_1\.png' is"),
+    ):
+        noises.write_text(content)
+        with pytest.raises(RequestError, match=words):
+            megaface(devkit=devkit, **{option: noises})
+
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(InputError, match=r"noises\.txt: cannot be read \(Input/output error\)"):
+        megaface_devkit.read_noises(noises)
+
+
+def test_a_cache_that_is_a_file_is_refused_by_name(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors((2, 2), 12)
+    files = npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(12), embeddings=distractors)
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(RunError, match=r"cache/unit\.npy: cannot be written"):
+        megaface(*files, cache=tmp_path / "cache")
 
 
 def test_a_search_that_was_broken_off_goes_on_from_the_cache(npz: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ def test_an_error_distribution_is_drawn_and_written(npz: Files, tmp_path: Path) 
     assert cli.run(["score", "age", *files, "--plot", str(tmp_path / "out" / "age.png")]) == 0
     assert (tmp_path / "out" / "age.png").read_bytes().startswith(b"\x89PNG")
     rows = rows_of(tmp_path / "out" / "age.csv")
-    assert [float(row["error"]) for row in rows] == errors.tolist() and {row["curve"] for row in rows} == {"errors"}
+    assert [float(row["error"]) for row in rows] == errors.tolist() and {(row["protocol"], row["curve"]) for row in rows} == {("age", "errors")}
+    again = ["score", "age", *files, "--plot", str(tmp_path / "out" / "age.png"), "--json", str(tmp_path / "out" / "age.json")]
+    assert cli.run(again) == 0, "a plot may be drawn again, and stand beside the report"
     for row in rows:
         assert float(row["share"]) <= np.mean(errors <= float(row["error"])) + 1e-4
 
@@ -86,3 +88,34 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_scored(npz: Files, t
     captured = capsys.readouterr()
     assert "pip install 'polyface[data]'" in captured.err and captured.out == ""
     assert cli.run(["score", "age", *files]) == 0
+
+
+def test_no_plot_is_written_over_a_file_that_is_read_or_written_too(npz: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    embeddings = str(npz("E", names=list("abc"), embeddings=np.eye(3)))
+    tables = {"ages.csv": "names,values\na,1\nb,2\n", "pairs.csv": "left,right,same\na,b,1\na,c,0\n", "IJB/meta/ijbb_1N_probe_mixed.csv": "TEMPLATE_ID,SUBJECT_ID\n1,1\n"}
+    for file, content in tables.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(content)
+    Path("picture.png").symlink_to("ages.csv")
+
+    def refused(*arguments: str) -> str:
+        assert cli.run(["score", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and {file: Path(file).read_text() for file in tables} == tables
+        return captured.err
+
+    ages = ("age", "--predictions", "ages.csv", "--targets", "ages.csv")
+    said = "ages.csv: the numbers of the plot ages.png would be written over it"
+    assert said in refused(*ages, "--plot", "ages.png")
+    assert said in refused("pose", *ages[1:], "--plot", "ages.png") and said in refused("landmarks", *ages[1:], "--plot", "ages.png")
+    assert f"numbers of the plot {tmp_path}/ages.png" in refused(*ages, "--plot", f"{tmp_path}/ages.png"), "however the file is named"
+    assert "ages.csv: the plot picture.png would be written over it" in refused(*ages, "--plot", "picture.png")
+    assert "o.csv: the numbers of the plot o.png" in refused(*ages, "--json", "o.csv", "--plot", "o.png")
+    assert "o.png: the plot o.png" in refused(*ages, "--json", "o.png", "--plot", "o.png")
+    assert "pairs.csv: the numbers" in refused("verification", "--embeddings", embeddings, "--pairs", "pairs.csv", "--plot", "pairs.png")
+    assert "ages.csv: the numbers" in refused("tinyface", "--embeddings", "ages.csv", "--plot", "ages.png")
+    for option in ("--distractors", "--probe-noises"):
+        assert "ages.csv: the numbers" in refused("megaface", "--probes", embeddings, option, "ages.csv", "--plot", "ages.png")
+    for meta in ("IJB", "IJB/meta"):
+        assert "ijbb_1N_probe_mixed.csv: the numbers" in refused("ijb", "--embeddings", embeddings, "--meta", meta, "--plot", "IJB/meta/ijbb_1N_probe_mixed.png")

@@ -149,6 +149,7 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "P.npz, values, row 1 (b): a point is not finite" in line("landmarks", {"values": holes, "missed": [1, 0]}, {"values": five})
     assert "nme_box cannot be had: the targets have no `boxes`" in line("landmarks", {"values": five}, {"values": five}, "--normaliser", "box")
     assert "boxes, row 0 (a): (0, 0, 0, 5) is no box" in line("landmarks", {"values": five}, {"values": five, "boxes": [[0, 0, 0, 5]] * 2})
+    assert "P.npz: missed of shape [2, 5], one number for each name is needed" in line("landmarks", {"values": five, "missed": np.zeros((2, 5))}, {"values": five})
     assert "T.npz, values, row 0 (a): no inter-pupil size, it is 0" in line("landmarks", {"values": five}, {"values": np.ones_like(five)})
     pupil = np.where((np.arange(2)[:, None] == 1) & (np.arange(5) == 0), np.nan, five.transpose(2, 0, 1)).transpose(1, 2, 0)
     boxed = {"values": pupil, "boxes": [[0, 0, 5, 5]] * 2}
@@ -259,6 +260,26 @@ def test_masks_that_do_not_fit_are_refused_by_name(npz: Files, tmp_path: Path) -
     people = npz("V", **flat, classes=["background", "skin"], names=["a", "c"], subjects=["x", "y"])
     with pytest.raises(RequestError, match="`names` are not those of its pictures, 'b' first"):
         score.parsing(npz("P", **flat), people)
+
+
+def test_classes_people_and_groups_of_masks_that_are_empty_or_there_twice_are_refused(npz: Files) -> None:
+    """As those of arrays: one name for two classes would be one score for both."""
+    flat = {"a": np.zeros((4, 4), np.uint8), "b": np.ones((4, 4), np.uint8)}
+    good = {"classes": ["background", "skin"], "names": ["a", "b"], "subjects": ["x", "y"], "groups": ["m", "f"]}
+
+    def refused_masks(message: str, **beside: object) -> None:
+        with pytest.raises(RequestError, match=message):
+            score.parsing(npz("P", **flat), npz("T", **flat, **{**good, **beside}))
+
+    assert score.parsing(npz("P", **flat), npz("T", **flat, **good)).result.counts["people"] == 2
+    refused_masks(r"T\.npz: classes names 'skin' twice", classes=["background", "skin", "hair", "skin"])
+    refused_masks(r"T\.npz, classes, number 1: is empty", classes=["background", ""])
+    refused_masks(r"T\.npz, groups, row 0 \(a\): is empty", groups=["", "x"])
+    refused_masks(r"T\.npz, subjects, row 1 \(b\): is empty", subjects=["x", ""])
+    refused_masks(r"T\.npz: groups has 3 rows, there are 2 names", groups=["m", "f", "m"])
+    refused_masks(r"T\.npz: subjects is float64", subjects=[0.5, 1.5])
+    with pytest.raises(RequestError, match=r"T\.npz: groups needs an array `names`"):
+        score.parsing(npz("P", **flat), npz("T", **flat, classes=good["classes"], groups=["m", "f"]))
 
 
 def test_faces_painted_white_are_refused_and_not_left_out_of_the_score(npz: Files) -> None:

@@ -20,7 +20,7 @@ from polyface.evaluation.mask_writer import MaskWriter
 from polyface.evaluation.masks import read_masks
 from polyface.evaluation.pair_lists import read_pair_list
 from polyface.evaluation.pair_pictures import read_pair_pictures
-from polyface.evaluation.score import verification
+from polyface.evaluation.score import parsing, verification
 
 NAMES = ["a", "b", "c"]
 POINTS = np.arange(12.0).reshape(3, 4)
@@ -87,6 +87,7 @@ def test_broken_arrays_are_refused_by_file_and_row(tmp_path: Path) -> None:
     refused("values has no rows", npz(tmp_path / "x.npz", names=NAMES, values=1))
     refused("no array 'values'.*did you mean 'value'", npz(tmp_path / "x.npz", names=NAMES, value=POINTS))
     refused("classes names 'p' twice", npz(tmp_path / "x.npz", names=NAMES, values=POINTS, classes=list("pqps")))
+    refused("x.npz, classes, number 1: is empty", npz(tmp_path / "x.npz", names=NAMES, values=POINTS, classes=["p", "", "q", "r"]))
     refused("Python objects, which are not unpickled", npz(tmp_path / "x.npz", names=np.array(NAMES, object), values=POINTS))
     refused(r"values holds complex128", npz(tmp_path / "x.npz", names=NAMES, values=[1j, 2, 3]))
     refused(r"row 1 \(b\): 'two' is no number", npz(tmp_path / "x.npz", names=NAMES, values=["1", "two", "3"]))
@@ -242,12 +243,29 @@ def test_plain_rows_and_tables_are_lists_of_pairs(tmp_path: Path) -> None:
         ("pairs.csv", "left,right,same\na,b,1\na,b,0\n", "line 3: 'a' and 'b' are paired with the other label at .*pairs.csv, line 2"),
         ("pairs.txt", "2\t1\nA\t1\t2\nA\t1\tB\t1\nA\t2\t1\nA\t2\tB\t1\n", "row 4: 'A_0002' and 'A_0001' are paired in another fold at .*pairs.txt, row 2"),
         ("pairs.txt", "A_0001.jpg 1\nA_0002.jpg 1\nx/A_0002.jpg 0\nA_0001.jpg 0\n", "row 3: 'A_0002' and 'A_0001' are paired with the other label"),
+        ("pairs.txt", "A_0001.jpg 1\nA_0002.jpg 1\nA_0001.jpg 1\nx/A_0001.png 1\n", "row 3: a photograph is paired with itself"),
+        ("pairs.txt", "1\t1\nA\t1\t01\nA\t1\tB\t1\n", "row 2: a photograph is paired with itself"),
+        ("pairs.csv", "left,right,same\na,b,1\nc,c,1\n", "line 3: a photograph is paired with itself"),
+        ("pairs.txt", f"a b 1 {10**20}\n", f"row 1: '{10**20}' is a whole number beyond 64 bits"),
     ],
 )
 def test_a_list_that_is_none_is_refused_by_file_and_row(tmp_path: Path, file: str, content: str | bytes, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         read_pair_list(written(tmp_path / file, content))
     assert str(tmp_path / file) in str(error.value)
+
+
+def test_a_list_that_cannot_be_read_is_refused_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    split = cfp(tmp_path)
+    files = [written(tmp_path / file, "a b 1\n") for file in ("pairs.txt", "pairs.csv", "pairs.parquet", "pairs.bin")]
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    monkeypatch.setattr(parquet, "read_table", broken)
+    for path, named in (*zip(files, files, strict=True), (split / "FP", tmp_path / "Protocol/image_list_F.txt")):
+        with pytest.raises(InputError, match=rf"^{named}: .*Input/output error"):
+            read_pair_list(path)
 
 
 def cfp(root: Path) -> Path:
@@ -397,6 +415,16 @@ def test_other_containers_are_refused_by_row(tmp_path: Path, content: object, me
     with pytest.raises(InputError, match=message) as error:
         read_pair_pictures(written(tmp_path / "x.bin", pickle.dumps(content, 4)))
     assert str(tmp_path / "x.bin") in str(error.value)
+
+
+def test_people_stand_beside_masks_where_one_is_known(tmp_path: Path) -> None:
+    """Else two pictures of nobody knows whom would be counted as two people."""
+    for subject, found in ((None, None), ("x", {"1": "? 1", "2": "x"})):
+        with MaskWriter(tmp_path / "m.npz", ["background", "skin"]) as masks:
+            masks.add("1", np.ones((2, 2), np.uint8))
+            masks.add("2", np.ones((2, 2), np.uint8), subject)
+        assert read_masks(tmp_path / "m.npz").subjects == found
+        assert ("people" in parsing(tmp_path / "m.npz", tmp_path / "m.npz").result.counts) == (found is not None)
 
 
 @pytest.mark.parametrize("full", ["1.npy", "classes.npy", "names.npy"])

@@ -104,6 +104,7 @@ def test_what_cannot_be_scored_is_refused_by_file_and_row(npz: Files, tmp_path: 
     vector = np.ones(4)
     assert "row 0 (1_1.jpg): is not in Probe/" in refused({"1_1.jpg": vector})
     assert "does not begin with a person's number" in refused({"Probe/x.jpg": vector})
+    assert "does not begin with a person's number, of at most 18 digits" in refused({f"Probe/{10**20}_1.jpg": vector})
     assert "is the picture of row 0" in refused({"Probe/1_1.jpg": vector, "a/Probe/1_1.jpg": vector})
     assert "no name in Gallery_Distractor/" in refused({name: each for name, each in made.items() if "Distractor" not in name})
     assert "person 99 has nobody in Gallery_Match" in refused(made | {"Probe/99_0.jpg": vector})

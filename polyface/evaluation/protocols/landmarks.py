@@ -51,8 +51,8 @@ def score_points(
             scores[f"nme_found_{name}"] = mean_score(errors[~missed], people[~missed])
             reasons |= {f"nme_found_{name}": "no face was found"} if missed.all() else {}
         for alpha in alphas:
-            scores[f"fr_{name}@{alpha:g}"] = mean_score(errors > alpha, people)
-            scores[f"auc_{name}@{alpha:g}"] = mean_score(np.maximum(0.0, 1.0 - errors / alpha), people)
+            scores[f"fr_{name}@{alpha:g}"] = mean_score(landmarks.failures(errors, alpha), people)
+            scores[f"auc_{name}@{alpha:g}"] = mean_score(landmarks.areas(errors, alpha), people)
     counts = {"faces": len(truth), "people": len(np.unique(people)), "points": truth.shape[1], "not_found": int(missed.sum()), "points_unlabelled": int((~seen).sum())}
     return Result("landmarks", scores, counts, reasons, notes, curves)
 

@@ -15,10 +15,12 @@ RADIANS = 3.15
 def score_poses(truth: np.ndarray, predicted: np.ndarray, axes: Sequence[str], people: np.ndarray, limit: float | None = None) -> Result:
     """truth, predicted float [N, A] in degrees; axes: what they are, `yaw`; people [N]: whose face it is, any ids.
 
-    limit: faces of which any true angle is beyond it are left out and counted, as most papers do with 99 on AFLW2000. Raises InputError naming the first bad row.
+    limit: faces of which any true angle is beyond it, the shorter way round, are left out and counted, as most papers do with 99 on AFLW2000. Raises InputError naming
+    the first bad row.
     """
     errors = angle_errors(truth, predicted)
-    kept = np.ones(len(truth), bool) if limit is None else (np.abs(truth) <= limit).all(axis=1)
+    turned = np.fmod(np.abs(truth), 360)
+    kept = np.ones(len(truth), bool) if limit is None else (np.minimum(turned, 360 - turned) <= limit).all(axis=1)
     errors, people = errors[kept], people[kept]
     scores = {"mae": mean_score(errors.mean(axis=1), people)}
     scores |= {f"mae_{axis}": mean_score(errors[:, at], people) for at, axis in enumerate(axes)}
