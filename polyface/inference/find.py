@@ -41,7 +41,8 @@ class OpenSetLine:
 
 @dataclass(frozen=True)
 class Likely:
-    """A face of the gallery. probability: that it is the person asked about, where before looking each face of the gallery, and nobody, were equally likely."""
+    """A face of the gallery. probability: that it is the person asked about, of this face alone, at odds of 1 to all faces of the gallery before looking: one person may have
+    several, so that those of a row may add up to more than 1."""
 
     cosine: float
     probability: float
@@ -102,7 +103,7 @@ class Found:
         between = "" if self.line.low is None else f" ({self.line.low:.3f} to {self.line.high:.3f})"
         return (
             f"found from a cosine of {self.line.cosine:.3f}{between} on, which {self.line.far:g} of pairs of two people reach (FAR): of strangers at most "
-            f"{self.line.fpir:.2g} are taken for one of these {self.faces:,} faces (FPIR); probabilities are those if each face, and nobody, is equally likely beforehand"
+            f"{self.line.fpir:.2g} are taken for one of these {self.faces:,} faces (FPIR); a probability is of each face alone, at odds of 1 to {self.faces:,} beforehand"
         )
 
 
@@ -172,7 +173,7 @@ def open_set_line(card: Card, task: Embedding, faces: int, fpir: float | None = 
 
 def _likely(cosine: float, face: GalleryFace, said: PairCalibration, line: OpenSetLine, faces: int, thresholds: Sequence[Threshold]) -> Likely:
     ratio = likelihood_ratio(cosine, said, thresholds)
-    probability = ratio / (ratio + faces)  # 1 face of `faces`, or nobody: odds of 1 to `faces` for each
+    probability = ratio / (ratio + faces)
     return Likely(round(cosine, 4), round(probability, 6), cosine >= line.cosine, face.image, face.face, face.box, face.score)
 
 

@@ -23,6 +23,8 @@ NEAR_FAR, ANYWHERE_FAR = 0.01, 0.0001
 """The rates of false acceptance of the card's lines that a cosine must reach for a face that is not at the same place: where its box would overlap if both were
 three times as large, and anywhere in the picture."""
 NEAR = 3.0
+SURE = 2.0
+"""More than any place and cosine add up to: faces that are known anywhere are told first."""
 FORGOTTEN_SECONDS, FORGOTTEN_LOOKS = 10.0, 5
 """A face that was not seen for so long, and on so many frames that were looked at, gets a new number when it comes back."""
 FRESH = 0.3
@@ -82,7 +84,9 @@ class Tracks:
             near = overlaps_between(_grown(boxes), _grown(places)) > 0
             overlaps = overlaps * np.array([time - track.time <= RECENT for track in self.tracks])
             possible = (overlaps >= SAME_PLACE) & (cosines >= ANOTHER) | near & (cosines >= self.near) | (cosines >= self.anywhere)
-            score = overlaps + cosines
+            score = (
+                overlaps + cosines + SURE * (cosines >= self.anywhere)
+            )  # else a stranger who is now where somebody was would be taken for them before they are looked for
         rows, columns = np.nonzero(possible)
         order = np.argsort(-score[rows, columns], kind="stable")
         return list(zip(rows[order].tolist(), columns[order].tolist(), strict=True))

@@ -97,7 +97,7 @@ def test_faces_that_are_not_clear_are_not_compared(calibrated: cards.Card, tmp_p
     assert found.rows() == [{"picture": "a", "face": 0, "answer": UNCLEAR, "nearest": None, "its face": None, "cosine": None, "probability": None}]
 
 
-def test_probabilities_are_bayes_with_each_face_and_nobody_equally_likely(calibrated: cards.Card, tmp_path: Path) -> None:
+def test_a_probability_is_bayes_of_each_face_alone_at_odds_of_one_to_all_faces(calibrated: cards.Card, tmp_path: Path) -> None:
     knows = Knows(calibrated, {"a": [at(1.0)]})
     found = find(knows, gallery_of(tmp_path, knows, [[at(cosine) for cosine in (0.9, 0.5, 0.1)]]), ["a"])
     for likely in found.sought[0].nearest:

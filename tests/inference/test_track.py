@@ -35,6 +35,13 @@ def test_two_faces_that_change_places_keep_their_numbers() -> None:
         assert faces.follow(at / 25, [boxes[each] for each in order], [person(each) for each in order]) == order
 
 
+def test_two_people_who_are_exchanged_by_a_cut_keep_their_numbers_though_they_look_alike() -> None:
+    faces = tracks()
+    alike, places = [person(0), person(0, 60)], [BOX, BOX + 300]  # a cosine of 0.5, as a face may have with itself
+    assert [faces.follow(at / 25, places, alike) for at in range(3)] == [[0, 1]] * 3
+    assert faces.follow(0.12, places, alike[::-1]) == [1, 0]
+
+
 def test_another_face_at_the_same_place_after_a_cut_is_another() -> None:
     faces = tracks()
     assert [faces.follow(at / 25, [BOX], [person(0 if at < 3 else 1)]) for at in range(5)] == [[0], [0], [0], [1], [1]]
