@@ -41,8 +41,8 @@ class OpenSetLine:
 
 @dataclass(frozen=True)
 class Likely:
-    """A face of the gallery. probability: that it is the person asked about, of this face alone, at odds of 1 to all faces of the gallery before looking: one person may have
-    several, so that those of a row may add up to more than 1."""
+    """A face of the gallery. probability: that it is the person asked about, of this face alone, at odds of 1 to all faces of the gallery before looking. One person
+    may have several, so that they may add up to more than 1."""
 
     cosine: float
     probability: float
