@@ -96,6 +96,8 @@ def _forget(patterns: tuple[str, ...], out: Path) -> int:
         terminal.say(f"{pattern}: no picture of {out} matches it")
     for line in shortened([f"{name}: a copy of one that is taken out; it is new when it is asked for" for name in done.copies]):
         terminal.say(line)
+    for line in shortened([f"{name}: has the bytes of one that is taken out, and stays with its faces; --forget takes it out" for name in done.originals]):
+        terminal.say(line)
     terminal.say(
         f"{terminal.count(len(done.pictures), 'picture')} taken out, with {terminal.count(done.faces, 'face')}"
         f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
@@ -157,7 +159,7 @@ def people(
     if html is not None:
         from polyface.inference.people_page import contact_sheet
 
-        page, without = contact_sheet(found)
+        page, without = contact_sheet(found, opened)
         files.write_atomically(html, page)
     terminal.table(found.rows())
     print(found.in_words())

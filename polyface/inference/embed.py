@@ -2,8 +2,9 @@
 
 A shard is a run of pictures in the order they were named, and is written whole or not at all; so a run that was killed at any moment, and then repeated, leaves the bytes
 of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One whose bytes are others now is taken out, with its faces,
-and looked at as if it were new; a new one with the bytes of one that is there is noted as a copy of it, without faces. One that could not be read is listed, and whenever
-it is asked for tried again after the new ones: its disk may be there now. For that reason, too, one that was deleted is only named: `forget` takes it out.
+which the first copy of it takes over, and looked at as if it were new; of one that was only touched the new stamp is noted. A new one with the bytes of one that is there
+is noted as a copy of it, without faces. One that could not be read is listed, and whenever it is asked for tried again after the new ones: its disk may be there now. For
+that reason, too, one that was deleted is only named: `forget` takes it out.
 """
 
 import os
@@ -34,8 +35,8 @@ from polyface.inference.gallery import (
     label_of,
     manifest_of,
     open_gallery,
+    renewed,
     sweep,
-    without,
     write_manifest,
     wrong_vector,
 )
@@ -81,9 +82,10 @@ def embed(
     with alone(out):
         gallery, stamps = Gallery(out, _started(out, analyzer)), stamps_of(pictures)  # before they are read: what is written to meanwhile is read again the next time
         known = _known(gallery, stamps)
-        replaced, reasons = _replaced(pictures, known)
+        replaced, unchanged, reasons = _compared(pictures, known)
+        if replaced or unchanged:
+            gallery = renewed(gallery, replaced, {name: stamps[name] for name in unchanged})
         if replaced:
-            gallery = without(gallery, replaced)
             known = _known(gallery, stamps)
         new = [picture for picture in pictures if str(picture) not in known.looked_at and str(picture) not in known.refused]
         again = [picture for picture in pictures if str(picture) in known.refused]
@@ -250,17 +252,18 @@ def _known(gallery: Gallery, stamps: Mapping[str, Stamp]) -> Known:
     return known
 
 
-def _replaced(pictures: Sequence[Source], known: Known) -> tuple[set[str], list[str]]:
-    """The pictures whose bytes are others than when they were looked at, and why any could not be read: those stay as they are."""
-    replaced, reasons = set(), []
+def _compared(pictures: Sequence[Source], known: Known) -> tuple[set[str], set[str], list[str]]:
+    """Of the pictures that were touched: those whose bytes are others than when they were looked at, those whose bytes are not, and why any could not be read, which stay
+    as they are."""
+    replaced, unchanged, reasons = set[str](), set[str](), list[str]()
     for picture in pictures:
         if str(picture) in known.touched:
             try:
-                if sha256_of(picture.read()) != known.touched[str(picture)]:
-                    replaced.add(str(picture))
+                same = sha256_of(picture.read()) == known.touched[str(picture)]
+                (unchanged if same else replaced).add(str(picture))
             except InputError as error:
                 reasons.append(str(error))
-    return replaced, reasons
+    return replaced, unchanged, reasons
 
 
 def _gone(names: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from polyface.inference.gallery import MANIFEST, Gallery, read_manifest, sweep, 
 @dataclass(frozen=True)
 class Forgotten:
     """What was taken out of a gallery: pictures by name, and how many faces they had. copies: names of pictures that have the bytes of one of them, and are new when they
-    are asked for. unmatched: patterns that no picture matches."""
+    are asked for. originals: names of pictures that one of them was a copy of, and that stay, with the faces. unmatched: patterns that no picture matches."""
 
     pictures: tuple[str, ...]
     faces: int
     copies: tuple[str, ...]
+    originals: tuple[str, ...]
     unmatched: tuple[str, ...]
     gallery: Gallery
 
@@ -41,21 +42,35 @@ def forget(out: Path, patterns: Sequence[str]) -> Forgotten:
         sweep(out, gallery.manifest)
         before = _pictures_of(gallery)
         names, unmatched = _matching(before, patterns)
+        originals = _originals(gallery, names)
         left = without(gallery, names) if names else gallery
         copies = before - names - _pictures_of(left)
-    return Forgotten(tuple(sorted(names)), gallery.faces - left.faces, tuple(sorted(copies)), unmatched, left)
+    return Forgotten(tuple(sorted(names)), gallery.faces - left.faces, tuple(sorted(copies)), tuple(sorted(originals)), unmatched, left)
 
 
 def _pictures_of(gallery: Gallery) -> set[str]:
     return {str(name) for shard in gallery.shards() for name in shard.pictures}
 
 
+def _originals(gallery: Gallery, names: Set[str]) -> set[str]:
+    """The pictures of other names that those of these names are copies of."""
+    originals, wanted = dict[bytes, str](), set[bytes]()
+    for shard in gallery.shards() if names else ():
+        copies, refused = set(map(str, shard.copies)), set(map(str, shard.refused))
+        for name, digest in zip(map(str, shard.pictures), shard.sha256, strict=True):
+            if name in copies and name in names:
+                wanted.add(digest.tobytes())
+            elif name not in copies and name not in refused:
+                originals[digest.tobytes()] = name
+    return {originals[digest] for digest in wanted if digest in originals} - names
+
+
 def _matching(names: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], tuple[str, ...]]:
     """The names that match a pattern, and the patterns that match none."""
     names, paths = list(names), {pattern: os.path.abspath(pattern) for pattern in patterns}
     places = {place for name in names for place in (name, *map(str, Path(name).parents))}
-    magic = [path for path in paths.values() if glob.has_magic(path) and path not in places]  # a[1].jpg, where it is there, is itself
-    globs = {path: re.compile(fnmatch.translate(path)) for path in magic}
+    magic = {path: pattern for pattern, path in paths.items() if glob.has_magic(pattern) and path not in places}  # a[1].jpg, where it is there, is itself
+    globs = {path: re.compile(fnmatch.translate(_absolute(pattern))) for path, pattern in magic.items()}
     wanted, matching, used = set(paths.values()), set(), set()
     for name in names:
         by = wanted.intersection((name, *map(str, Path(name).parents))) | {path for path, matches in globs.items() if matches.match(name)}
@@ -63,3 +78,8 @@ def _matching(names: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], 
         if by:
             matching.add(name)
     return matching, tuple(pattern for pattern, path in paths.items() if path not in used)
+
+
+def _absolute(pattern: str) -> str:
+    """A glob from the root on. The folder we are in is itself, whatever letters are in its name."""
+    return os.path.normpath(os.path.join(glob.escape(os.getcwd()), pattern))

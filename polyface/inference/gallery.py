@@ -11,16 +11,16 @@ DIR/gallery.json names the model, the detector, and every shard with its sha256.
     stamps int64 [p, 2]             size and time (`contents.Stamp`) of the file that each lay in
     network                         the network's sha256, without what is said of it (`card.network_sha256`)
 
-A shard counts once gallery.json names it, which is written after it. Where pictures are taken out, it is written anew under another number, and the old one deleted once
-gallery.json names the new one in its place.
+A shard counts once gallery.json names it, which is written after it. Where pictures are taken out, or stamps change, it is written anew under another number, and the old
+one deleted once gallery.json names the new one in its place. A picture that was refused and could be read later is in two shards, refused in the earlier.
 """
 
 import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,7 @@ import numpy as np
 from polyface import files
 from polyface.errors import RequestError
 from polyface.images.detect import Detector
+from polyface.inference.contents import Stamp
 from polyface.inference.engine import Engine
 from polyface.strict import strict
 from polyface.tasks.kinds import Embedding
@@ -37,7 +38,7 @@ MANIFEST = "gallery.json"
 VERSION = 3
 """The format of a gallery; raised when a reader of the old one would misread the new one."""
 
-SHARDS, HALF_WRITTEN = re.compile(r"\d{5,}\.npz"), re.compile(r"\.(\d{5,}\.npz|gallery\.json)\..+")
+SHARDS, HALF_WRITTEN = re.compile(r"[0-9]{5,18}\.npz"), re.compile(r"\.([0-9]{5,18}\.npz|gallery\.json)\..+")
 """The names of shards, and of what was to become a file when a run was killed."""
 
 UNIT = 1e-3
@@ -104,12 +105,23 @@ class Gallery:
 
     @property
     def pictures(self) -> int:
-        """All that were looked at or refused, each once however many copies it has."""
-        return sum(entry.pictures - entry.copies for entry in self.manifest.shards)
+        """All that were looked at or refused, each once however many copies it has, and though it was refused before. Reads the shards only where any was refused."""
+        if not any(entry.refused for entry in self.manifest.shards):
+            return sum(entry.pictures - entry.copies for entry in self.manifest.shards)
+        names, copies = set[str](), set[str]()
+        for shard in self.shards():
+            names.update(map(str, shard.pictures))
+            copies.update(map(str, shard.copies))
+        return len(names - copies)
 
     def shards(self) -> Iterator[Shard]:
         """Each shard, checked. Raises RequestError naming the file, and the row, that is not as it was written."""
         return (_read(self.folder / entry.file, entry, self.manifest) for entry in self.manifest.shards)
+
+    def sha256_of(self, names: Set[str]) -> dict[str, bytes]:
+        """Of the bytes of these pictures, as they were looked at."""
+        pictures = ((str(name), digest) for shard in self.shards() for name, digest in zip(shard.pictures, shard.sha256, strict=True))
+        return {name: digest.tobytes() for name, digest in pictures if name in names}
 
     def faces_at(self, rows: Iterable[int]) -> dict[int, GalleryFace]:
         """Faces by their rows, counted over all shards; no shard is read twice."""
@@ -167,15 +179,42 @@ def without(gallery: Gallery, names: Set[str]) -> Gallery:
 
     Killed at any moment it leaves the gallery of before or that of after; `sweep` then deletes the files of the other. Raises RequestError where a shard is not whole.
     """
-    held = {digest for shard in gallery.shards() for digest in _held(shard, names)}
+    return _rewritten(gallery, names, {}, {})
+
+
+def renewed(gallery: Gallery, replaced: Set[str], stamps: Mapping[str, Stamp]) -> Gallery:
+    """The gallery without the pictures that were replaced, whose faces the first copy of each takes over, and with these stamps of others. Written as by `without`."""
+    heirs = _heirs(gallery, replaced)
+    return _rewritten(gallery, replaced, {original: name for original, (name, _) in heirs.items()}, {**dict(heirs.values()), **stamps})
+
+
+def _heirs(gallery: Gallery, names: Set[str]) -> dict[str, tuple[str, Stamp]]:
+    """For each original of these names that has a copy of another name: the first, and its stamp."""
+    originals, heirs = dict[str, bytes](), dict[bytes, tuple[str, Stamp]]()
+    for shard in gallery.shards() if names else ():
+        refused, copies = set(map(str, shard.refused)), set(map(str, shard.copies))
+        for name, digest, (size, time) in zip(map(str, shard.pictures), shard.sha256, shard.stamps.tolist(), strict=True):
+            if name in copies and name not in names:
+                heirs.setdefault(digest.tobytes(), (name, (size, time)))
+            elif name in names and name not in copies and name not in refused:
+                originals[name] = digest.tobytes()
+    return {name: heirs[digest] for name, digest in originals.items() if digest in heirs}
+
+
+def _rewritten(gallery: Gallery, names: Set[str], heirs: Mapping[str, str], stamps: Mapping[str, Stamp]) -> Gallery:
+    """What `without` and `renewed` promise. heirs: originals among the names -> the copy that takes the place of each."""
+    gone, moved = names - heirs.keys(), set(heirs.values())
+    held = {digest for shard in gallery.shards() for digest in _held(shard, gone)}
     entries, number = list[ShardEntry](), _next_number(gallery.manifest)
     for entry, shard in zip(gallery.manifest.shards, gallery.shards(), strict=True):
-        copies = set(map(str, shard.copies))
+        copies, refused = set(map(str, shard.copies)), set(map(str, shard.refused))
         lost = {str(name) for name, digest in zip(shard.pictures, shard.sha256, strict=True) if str(name) in copies and digest.tobytes() not in held}
-        left = _left(shard, lost.union(name for name in map(str, shard.pictures) if name in names))
-        if len(left.pictures) == len(shard.pictures):
+        out = lost.union(name for name in map(str, shard.pictures) if name in gone or name in moved or (name in heirs and name in refused))
+        if not any(name in out or name in heirs or name in stamps for name in map(str, shard.pictures)):
             entries.append(entry)
-        elif len(left.pictures):
+            continue
+        left = _named(_left(shard, out), heirs, stamps)
+        if len(left.pictures):
             entries.append(_write(gallery.folder, gallery.manifest, left, number))
             number += 1
     manifest = msgspec.structs.replace(gallery.manifest, shards=tuple(entries))
@@ -206,7 +245,7 @@ def _left(shard: Shard, names: Set[str]) -> Shard:
         return np.array([str(name) not in names for name in array], bool)
 
     def words(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.array([str(word) for word in array[rows]], str)
+        return _words([str(word) for word in array[rows]])
 
     rows, pictures, refused, copies = kept(shard.names), kept(shard.pictures), kept(shard.refused), kept(shard.copies)
     return Shard(
@@ -222,6 +261,21 @@ def _left(shard: Shard, names: Set[str]) -> Shard:
         sha256=shard.sha256[pictures],
         stamps=shard.stamps[pictures],
     )
+
+
+def _named(shard: Shard, heirs: Mapping[str, str], stamps: Mapping[str, Stamp]) -> Shard:
+    """A shard whose pictures have the names of their heirs, where they have any, and then these stamps."""
+    pictures = [heirs.get(name, name) for name in map(str, shard.pictures)]
+    return replace(
+        shard,
+        names=_words([heirs.get(name, name) for name in map(str, shard.names)]),
+        pictures=_words(pictures),
+        stamps=np.array([stamps.get(name, stamp) for name, stamp in zip(pictures, shard.stamps.tolist(), strict=True)], np.int64).reshape(-1, 2),
+    )
+
+
+def _words(words: Sequence[str]) -> np.ndarray:
+    return np.array(words, str)
 
 
 def _next_number(manifest: Manifest) -> int:
@@ -257,7 +311,7 @@ def wrong_vector(embeddings: np.ndarray) -> tuple[int, str] | None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises RequestError where there is none, or one of another version."""
+    """Raises RequestError where there is none, one of another version, or one that names a shard that is none of its own, or twice."""
     try:
         tree = msgspec.json.decode(path.read_bytes())
     except OSError as error:
@@ -269,7 +323,14 @@ def read_manifest(path: Path) -> Manifest:
         raise RequestError(f"{path}: not of a gallery (its key 'gallery' must hold the version of the format)")
     if version != VERSION:
         raise RequestError(f"{path}: a gallery of format {version}; this polyface reads format {VERSION}; `polyface embed` makes it anew, into another folder")
-    return strict(tree, Manifest, str(path))
+    manifest, named = strict(tree, Manifest, str(path)), set[str]()
+    for entry in manifest.shards:
+        if not SHARDS.fullmatch(entry.file):
+            raise RequestError(f"{path}: names the shard {entry.file!r}; a shard lies beside it, and is called by its number, such as 00000.npz")
+        if entry.file in named:
+            raise RequestError(f"{path}: names the shard {entry.file} twice")
+        named.add(entry.file)
+    return manifest
 
 
 KINDS = {"names": "U", "faces": "int32", "boxes": "float32", "scores": "float32", "embeddings": "float32"}

@@ -1,5 +1,6 @@
 """A contact sheet: the people of a gallery, each with their faces, as one HTML file that opens anywhere."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from polyface import page
 from polyface.errors import InputError
 from polyface.images import geometry, read
 from polyface.images.sources import source_of
-from polyface.inference.gallery import GalleryFace
+from polyface.inference.gallery import Gallery, GalleryFace
 from polyface.inference.people import People
 
 SIDE, ROOM = 96, 1.4
@@ -16,11 +17,11 @@ SHOWN, SHOWN_ALONE = 40, 200
 """Faces of one person, and people of a single face, that a sheet shows; it says how many more there are."""
 
 
-def contact_sheet(people: People) -> tuple[str, list[str]]:
+def contact_sheet(people: People, gallery: Gallery) -> tuple[str, list[str]]:
     """The page, and why faces have no picture on it: of those, the files are gone, or changed."""
     groups = [(number, person.faces[:SHOWN], person) for number, person in enumerate(people.people, 1)]
     alone = [person.faces[0] for person in people.alone[:SHOWN_ALONE]]
-    pictures, refused = _pictures([face for _, faces, _ in groups for face in faces] + alone)
+    pictures, refused = _pictures([face for _, faces, _ in groups for face in faces] + alone, gallery)
     body = page.render(
         BODY,
         people=people,
@@ -37,15 +38,18 @@ def _cell(face: GalleryFace, pictures: Mapping[GalleryFace, str]) -> dict[str, o
     return {"image": face.image, "name": Path(face.image).name, "face": face.face, "picture": pictures.get(face, "")}
 
 
-def _pictures(faces: list[GalleryFace]) -> tuple[dict[GalleryFace, str], list[str]]:
+def _pictures(faces: list[GalleryFace], gallery: Gallery) -> tuple[dict[GalleryFace, str], list[str]]:
     """{face: data URI}; each photograph is opened once."""
     by_image: dict[str, list[GalleryFace]] = {}
     for face in faces:
         by_image.setdefault(face.image, []).append(face)
-    found, refused = {}, []
+    found, refused, digests = {}, [], gallery.sha256_of(by_image.keys())
     for image, its_faces in by_image.items():
         try:
-            pixels = read.decode(source_of(image).read(), image)
+            content = source_of(image).read()
+            if hashlib.sha256(content).digest() != digests[image]:
+                raise InputError(f"{image}: another picture than the gallery's")
+            pixels = read.decode(content, image)
         except InputError as error:
             refused.append(str(error))
             continue

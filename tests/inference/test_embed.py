@@ -27,6 +27,7 @@ from polyface.inference import card as cards
 from polyface.inference.analyze import Analyzer
 from polyface.inference.compare import vector_of
 from polyface.inference.embed import embed, gather
+from polyface.inference.forget import forget
 from polyface.inference.gallery import Gallery, faces_of, open_gallery
 from polyface.tasks import Embedding
 
@@ -187,9 +188,22 @@ def test_a_picture_replaced_by_what_cannot_be_read_is_refused_and_answers_no_mor
 def test_a_picture_that_was_only_touched_stays_as_it_is(tmp_path: Path) -> None:
     draw(tmp_path / "p", 3)
     run(tmp_path / "p", tmp_path / "g")
-    before = contents(tmp_path / "g")
+    (before,) = open_gallery(tmp_path / "g", colours()).shards()
     os.utime(tmp_path / "p" / "001.png", (1, 1))
-    assert run(tmp_path / "p", tmp_path / "g").replaced == 0 and contents(tmp_path / "g") == before
+    done = run(tmp_path / "p", tmp_path / "g")
+    (after,) = done.gallery.shards()
+    assert (done.pictures, done.replaced) == (0, 0) and after.stamps[1].tolist() == [before.stamps[1][0], 10**9]
+    assert all(np.array_equal(array, getattr(after, name)) for name, array in vars(before).items() if name != "stamps")
+
+
+def test_a_picture_that_was_only_touched_is_read_once_more_and_never_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    os.utime(tmp_path / "p" / "001.png", (1, 1))
+    run(tmp_path / "p", tmp_path / "g")
+    before = contents(tmp_path / "g")
+    monkeypatch.setattr(Directory, "open", lambda *_: pytest.fail("read"))
+    assert run(tmp_path / "p", tmp_path / "g").pictures == 0 and contents(tmp_path / "g") == before
 
 
 def test_a_picture_whose_size_and_time_are_the_same_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +277,47 @@ def test_a_copy_whose_original_was_replaced_has_faces_of_its_own(tmp_path: Path)
     (tmp_path / "104.png").rename(tmp_path / "p" / "002.png")
     done = run(tmp_path / "p", tmp_path / "g")
     assert (done.replaced, done.copies, images(done.gallery)) == (1, 0, ["001.png"] + ["002.png"] * 4 + ["z.png"] * 2)
+
+
+@pytest.mark.parametrize("shard", [1, 2, 9])
+def test_what_copies_hold_outlives_an_original_that_is_replaced_though_they_are_not_asked_for(tmp_path: Path, shard: int) -> None:
+    draw(tmp_path / "p", 3)
+    for name in ("y.png", "z.png"):
+        shutil.copy(tmp_path / "p" / "002.png", tmp_path / "p" / name)
+    before = np.concatenate([each.embeddings for each in run(tmp_path / "p", tmp_path / "g", shard).gallery.shards()])
+    draw(tmp_path, 1, first=104)
+    (tmp_path / "104.png").rename(tmp_path / "p" / "002.png")
+    done = run(tmp_path / "p" / "002.png", tmp_path / "g", shard)
+    assert (done.pictures, done.replaced, done.gallery.pictures) == (1, 1, 4)
+    assert (found := images(done.gallery)) == ["001.png"] + ["002.png"] * 4 + ["y.png"] * 2
+    assert np.array_equal(np.concatenate([each.embeddings for each in done.gallery.shards()])[:3], before)
+    (tmp_path / "p" / "y.png").touch()
+    again = run(tmp_path / "p", tmp_path / "g", shard)
+    assert (again.pictures, again.replaced, again.copies, again.gallery.pictures) == (0, 0, 1, 4) and images(again.gallery) == found
+    (tmp_path / "p" / "y.png").write_bytes((tmp_path / "p" / "001.png").read_bytes())
+    last = run(tmp_path / "p" / "y.png", tmp_path / "g", shard)
+    assert (last.replaced, last.copies, images(last.gallery)) == (1, 1, ["001.png"] + ["002.png"] * 4 + ["z.png"] * 2)
+
+
+def test_copies_that_are_replaced_with_their_original_take_nothing_over(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    shutil.copy(tmp_path / "p" / "002.png", tmp_path / "p" / "z.png")
+    run(tmp_path / "p", tmp_path / "g")
+    for name in ("002.png", "z.png"):
+        shutil.copy(tmp_path / "p" / "000.png", tmp_path / "p" / name)
+    done = run(tmp_path / "p", tmp_path / "g")
+    assert (done.replaced, done.copies, images(done.gallery)) == (2, 2, ["001.png"])
+
+
+def test_a_picture_that_was_refused_and_could_be_read_later_counts_once(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 6)
+    (tmp_path / "p" / "002.png").rename(tmp_path / "002.png")
+    (tmp_path / "p" / "002.png").write_bytes(b"<html>")
+    assert run(tmp_path / "p", tmp_path / "g").gallery.pictures == 6
+    (tmp_path / "002.png").rename(tmp_path / "p" / "002.png")
+    shutil.copy(tmp_path / "p" / "001.png", tmp_path / "p" / "003.png")
+    done = run(tmp_path / "p", tmp_path / "g")
+    assert (done.refused, done.gallery.pictures) == ((), 5)  # one is a copy
 
 
 def test_what_was_deleted_is_named_and_stays(tmp_path: Path) -> None:
@@ -352,7 +407,9 @@ os.replace, os.unlink = dying(os.replace), dying(os.unlink)""",
 
 def test_a_run_killed_while_it_takes_out_what_was_replaced_leaves_the_bytes_of_one_that_was_not(tmp_path: Path) -> None:
     draw(tmp_path / "p", 6)
+    shutil.copy(tmp_path / "p" / "002.png", tmp_path / "p" / "copy.png")
     run(tmp_path / "p", tmp_path / "before")
+    (tmp_path / "p" / "004.png").touch()
     draw(tmp_path / "new", 3, first=101)
     for number in (1, 2, 5):
         (tmp_path / "new" / f"{101 + number // 2}.png").rename(tmp_path / "p" / f"{number:03d}.png")
@@ -495,6 +552,28 @@ def test_a_gallery_that_is_not_whole_is_refused_by_file_and_row(tmp_path: Path, 
     with pytest.raises(RequestError, match=said) as error:
         list(open_gallery(tmp_path / "g", colours()).shards())
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["../g1/00000.npz"], r"gallery\.json: names the shard '\.\./g1/00000\.npz'; a shard lies beside it"),
+        (["abc.npz"], r"gallery\.json: names the shard 'abc\.npz'; .* called by its number, such as 00000\.npz"),
+        (["0" * 5000 + ".npz"], r"gallery\.json: names the shard '0+\.npz'"),
+        (["00000.npz", "00000.npz"], r"gallery\.json: names the shard 00000\.npz twice"),
+    ],
+)
+def test_a_gallery_whose_shards_are_not_its_own_or_named_twice_is_refused(tmp_path: Path, files: list[str], said: str) -> None:
+    draw(tmp_path / "p", 3)
+    for folder in ("g", "g1"):
+        run(tmp_path / "p", tmp_path / folder)
+    manifest = json.loads((tmp_path / "g" / "gallery.json").read_bytes())
+    manifest["shards"] = [manifest["shards"][0] | {"file": file} for file in files]
+    (tmp_path / "g" / "gallery.json").write_text(json.dumps(manifest))
+    for use in (lambda: open_gallery(tmp_path / "g", colours()), lambda: run(tmp_path / "p", tmp_path / "g"), lambda: forget(tmp_path / "g", ["x"])):
+        with pytest.raises(RequestError, match=said) as error:
+            use()
+        assert "\n" not in str(error.value)
 
 
 def test_faces_are_found_by_their_rows(tmp_path: Path) -> None:

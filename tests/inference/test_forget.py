@@ -83,6 +83,36 @@ def test_a_picture_whose_name_is_a_glob_too_is_itself_alone(tmp_path: Path) -> N
     assert images(forget(tmp_path / "g", [str(tmp_path / "p" / "a[1].png")]).gallery) == ["a1.png"]
 
 
+def test_a_glob_means_the_folder_it_is_given_in_whatever_brackets_are_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path, 1, first=1)
+    for number, name in enumerate(("[ab]/bob.png", "a/bob.png", "b/bob.png")):
+        (tmp_path / "br" / name).parent.mkdir(parents=True)
+        (tmp_path / "br" / name).write_bytes((tmp_path / "001.png").read_bytes() + bytes(number))
+    run(tmp_path / "br", tmp_path / "g")
+    others = tuple(str(tmp_path / "br" / name) for name in ("a/bob.png", "b/bob.png"))
+    monkeypatch.chdir(tmp_path / "br" / "[ab]")
+    assert forget(Path("../../g"), ["bob.jpg"]).unmatched == ("bob.jpg",)
+    assert forget(Path("../../g"), ["*bob*"]).pictures == (str(tmp_path / "br" / "[ab]" / "bob.png"),)
+    assert forget(Path("../../g"), ["../?/bob*"]).pictures == others
+
+
+def test_a_copy_that_is_taken_out_names_what_has_its_bytes_and_stays(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    shutil.copytree(tmp_path / "p", tmp_path / "w")
+    shutil.copytree(tmp_path / "p", tmp_path / "x")
+    for folder in ("w", "x"):
+        run(tmp_path / folder, tmp_path / "g")
+    original, out = str(tmp_path / "p" / "001.png"), ["--out", str(tmp_path / "g")]
+    done = forget(tmp_path / "g", [str(tmp_path / "w" / "001.png")])
+    assert (done.faces, done.originals, done.copies) == (0, (original,), ())
+    assert cli.run(["embed", "--forget", str(tmp_path / "x" / "001.png"), *out]) == 0
+    assert f"{original}: has the bytes of one that is taken out, and stays with its faces; --forget takes it out" in capsys.readouterr().err
+    done = forget(tmp_path / "g", [str(tmp_path / "*" / "002.png")])  # all of them: nothing stays
+    assert (len(done.pictures), done.originals, done.copies) == (3, (), ())
+    assert forget(tmp_path / "g", [original]).originals == ()
+
+
 def test_copies_of_what_is_taken_out_are_new_and_other_copies_stay(tmp_path: Path) -> None:
     draw(tmp_path / "p", 3)
     run(tmp_path / "p", tmp_path / "g")

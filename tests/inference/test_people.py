@@ -1,7 +1,9 @@
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -126,11 +128,19 @@ def test_what_the_command_writes_is_there_though_nobody_reads_what_it_prints(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_unread: Callable[[list[str]], int]
 ) -> None:
     monkeypatch.setattr("polyface.inference.engine.load", lambda model: engine)
-    found = people(gallery_of(tmp_path / "gallery", engine, [[0, 10, 180]]), engine)
+    gallery = gallery_of(tmp_path / "gallery", engine, [[0, 10, 180]])
+    found = people(gallery, engine)
     html, json_file = tmp_path / "people.html", tmp_path / "people.json"
     assert run_unread(["people", "--gallery", str(tmp_path / "gallery"), "--html", str(html), "--json", str(json_file)]) == cli.BROKEN_PIPE
     assert json_file.read_text() == found.to_json() and len(json.loads(json_file.read_text())["people"]) == 1
-    assert html.read_text() == people_page.contact_sheet(found)[0]
+    assert html.read_text() == people_page.contact_sheet(found, gallery)[0]
+
+
+class AsTheyAre:
+    """A gallery of pictures that did not change."""
+
+    def sha256_of(self, names: Iterable[str]) -> dict[str, bytes]:
+        return {name: hashlib.sha256(Path(name).read_bytes()).digest() for name in names if Path(name).exists()}
 
 
 def faces_on(folder: Path, names: Iterable[object]) -> tuple[GalleryFace, ...]:
@@ -142,7 +152,7 @@ def test_a_sheet_shows_so_many_faces_and_says_how_many_more_there_are(tmp_path: 
     many = Person(faces_on(tmp_path / "many", range(people_page.SHOWN + 1234)), 0.7)
     whole = Person(faces_on(tmp_path / "whole", range(people_page.SHOWN)), 0.6)
     alone = tuple(Person(faces_on(tmp_path / "alone", [number])) for number in range(people_page.SHOWN_ALONE + 5))
-    html, refused = people_page.contact_sheet(People((many, whole), alone, (), 0.5, 0.001, "drawn", len(many.faces) + len(whole.faces) + len(alone)))
+    html, refused = people_page.contact_sheet(People((many, whole), alone, (), 0.5, 0.001, "drawn", len(many.faces) + len(whole.faces) + len(alone)), AsTheyAre())  # type: ignore[arg-type]
     one, other, rest = re.split("<h2>Person 2|<h2>Alone", html)
     assert [part.count("<figure>") for part in (one, other, rest)] == [people_page.SHOWN, people_page.SHOWN, people_page.SHOWN_ALONE]
     assert [re.findall("and ([0-9,]+) more", part) for part in (one, other, rest)] == [["1,234"], [], ["5"]]
@@ -156,12 +166,28 @@ def test_a_sheet_shows_faces_and_names_those_whose_pictures_are_gone(tmp_path: P
     pixels = np.full((100, 100, 3), 90, np.uint8)
     pixels[20:60, 20:60] = (10, 10, 250)
     assert cv2.imwrite(red.image, pixels)
-    html, (refusal,) = people_page.contact_sheet(People((Person((red, gone), 0.9),), (), (), 0.5, 0.001, "drawn", 2))
+    html, (refusal,) = people_page.contact_sheet(People((Person((red, gone), 0.9),), (), (), 0.5, 0.001, "drawn", 2), AsTheyAre())  # type: ignore[arg-type]
     (uri,) = re.findall('src="data:image/jpeg;base64,([^"]+)"', html)
     crop = cv2.imdecode(np.frombuffer(base64.b64decode(uri), np.uint8), cv2.IMREAD_COLOR).astype(int)
     assert crop.shape == (people_page.SIDE, people_page.SIDE, 3) and (np.abs(crop[people_page.SIDE // 2, people_page.SIDE // 2] - (10, 10, 250)) < 20).all()
     assert (np.abs(crop[3, 3] - 90) < 20).all()
     assert refusal.startswith(f"{gone.image}: ") and html.count("no picture") == 1 and "and 0 more" not in html
+
+
+def test_a_sheet_shows_nobody_of_a_picture_that_was_replaced(engine: Engine, tmp_path: Path) -> None:
+    gallery = gallery_of(tmp_path / "gallery", engine, [[0, 10]])
+    (shard,) = gallery.shards()
+    pictures = np.array([str(tmp_path / f"{each}.png") for each in range(2)])
+    for name in pictures:
+        assert cv2.imwrite(name, np.full((50, 50, 3), 90, np.uint8))
+    digests = np.stack([np.frombuffer(hashlib.sha256(Path(name).read_bytes()).digest(), np.uint8) for name in pictures])
+    manifest = add_shard(tmp_path / "gallery", manifest_of(engine, engine), replace(shard, names=pictures, pictures=pictures, sha256=digests))
+    gallery = Gallery(tmp_path / "gallery", manifest)
+    found = people(gallery, engine)
+    assert people_page.contact_sheet(found, gallery)[1] == []
+    assert cv2.imwrite(pictures[1], np.zeros((50, 50, 3), np.uint8))
+    html, refused = people_page.contact_sheet(found, gallery)
+    assert refused == [f"{pictures[1]}: another picture than the gallery's"] and html.count("<img") == 1
 
 
 @settings(max_examples=50)
