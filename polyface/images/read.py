@@ -8,14 +8,15 @@ files.
 import glob
 import os
 import posixpath
+import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import cv2
 import numpy as np
@@ -105,9 +106,10 @@ class Directory:
     label: str
 
     def names(self, unread: Callable[[OSError], object] | None = None) -> list[str]:
-        """Every file below, sorted; links to folders are followed, each folder once. unread(error) of each folder that cannot be read, whose `filename` it is."""
+        """Every file below, sorted; links to folders are followed, each folder once. unread(error) of each folder that cannot be read, whose `filename` it is; without it
+        raises InputError, since what lies there would be missed by nobody."""
         names, seen = [], set()
-        for folder, folders, files in os.walk(self.label, onerror=unread, followlinks=True):
+        for folder, folders, files in os.walk(self.label, onerror=unread or _refuse_folder, followlinks=True):
             place = os.stat(folder)
             if (place.st_dev, place.st_ino) in seen:
                 folders.clear()
@@ -131,6 +133,14 @@ class Directory:
                 return file.read()
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"{error.filename}: cannot be read ({error.strerror})")
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise _unreadable(error) from error
 
 
 @dataclass(frozen=True)
@@ -160,10 +170,10 @@ class Archive:
         return sorted(self.members)
 
     def exists(self, name: str) -> bool:
-        return name in self.members
+        return _inside(name) in self.members
 
     def open(self, name: str) -> bytes:
-        member = self.members.get(name)
+        member = self.members.get(_inside(name))
         if member is None:
             raise InputError(f"{self.label}/{name}: no such file in the archive")
         if max(member.size, member.packed) > MAX_BYTES:
@@ -179,23 +189,40 @@ class Archive:
 
 
 def _index_of_zip(path: Path) -> dict[str, Member]:
+    members, links = dict[str, Member](), dict[str, str]()
     with zipfile.ZipFile(path) as archive:
-        return {
-            _inside(info.filename): Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
-            for info in archive.infolist()
-            if not info.is_dir() and not info.filename.startswith("__MACOSX/")
-        }
+        for info in archive.infolist():
+            name = _inside(info.filename.replace("\\", "/"))  # as some tools of Windows write it
+            if stat.S_ISLNK(info.external_attr >> 16):
+                links[name] = archive.read(info).decode(errors="replace")
+            elif not info.is_dir() and not name.startswith("__MACOSX/"):
+                members[name] = Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
+    return _with_links(members, links)
 
 
 def _index_of_tar(path: Path) -> dict[str, Member]:
+    members, links = dict[str, Member](), dict[str, str]()
     with tarfile.open(path, "r:") as archive:  # "r:" refuses compression, in which nothing can be found without reading all before it
-        members: dict[str, Member] = {}
         for info in archive:
             if info.isreg():
                 members[_inside(info.name)] = Member(info.offset_data, info.size, info.size)
             elif info.islnk() and (same := members.get(_inside(info.linkname))):  # a file by a second name, as tar stores it
                 members[_inside(info.name)] = same
-        return members
+            elif info.issym():
+                links[_inside(info.name)] = info.linkname
+    return _with_links(members, links)
+
+
+def _with_links(members: dict[str, Member], links: Mapping[str, str]) -> dict[str, Member]:
+    """The members, and what symbolic links {name: where to, from its own folder} lead to, over other links too; one that leads out, nowhere or to a folder is none."""
+    for name in links:
+        at, seen = name, set[str]()
+        while at in links and at not in seen:
+            seen.add(at)
+            at = posixpath.normpath(posixpath.join(posixpath.dirname(at), links[at]))
+        if at in members:
+            members[name] = members[at]
+    return members
 
 
 def _inside(name: str) -> str:
@@ -279,7 +306,7 @@ def no_unicode(name: str) -> InputError:
 
 def _pictures_below(folder: Path, endings: frozenset[str], refused: list[InputError]) -> list[Path]:
     """The pictures; folders that cannot be read join the refused."""
-    names = Directory(str(folder)).names(lambda error: refused.append(InputError(f"{error.filename}: cannot be read ({error.strerror})")))
+    names = Directory(str(folder)).names(lambda error: refused.append(_unreadable(error)))
     return [folder / name for name in names if _ends_in(Path(name), endings)]
 
 

@@ -3,6 +3,7 @@ import errno
 import io
 import os
 import pickle
+import stat
 import struct
 import sys
 import tarfile
@@ -358,6 +359,38 @@ def test_a_folder_that_links_to_itself_is_listed_once(tmp_path):
     assert open_root(place).names() == sorted(FILES)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_symbolic_links_in_an_archive_lead_to_its_files(kind, tmp_path):
+    links = {"b/link.jpg": "../a/one.jpg", "again.jpg": "b/link.jpg", "nowhere.jpg": "gone.jpg", "out.jpg": "/etc/passwd", "round.jpg": "round.jpg"}
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+            for name, to in links.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                archive.writestr(info, to)
+            archive.writestr("a/one.jpg", b"1")
+    else:
+        with tarfile.open(tmp_path / "s.tar", "w") as archive:
+            for name, to in links.items():
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = tarfile.SYMTYPE, to
+                archive.addfile(info)
+            info = tarfile.TarInfo("a/one.jpg")
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"1"))
+    root = open_root(tmp_path / f"s.{kind}")
+    assert {name: root.open(name) for name in root.names()} == dict.fromkeys(("a/one.jpg", "b/link.jpg", "again.jpg"), b"1")
+    assert root.exists("./b/link.jpg") and root.open("b/../a/one.jpg") == b"1"  # as in a folder
+
+
+def test_names_with_backslashes_in_a_zip_are_paths(tmp_path):
+    info = zipfile.ZipInfo("x")
+    info.filename = "a\\one.jpg"
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(info, b"1")
+    assert open_root(tmp_path / "s.zip").open("a/one.jpg") == b"1"
+
+
 def test_a_damaged_archive_member_is_refused_and_the_others_are_read(tmp_path):
     path = zipped(tmp_path, zipfile.ZIP_STORED)
     content = path.read_bytes()
@@ -424,6 +457,8 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name_and_the_rest_goes_on(tm
     found, refused = find_pictures([tmp_path])
     assert found == [tmp_path / "a.png"] and [str(error) for error in refused] == [f"{locked}: cannot be read (Permission denied)"]
     assert [str(error) for error in find_pictures([locked])[1]] == [f"{locked}: cannot be read (Permission denied)"]
+    with pytest.raises(InputError, match=r"locked: cannot be read \(Permission denied\)"):  # of a data set nothing goes missing unsaid
+        open_root(tmp_path).names()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
