@@ -8,6 +8,7 @@ training. 197961 is the photograph 186574, both in test, and is left out.
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from functools import partial
 
@@ -105,7 +106,7 @@ def _attribute_list(root: Root) -> tuple[str, str]:
             return name, as_text(archive.read(member), name)
     except StopIteration:
         raise InputError(f"{name}: holds no list_attr_celeba.txt") from None
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"{name}: cannot be read as an archive ({error})") from None
 
 

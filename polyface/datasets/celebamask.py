@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split, split_of
-from polyface.datasets.tables import Mask, Rows
+from polyface.datasets.tables import Mask, Rows, is_picture
 from polyface.errors import InputError, nearest
 from polyface.images.read import Root, Source, decode_mask, read_header
 from polyface.labels import same_words
@@ -50,7 +50,7 @@ class PaintedMask:
 
 def list_records(root: Root, split: Split) -> Listing:
     rows = Rows(celebamask.answers)
-    names = root.names()
+    names = [name for name in root.names() if is_picture(name)]
     if any(PICTURE.fullmatch(name) for name in names):
         _list_parts(rows, root, names, split)
     else:

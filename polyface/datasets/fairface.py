@@ -33,7 +33,7 @@ def list_records(root: Root, split: Split) -> Listing:
 
 
 def _read(rows: Rows, root: Root, prefix: str, table: str, split: Split, in_test: bool) -> None:
-    for row, values in csv_rows(text(root, prefix + table), prefix + table, COLUMNS):
+    for row, values in csv_rows(text(root, prefix + table), prefix + table, COLUMNS, rows):
         name = prefix + values["file"]
         with rows.row(f"{prefix}{table}, row {row}"):
             if not root.exists(name):

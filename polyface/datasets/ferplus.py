@@ -27,29 +27,29 @@ UNKNOWN, NO_FACE = "unknown", "NF"
 COLUMNS = ("Image name", *WORDS, UNKNOWN, NO_FACE)
 TABLE, OWN_TABLE = "fer2013new.csv", "label.csv"
 FOLDERS: dict[Split, str] = {"test": "FER2013Test", "validation": "FER2013Valid", "train": "FER2013Train"}
-OWN_HEADER = ",".join([COLUMNS[0], "box", *COLUMNS[1:]])
+OWN_HEADER = (COLUMNS[0], "box", *COLUMNS[1:])
 
 
 def list_records(root: Root, split: Split) -> Listing:
     rows = Rows(ferplus.answers)
     places = {"/".join(name.split("/")[-2:]): name for name in root.names()}
     table = next((name for name in places.values() if name.rpartition("/")[2] == TABLE), None)
-    add_originals(rows, ferplus.answers, split, _found(rows, root, split, places, _of_table(root, table) if table else _of_folders(root, places)))
+    add_originals(rows, ferplus.answers, split, _found(rows, root, split, places, _of_table(root, table, rows) if table else _of_folders(root, places, rows)))
     return rows.listing()
 
 
-def _of_table(root: Root, table: str) -> Iterator[tuple[Split | None, str, dict[str, str]]]:
-    for row, values in csv_rows(text(root, table), table, ("Usage", *COLUMNS)):
+def _of_table(root: Root, table: str, rows: Rows) -> Iterator[tuple[Split | None, str, dict[str, str]]]:
+    for row, values in csv_rows(text(root, table), table, ("Usage", *COLUMNS), rows):
         yield USAGES.get(values["Usage"]), f"{table}, row {row}", values
 
 
-def _of_folders(root: Root, places: Mapping[str, str]) -> Iterator[tuple[Split, str, dict[str, str]]]:
+def _of_folders(root: Root, places: Mapping[str, str], rows: Rows) -> Iterator[tuple[Split, str, dict[str, str]]]:
     tables = {part: places[f"{FOLDERS[part]}/{OWN_TABLE}"] for part in PARTS if f"{FOLDERS[part]}/{OWN_TABLE}" in places}
     if not tables:
         raise InputError(f"{root.label}: neither {TABLE} nor a {OWN_TABLE} in {', '.join(FOLDERS.values())}")
     for part, table in tables.items():
-        for row, values in csv_rows(f"{OWN_HEADER}\n{text(root, table)}", table, ()):
-            yield part, f"{table}, row {row - 1}", values
+        for row, values in csv_rows(text(root, table), table, (), rows, OWN_HEADER):
+            yield part, f"{table}, row {row}", values
 
 
 def _found(rows: Rows, root: Root, split: Split, places: Mapping[str, str], votes: Iterator[tuple[Split | None, str, dict[str, str]]]) -> Iterator[Found]:

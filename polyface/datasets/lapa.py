@@ -16,7 +16,7 @@ and train, one of validation leaves train. Many photographs are 300-W's, some of
 import numpy as np
 
 from polyface.datasets.base import Alignment, Dataset, Listing, Record, Split
-from polyface.datasets.tables import Mask, Rows, as_text, check_inside, photograph_of, points_of_rows
+from polyface.datasets.tables import Mask, Rows, as_text, check_inside, is_picture, photograph_of, points_of_rows
 from polyface.errors import InputError
 from polyface.images import align, geometry
 from polyface.images.read import Root, Source
@@ -62,7 +62,7 @@ def list_records(root: Root, split: Split) -> Listing:
     names = root.names()
     earlier: set[str] = set()
     for part, folder in FOLDERS.items():
-        pictures = [name for name in names if f"/{name}".rpartition("/")[0].endswith(f"/{folder}/images") and name.endswith(".jpg")]
+        pictures = [name for name in names if f"/{name}".rpartition("/")[0].endswith(f"/{folder}/images") and name.endswith(".jpg") and is_picture(name)]
         if part == split:
             for name in pictures:
                 if photograph_of(name) not in earlier:

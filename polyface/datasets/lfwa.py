@@ -56,7 +56,7 @@ def _of_table(root: Root, name: str, rows: Rows) -> Iterator[Row]:
     first, columns = titles[0].strip(), _columns([title.strip() for title in titles[1:]])
     if missing := sorted(set(attributes.vocabulary) - columns.keys()):
         raise InputError(f"{name}: no column {missing[0]!r}, {len(missing)} are missing in all")
-    for at, row in csv_rows(content, name, columns.values()):
+    for at, row in csv_rows(content, name, columns.values(), rows):
         with rows.row(f"{name}, row {at}"):
             key = re.split(r"[/\\]", row[first])[-1].removesuffix(".jpg")
             values = {trait: number(row[title]) for trait, title in columns.items()}

@@ -287,7 +287,7 @@ YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "-1", "-1.0", "false", "no")
 def list_records(manifest: Manifest, readers: Mapping[str, Columns], answers: Mapping[str, Meaning], root: Root, split: Split) -> Listing:
     rows = Rows(answers)
     columns = [*manifest.columns(), *(column for reader in readers.values() for column in reader.columns())]
-    table = _table(root, manifest.table, columns)
+    table = _table(root, manifest.table, columns, rows)
     stated = {cells[manifest.split] for _, cells in table} if manifest.split else set()
     for row, cells in table:
         name = cells[manifest.picture]
@@ -352,9 +352,13 @@ def _alignment(labels: Mapping[str, object], answers: Mapping[str, Meaning]) -> 
     return Alignment(points, "labelled") if np.array_equal(meaning.weights, geometry.five_of_68()) else None
 
 
-def _table(root: Root, name: str, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
+def _table(root: Root, name: str, columns: list[str], rows: Rows) -> list[tuple[int, dict[str, str]]]:
     if not name.lower().endswith(".parquet"):
-        return csv_rows(text(root, name), f"{root.label}: {name}", columns)
+        content = text(root, name)
+        try:
+            return csv_rows(content, name, columns, rows)
+        except InputError as error:
+            raise InputError(f"{root.label}: {error}") from None
     try:
         import pyarrow
         from pyarrow import parquet

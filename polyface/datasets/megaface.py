@@ -38,9 +38,9 @@ def read_box(root: Root, name: str) -> np.ndarray:
     try:
         table = json.loads(as_text(root.open(name), name))
         x, y, width, height = (float(table["bounding_box"][side]) for side in SIDES)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(f"{name}: no bounding_box of x, y, width and height") from error
-    if not (np.isfinite([x, y, width, height]).all() and width > 0 and height > 0):
+    if not (np.isfinite([x, y, x + width, y + height]).all() and width > 0 and height > 0):
         raise InputError(f"{name}: a bounding_box of {width} x {height} at ({x}, {y})")
     return np.array([[x, y, x + width, y + height]])
 

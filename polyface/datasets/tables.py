@@ -133,25 +133,27 @@ def lines(content: str) -> Iterator[tuple[int, list[str]]]:
             yield row, fields
 
 
-def csv_rows(content: str, name: str, columns: Collection[str]) -> list[tuple[int, dict[str, str]]]:
-    """(row, {column: value}) of a CSV with a header; rows count from 1, the header's own. Raises InputError for no CSV at all, and as `check_columns`."""
+def csv_rows(content: str, name: str, columns: Collection[str], rows: Rows, header: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
+    """(row, {column: value}) of a CSV with a header, or where it has none with the one given; rows count from 1, the header's own. A row of too many fields is refused in
+    `rows`: a comma in a cell, such as 34,5, has shifted it. Raises InputError for no CSV at all, and as `check_columns`."""
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    rows = []
+    read = []
     try:
-        header = [column.strip() for column in next(reader, [])]
+        header = header or [column.strip() for column in next(reader, [])]
         mark = next((mark for mark in ";\t" if sum(column.count(mark) for column in header) >= len(header) > 0), "")
         if mark and not set(columns) <= set(header):
             raise InputError(f"{name}: separated by {mark!r}? commas are read")
         check_columns(columns, header, name)
         for values in reader:
-            if len(values) > len(header) > 0:  # of a comma in a cell, such as 34,5: seen by whoever reads the last column
-                values[len(header) - 1 :] = [",".join(values[len(header) - 1 :]).rstrip(",")]
-            if values:
-                values += [""] * (len(header) - len(values))
-                rows.append((reader.line_num, {column: value.strip() for column, value in zip(header, values, strict=False)}))
+            with rows.row(f"{name}, row {reader.line_num}"):
+                if any(value.strip() for value in values[len(header) :]):
+                    raise InputError(f"{len(values)} fields where the header has {len(header)}")
+                if values:
+                    values += [""] * (len(header) - len(values))
+                    read.append((reader.line_num, {column: value.strip() for column, value in zip(header, values, strict=False)}))
     except csv.Error as error:
         raise InputError(f"{name}, row {reader.line_num}: {error}") from None
-    return rows
+    return read
 
 
 def check_columns(columns: Iterable[str], header: Sequence[str], name: str) -> None:
@@ -166,7 +168,7 @@ def check_columns(columns: Iterable[str], header: Sequence[str], name: str) -> N
 def number(word: str) -> float:
     """Raises InputError for what is no finite number."""
     try:
-        value = float(word)
+        value = float(word if "_" not in word else "")
     except ValueError:
         raise InputError(f"{word!r} is no number") from None
     if not abs(value) < float("inf"):
@@ -190,7 +192,7 @@ def points_of_rows(rows: Iterable[tuple[int, list[str]]], name: str) -> np.ndarr
 def whole(word: str) -> int:
     """Raises InputError for what is no whole number, or beyond those of 64 bits."""
     try:
-        value = int(word)
+        value = int(word if "_" not in word else "")
     except ValueError:
         raise InputError(f"{word!r} is no whole number") from None
     if not -(2**63) <= value < 2**63:

@@ -21,6 +21,7 @@ TITLE = "WIDER FACE"
 TERMS = "published for research, rights of the photographs unclear"
 INVALID = 7
 LEVELS = ("easy", "medium", "hard")
+LISTS = ("event_list", "file_list", "face_bbx_list", "gt_list")
 
 
 def list_scenes(root: Root, split: Split) -> Scenes:
@@ -55,6 +56,13 @@ class Judged:
 def read_levels(root: Root) -> dict[str, Judged]:
     """{scene: its boxes and which of them count} of the official lists. Raises InputError where one is missing or no such file."""
     lists = {level: _mat(root, f"wider_{level}_val.mat") for level in LEVELS}
+    try:
+        return _judged(lists)
+    except (IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{root.label}: wider_*_val.mat are not the lists of the evaluation code ({error})") from None
+
+
+def _judged(lists: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Judged]:
     first = lists[LEVELS[0]]
     judged = {}
     for event in range(len(first["event_list"])):
@@ -75,9 +83,12 @@ def _mat(root: Root, file: str) -> dict[str, np.ndarray]:
 
     name = find(root, file)
     try:
-        return loadmat(io.BytesIO(root.open(name)))
+        table = loadmat(io.BytesIO(root.open(name)))
     except (MatReadError, ValueError, TypeError, OSError, EOFError, KeyError) as error:
         raise InputError(f"{name}: no MATLAB file that can be read ({error})") from None
+    if missing := [key for key in LISTS if key not in table]:
+        raise InputError(f"{name}: no {missing[0]!r} in it; it is not the list of the evaluation code")
+    return table
 
 
 def _scenes(content: str, table: str) -> Iterator[tuple[int, str, list[str]]]:

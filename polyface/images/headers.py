@@ -80,26 +80,29 @@ def _header(data: bytes) -> Header | None:
         return Header("BMP", width, abs(height))
     if data[:4] in (b"II*\0", b"MM\0*"):
         tags = _tiff_tags(data)
-        return Header("TIFF", tags.get(0x100, 0), tags.get(0x101, 0), orientation=_known(tags))
+        return Header("TIFF", tags.get(0x100, 0), tags.get(0x101, 0), orientation=_known(tags.get(0x112)))
     return None
 
 
 def _jpeg_header(data: bytes) -> Header:
-    at, orientation = 2, 1
+    """An Exif segment counts up to the first scan, and of several the first that states an orientation."""
+    at, frame, stated = 2, None, None
     while True:
         if data[at] != 0xFF:  # decoders skip what lies between segments
             at = data.find(b"\xff", at) if data.find(b"\xff", at) >= 0 else len(data)
             continue
         marker = data[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return Header("JPEG", width, height, orientation=orientation)
+        if frame and marker in (0xD9, 0xDA):
+            return Header("JPEG", *frame, orientation=_known(stated))
         if marker in (0xFF, 0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # fill, or a marker without length
             at += 1 if marker == 0xFF else 2
         else:
             length = struct.unpack(">H", data[at + 2 : at + 4])[0]
-            if marker == 0xE1 and data[at + 4 : at + 10] == EXIF:
-                orientation = _orientation(data[at + 4 : at + 2 + length])
+            if marker == 0xE1 and data[at + 4 : at + 10] == EXIF and stated is None:
+                stated = _orientation(data[at + 10 : at + 2 + length])
+            elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and not frame:
+                height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+                frame = width, height
             at += 2 + length
 
 
@@ -120,16 +123,16 @@ def _jpeg_scans(data: bytes) -> tuple[int, bool]:
 
 
 def _png_header(data: bytes) -> Header:
+    """The first eXIf that is one counts, before the pixels or behind them."""
     width, height = struct.unpack(">II", data[16:24])
-    alpha, orientation = data[25] in (4, 6), 1
+    alpha, exif, pixels = data[25] in (4, 6), b"", False
     for kind, content in png_chunks(data):
-        if kind == b"tRNS":
+        if kind == b"tRNS" and not pixels:
             alpha = True
-        elif kind == b"eXIf":
-            orientation = _orientation(content)
-        elif kind == b"IDAT" and not alpha:
-            break
-    return Header("PNG", width, height, alpha, orientation)
+        elif kind == b"eXIf" and content.startswith((b"II", b"MM")):
+            exif = exif or content
+        pixels |= kind == b"IDAT"
+    return Header("PNG", width, height, alpha, _known(_orientation(exif)))
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -150,25 +153,42 @@ def _webp_header(data: bytes) -> Header | None:
         return Header("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1))
     if kind == b"VP8X":
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-        exif = data.rfind(b"EXIF") if data[20] & 8 else -1
-        return Header("WebP", width, height, bool(data[20] & 16), _orientation(data[exif + 8 :]) if exif > 0 else 1)
+        exif = next((content for kind, content in _webp_chunks(data) if kind == b"EXIF"), b"") if data[20] & 8 else b""
+        return Header("WebP", width, height, bool(data[20] & 16), _known(_orientation(exif)))
     return None
 
 
-def _orientation(exif: bytes) -> int:
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at, end = 12, min(len(data), struct.unpack("<I", data[4:8])[0] + 8)
+    while at + 8 <= end:
+        length = struct.unpack("<I", data[at + 4 : at + 8])[0]
+        yield data[at : at + 4], data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+
+
+def _orientation(exif: bytes) -> int | None:
+    """The first orientation in the first directory, whatever the tag says of its type and count, as OpenCV reads it. None where there is none."""
+    if exif[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    order = "<" if exif[:2] == b"II" else ">"
     try:
-        return _known(_tiff_tags(exif.removeprefix(EXIF)))
-    except (struct.error, IndexError):
-        return 1
+        start = struct.unpack(f"{order}I", exif[4:8])[0]
+        for entry in range(struct.unpack(f"{order}H", exif[start : start + 2])[0]):
+            at = start + 2 + 12 * entry
+            if struct.unpack(f"{order}H", exif[at : at + 2])[0] == 0x112:
+                return struct.unpack(f"{order}H", exif[at + 8 : at + 10])[0]
+    except struct.error:
+        pass
+    return None
 
 
-def _known(tags: dict[int, int]) -> int:
-    """The orientation that tags state, where it is one."""
-    return value if 1 <= (value := tags.get(0x112, 1)) <= 8 else 1
+def _known(orientation: int | None) -> int:
+    """What is stated, where it is one of the eight."""
+    return orientation if orientation is not None and 1 <= orientation <= 8 else 1
 
 
 def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Single whole numbers of the first directory of a TIFF (EXIF is one), by tag."""
+    """Single whole numbers of the first directory of a TIFF, by tag."""
     order = "<" if data[:2] == b"II" else ">"
     start = struct.unpack(f"{order}I", data[4:8])[0]
     tags = {}

@@ -83,6 +83,16 @@ def test_a_zip_that_is_none_is_refused_by_name(content, tiny):
         celeba.records(tiny.root({**files, "list_attr_celeba.zip": content}), "train")
 
 
+def test_a_damaged_list_in_the_zip_is_refused_by_name(tiny):
+    files, packed = tiny.layouts["celeba"](), io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("list_attr_celeba.txt", files.pop("list_attr_celeba.txt"))
+    start = 30 + len("list_attr_celeba.txt")
+    damaged = packed.getvalue()[:start] + b"\xff" * 20 + packed.getvalue()[start + 20 :]
+    with pytest.raises(InputError, match=r"^list_attr_celeba.zip: cannot be read as an archive \(Error -3"):
+        celeba.records(tiny.root({**files, "list_attr_celeba.zip": damaged}), "train")
+
+
 @pytest.mark.parametrize("name", ["list_attr_celeba.txt", "identity_CelebA.txt", "list_eval_partition.txt"])
 def test_a_missing_list_is_named(name, tiny):
     files = tiny.layouts["celeba"]()

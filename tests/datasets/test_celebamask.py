@@ -51,6 +51,18 @@ def test_the_original_layout_keeps_the_contract(tiny):
     assert len(records(root)) == 60
 
 
+def test_the_aligned_points_are_those_of_pictures_of_1024_and_of_512(tiny):
+    (large,) = records(tiny.root(original(tiny)))
+    (small,) = records(tiny.root({"images/a.jpg": tiny.noise(1), "masks/a.png": tiny.mask(1)}))
+    np.testing.assert_allclose(large.alignment.points[0], (382.8, 483.6))
+    np.testing.assert_allclose(small.alignment.points[0], (191.4, 241.8))
+
+
+def test_what_macos_leaves_beside_a_picture_is_no_record(tiny):
+    files = {"images/a.jpg": tiny.noise(1), "masks/a.png": tiny.mask(1), "images/._a.jpg": b"\0\5\x16\7", "masks/._a.png": b"\0\5\x16\7"}
+    assert [record.key for record in records(tiny.root(files))] == ["a"]
+
+
 def test_an_unknown_part_is_refused_by_name(tiny):
     files = original(tiny)
     files["CelebAMask-HQ-mask-anno/0/00000_noze.png"] = files["CelebAMask-HQ-mask-anno/0/00000_nose.png"]

@@ -77,6 +77,11 @@ def test_a_photograph_of_test_leaves_the_other_parts_and_one_of_validation_leave
     assert kept(root) == {"train": ["train/77", "train/HELEN_1_3_0"], "validation": ["val/LFPW_image_test_0001_0"], "test": ["test/HELEN_1_2_0"]}
 
 
+def test_what_macos_leaves_beside_a_picture_is_no_record(tiny):
+    listing = lapa.records(tiny.root(files_of(tiny, "test/a_0", 1) | {"test/images/._a_0.jpg": b"\0\5\x16\7", "test/labels/._a_0.png": b"\0\5\x16\7"}), "test")
+    assert [record.key for record in listing.records] == ["test/a_0"] and not listing.absent and not listing.problems
+
+
 def test_a_picture_without_a_mask_is_absent_and_one_without_points_has_none(tiny):
     files = files_of(tiny, "test/a_0", 1) | {"test/images/b_0.jpg": tiny.noise(2)}
     listing = lapa.records(tiny.root(files), "test")

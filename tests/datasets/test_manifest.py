@@ -197,6 +197,15 @@ def test_a_bad_cell_refuses_its_row_and_the_rest_goes_on(row, line, tiny):
     assert problems == [line] and [record.key for record in records] == ["1.jpg"]
 
 
+def test_decimal_commas_refuse_their_row_and_give_no_shifted_points(tiny):
+    points = '[tasks.landmarks]\ncolumns = ["x", "y", "x2", "y2"]\nmeans = [[36], [30]]\n'
+    dataset = declare(tiny, TOP + 'splits = ["test"]\n' + points)
+    root = clinic(tiny, ["0.jpg,10,5,2,5,3,5,4,5,hello", "1.jpg,10.5,2.5,3.5,4.5,hello,"], header="file,x,y,x2,y2,note", count=2)
+    records, problems = listed(dataset, root)
+    assert problems == ["faces.csv, row 2: 10 fields where the header has 6"]
+    assert [record.labels["landmarks"].tolist() for record in records] == [[[11, 3], [4, 5]]]
+
+
 def test_a_mask_that_is_not_there_refuses_its_row(tiny):
     dataset = declare(tiny, TOP + 'splits = ["test"]\n[tasks.parsing]\ncolumn = "sex"\nwords = "same"\n')
     assert listed(dataset, small(tiny, "0.jpg,none.png,1,"))[1] == ["faces.csv, row 2: parsing: no mask none.png"]

@@ -27,6 +27,8 @@ def test_a_photograph_without_its_json_has_no_box(tiny):
         ('{"bounding_box": {"x": 1, "y": 2, "width": "wide", "height": 3}}', "no bounding_box"),
         ('{"bounding_box": {"x": 1, "y": 2, "width": NaN, "height": 3}}', "a bounding_box of nan x 3"),
         ('{"bounding_box": {"x": 1, "y": 2, "width": 0, "height": 3}}', "a bounding_box of 0.0 x 3"),
+        ('{"bounding_box": {"x": 1, "y": 2, "width": 1%s, "height": 3}}' % ("0" * 400), "no bounding_box"),
+        ('{"bounding_box": {"x": 1e308, "y": 2, "width": 1e308, "height": 3}}', "a bounding_box of 1e+308 x 3"),
         (b"\xff\xfe", "no UTF-8"),
     ],
 )

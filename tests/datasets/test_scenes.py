@@ -91,6 +91,12 @@ def test_levels_say_which_faces_of_val_count(tmp_path):
     (tmp_path / "wider_hard_val.mat").write_bytes(b"hello")
     with pytest.raises(InputError, match=r"wider_hard_val\.mat"):
         wider.read_levels(open_root(tmp_path))
+    savemat(tmp_path / "wider_hard_val.mat", {"x": 1})
+    with pytest.raises(InputError, match=r"^wider_hard_val\.mat: no 'event_list' in it; it is not the list of the evaluation code$"):
+        wider.read_levels(open_root(tmp_path))
+    savemat(tmp_path / "wider_hard_val.mat", {"event_list": 1, "file_list": 1, "face_bbx_list": 1, "gt_list": 1})
+    with pytest.raises(InputError, match=r"wider_\*_val\.mat are not the lists of the evaluation code"):
+        wider.read_levels(open_root(tmp_path))
 
 
 def test_classes_of_negatives_are_in_one_split_each_and_those_with_faces_in_none(tiny):

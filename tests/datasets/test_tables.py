@@ -12,17 +12,17 @@ from polyface.labels import Ranges
 
 
 def test_rows_count_as_an_editor_counts_them():
-    assert [row for row, _ in csv_rows("a,b\n1,2\n\n3,4\n", "t.csv", "ab")] == [2, 4]
+    assert [row for row, _ in csv_rows("a,b\n1,2\n\n3,4\n", "t.csv", "ab", Rows({}))] == [2, 4]
     assert [row for row, _ in lines("x 1\n\n y 2\n")] == [1, 3]
 
 
 def test_a_short_row_has_empty_cells_and_spaces_are_stripped():
-    assert csv_rows(" a ,b\n 1\n", "t.csv", "ab") == [(2, {"a": "1", "b": ""})]
+    assert csv_rows(" a ,b\n 1\n", "t.csv", "ab", Rows({})) == [(2, {"a": "1", "b": ""})]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tiny):
     root = tiny.root({"t.csv": b"\xef\xbb\xbffile,x\n1,2\n"})
-    assert csv_rows(text(root, "t.csv"), "t.csv", ["file"])[0][1]["file"] == "1"
+    assert csv_rows(text(root, "t.csv"), "t.csv", ["file"], Rows({}))[0][1]["file"] == "1"
 
 
 def test_a_file_that_is_no_text_is_refused_by_name():
@@ -49,32 +49,35 @@ def test_a_table_that_was_saved_as_something_else_is_refused_by_what_it_is(data,
 def test_a_table_that_is_not_separated_by_commas_is_refused_with_what_it_is_separated_by():
     for mark, said in ((";", "';'"), ("\t", r"'\t'")):
         with pytest.raises(InputError) as refused:
-            csv_rows(f"a{mark}b\n1{mark}2\n", "t.csv", "ab")
+            csv_rows(f"a{mark}b\n1{mark}2\n", "t.csv", "ab", Rows({}))
         assert str(refused.value) == f"t.csv: separated by {said}? commas are read"
-    assert csv_rows("a,b;c\n1,2\n", "t.csv", ["b;c"])[0][1] == {"a": "1", "b;c": "2"}
+    assert csv_rows("a,b;c\n1,2\n", "t.csv", ["b;c"], Rows({}))[0][1] == {"a": "1", "b;c": "2"}
     with pytest.raises(InputError, match=r"t.csv: no column 'b'"):
-        csv_rows("a,b;c\n1,2\n", "t.csv", "ab")
+        csv_rows("a,b;c\n1,2\n", "t.csv", "ab", Rows({}))
 
 
-def test_what_is_beyond_the_header_stays_with_the_last_column_whose_reader_refuses_it():
-    assert [cells["b"] for _, cells in csv_rows("a,b\n1,34,5\n2,3,,\n", "t.csv", "ab")] == ["34,5", "3"]
+def test_a_row_of_too_many_fields_is_refused_and_the_rest_goes_on():
+    rows = Rows({})
+    assert csv_rows("a,b\n1,34,5\n2,3,,\n4,5\n", "t.csv", "ab", rows) == [(3, {"a": "2", "b": "3"}), (4, {"a": "4", "b": "5"})]
+    assert csv_rows("1,2\n1,2,3\n", "u.csv", (), rows, ("a", "b")) == [(1, {"a": "1", "b": "2"})]
+    assert [str(problem) for problem in rows.listing().problems] == ["t.csv, row 2: 3 fields where the header has 2", "u.csv, row 2: 3 fields where the header has 2"]
 
 
 def test_an_empty_csv_lacks_its_columns():
     with pytest.raises(InputError, match=r"t.csv: no column 'a'"):
-        csv_rows("", "t.csv", "a")
+        csv_rows("", "t.csv", "a", Rows({}))
 
 
 def test_a_column_that_is_there_twice_is_refused_where_it_is_asked_for():
     with pytest.raises(InputError, match=r"^t.csv: the column 'b' is there twice$"):
-        csv_rows("a,b, b\n1,2,3\n", "t.csv", "ab")
-    assert csv_rows("a,b,b\n1,2,3\n", "t.csv", "a")[0][1]["a"] == "1"
+        csv_rows("a,b, b\n1,2,3\n", "t.csv", "ab", Rows({}))
+    assert csv_rows("a,b,b\n1,2,3\n", "t.csv", "a", Rows({}))[0][1]["a"] == "1"
 
 
 @given(st.text())
 def test_any_text_gives_rows_of_all_columns_or_one_line(content):
     try:
-        rows = csv_rows("a,b\n" + content, "t.csv", "ab")
+        rows = csv_rows("a,b\n" + content, "t.csv", "ab", Rows({}))
     except InputError as error:
         assert str(error).startswith("t.csv, row ")
     else:
@@ -95,6 +98,12 @@ def test_whole_numbers_are_those_that_an_array_can_hold():
     for word in (str(2**63), str(-(2**63) - 1), "9" * 5000):
         with pytest.raises(InputError, match="whole number"):
             whole(word)
+
+
+@pytest.mark.parametrize("read", [number, whole])
+def test_an_underscore_is_no_digit(read):
+    with pytest.raises(InputError, match=r"^'3_4' is no (whole )?number$"):
+        read("3_4")
 
 
 def test_a_problem_names_where_it_was_and_the_rest_goes_on(tiny):

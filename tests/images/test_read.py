@@ -88,6 +88,11 @@ def test_sixteen_bits_become_eight_by_scale(ending):
     assert np.abs(decode(encode(quarters().astype(np.uint16) * 200, ending), "a").astype(int) - np.round(quarters() * (200 / 257))).max() <= 1
 
 
+def test_sixteen_bits_with_alpha_become_eight_by_scale():
+    image = np.dstack([quarters().astype(np.uint16) * 200, np.full((32, 48), 65_535, np.uint16)])
+    assert np.abs(decode(encode(image), "a").astype(int) - quarters() * (200 / 257)).max() <= 1
+
+
 def test_grey_cmyk_palette_and_one_pixel_become_rgb():
     assert np.array_equal(decode(encode(np.full((5, 4), 77, np.uint8)), "a"), np.full((5, 4, 3), 77))
     assert np.abs(decode(CMYK, "a").astype(int) - (200, 40, 90)).max() < 6
@@ -161,6 +166,100 @@ def test_a_jpeg_of_very_many_scans_is_refused():
 def test_a_header_gives_the_shape_that_the_picture_has_when_it_is_decoded(orientation, ending):
     data = jpeg_with_exif(quarters(), orientation) if ending == ".jpg" else _tiff_of(orientation)
     assert read_header(data, "a").shape == decode(data, "a").shape[:2]
+
+
+def jpeg_with_segments(*contents: bytes, behind: bytes = b"\xff\xd8") -> bytes:
+    """A JPEG with APP1 segments behind the segment of a marker (its start, if none is named)."""
+    data = encode(quarters(), ".jpg")
+    at = data.index(behind)
+    at += 2 if behind == b"\xff\xd8" else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+    return data[:at] + b"".join(b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content for content in contents) + data[at:]
+
+
+def exif_of(*tags: tuple[int, int, int, int]) -> bytes:
+    """Exif of tags: number, type, count, value."""
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(struct.pack("<HHIHH", *tag, 0) for tag in tags) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("data", "turned"),
+    [
+        (jpeg_with_segments(exif(6), exif(1)), True),
+        (jpeg_with_segments(exif(1), exif(6)), False),
+        (jpeg_with_segments(exif(9), exif(6)), False),
+        (jpeg_with_segments(exif_of((0x10F, 3, 1, 1)), exif(6)), True),
+        (jpeg_with_segments(exif(6), exif_of((0x10F, 3, 1, 1))), True),
+        (jpeg_with_segments(b"Exif\0\0", b"Exif\0\0II*\0" + b"\xff" * 8, exif(6)), True),
+        (jpeg_with_segments(exif(6), behind=b"\xff\xc0"), True),
+        (jpeg_with_segments(exif_of((0x112, 3, 1, 6), (0x112, 3, 1, 1))), True),
+        (jpeg_with_segments(exif_of((0x112, 3, 2, 6))), True),
+        (jpeg_with_segments(exif_of((0x112, 7, 0, 6))), True),
+    ],
+)
+def test_of_several_orientations_in_a_jpeg_that_counts_by_which_it_is_decoded(data, turned):
+    assert read_header(data, "a").shape == decode(data, "a").shape[:2] == ((48, 32) if turned else (32, 48))
+
+
+def png_of(before: list[bytes], behind: list[bytes], kind: int = 2) -> bytes:
+    """A PNG with eXIf chunks before and behind its pixels."""
+    rows = b"".join(b"\0" + row.tobytes() for row in (quarters() if kind == 2 else np.dstack([quarters(), np.full((32, 48), 255, np.uint8)])))
+    data = png(48, 32, 8, kind, rows, *((b"eXIf", content) for content in before))
+    chunks = [struct.pack(">I", len(content)) + b"eXIf" + content + struct.pack(">I", zlib.crc32(b"eXIf" + content)) for content in behind]
+    return data[:-12] + b"".join(chunks) + data[-12:]
+
+
+@pytest.mark.parametrize("kind", [2, 6])
+@pytest.mark.parametrize(
+    ("before", "behind", "turned"),
+    [
+        ([], [exif(6)[6:]], True),
+        ([exif(6)[6:]], [exif(1)[6:]], True),
+        ([exif(1)[6:]], [exif(6)[6:]], False),
+        ([exif(1)[6:], exif(6)[6:]], [], False),
+        ([exif_of((0x10F, 3, 1, 1))[6:]], [exif(6)[6:]], False),
+        ([exif(6)], [], False),
+        ([exif(1)], [exif(6)[6:]], True),
+    ],
+)
+def test_of_several_orientations_in_a_png_that_counts_by_which_it_is_decoded(before, behind, turned, kind):
+    data = png_of(before, behind, kind)
+    assert read_header(data, "a").shape == decode(data, "a").shape[:2] == ((48, 32) if turned else (32, 48))
+
+
+def webp_of(flags: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A WebP with chunks behind its pixels."""
+    pixels = encode(quarters(), ".webp")[12:]
+    parts = [(b"VP8X", struct.pack("<IHBHB", flags, 47, 0, 31, 0)), *chunks]
+    head, *rest = [kind + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2) for kind, content in parts]
+    body = b"WEBP" + head + pixels + b"".join(rest)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+TEXT = b"EXIF" + struct.pack("<I", 26) + exif(6)[6:]
+
+
+@pytest.mark.parametrize(
+    ("data", "turned"),
+    [
+        (webp_of(8, (b"EXIF", exif(6)[6:])), True),
+        (webp_of(0, (b"EXIF", exif(6)[6:])), False),
+        (webp_of(12, (b"EXIF", exif(6)[6:]), (b"XMP ", b"a text about EXIF, and more than that")), True),
+        (webp_of(12, (b"XMP ", b"odd"), (b"EXIF", exif(6)[6:])), True),
+        (webp_of(8, (b"ABCD", TEXT)), False),
+        (webp_of(8, (b"EXIF", exif(1)[6:])) + TEXT, False),
+        (webp_of(8, (b"EXIF", exif(6)[6:]), (b"EXIF", exif(1)[6:])), True),
+        (webp_of(8, (b"EXIF", exif(6))), False),
+    ],
+)
+def test_the_orientation_of_a_webp_is_that_of_its_chunk_and_no_text_elsewhere(data, turned):
+    assert read_header(data, "a").shape == decode(data, "a").shape[:2] == ((48, 32) if turned else (32, 48))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_tag_of_a_tiff_that_is_no_single_number_is_none(count):
+    data, tag = _tiff_of(6), struct.pack("<HHI", 274, 3, 1)
+    data = data.replace(tag, tag[:4] + struct.pack("<I", count))
+    assert read_header(data, "a").shape == decode(data, "a").shape[:2] == (32, 48)
 
 
 def _tiff_of(orientation: int) -> bytes:
