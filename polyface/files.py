@@ -1,15 +1,19 @@
-"""Files written whole or not at all, and hashes."""
+"""Files written whole or not at all, folders that one run writes to, and hashes."""
 
 import errno
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from polyface.errors import RunError
+from polyface.errors import RequestError, RunError
+
+LOCK = ".lock"
+"""While a run writes. A file of its own, because a network's file system locks files that can be written, and no folders."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -76,3 +80,37 @@ def sha256_of_lines(lines: Iterable[str]) -> str:
     for line in lines:
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """The folder, for this run only; the lock goes with the process, however it ends. Raises RequestError where another run has it, or it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{out}: cannot be written to ({error.strerror})") from error
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    file = out / LOCK
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise RequestError(f"{out}: cannot be written to ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RequestError(f"{out}: another run is writing to it") from error
+        except OSError as error:
+            raise RequestError(f"{out}: its file system knows no locks ({error.strerror}); choose another place") from error
+        if not (file.exists() and os.path.samestat(os.fstat(handle), os.stat(file))):  # another run ended between the two
+            raise RequestError(f"{out}: another run was writing to it just now")
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+    finally:
+        os.close(handle)

@@ -32,7 +32,12 @@ def percent(share: float) -> str:
 
 def say(words: str) -> None:
     """A line on stderr, with the command's name in front, as errors have it."""
-    print("\n".join(map(_printable, f"polyface: {words}".split("\n"))), file=sys.stderr, flush=True)
+    print(printable(f"polyface: {words}"), file=sys.stderr, flush=True)
+
+
+def tell(words: str, end: str = "\n") -> None:
+    """What a command answers in words, on stdout; paths of what it wrote, for another program, and JSON are printed as they are."""
+    print(printable(words), end=end)
 
 
 def say_once(words: str, by: str, said: dict[str, object]) -> None:
@@ -54,7 +59,7 @@ def progress(words: str, total: int | None = None) -> Iterator[Report]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words, total=total)
-        yield lambda done, total=None, more="": bar.update(task, completed=done, total=total, description=_printable(f"{words} {more}".strip()))
+        yield lambda done, total=None, more="": bar.update(task, completed=done, total=total, description=printable(f"{words} {more}".strip()))
 
 
 def _now_and_then(words: str, total: int | None) -> Report:
@@ -152,12 +157,12 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return _printable(" ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
-def _printable(text: str) -> str:
-    """Names of files may hold what moves a terminal's cursor, or worse."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+def printable(text: str) -> str:
+    """Lines without what moves a terminal's cursor, or worse: names of files and the words of a card may hold it."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
 def _width(text: str) -> int:

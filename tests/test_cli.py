@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -155,6 +156,17 @@ def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(model: 
     assert all((tmp_path / "out" / name).is_file() for name in names)
 
 
+def test_pictures_with_the_longest_names_get_masks_and_pictures_of_their_own(model: Path, photographs: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for last in "ab":
+        shutil.copy(photographs / "astronaut.jpg", many / f"{'顔' * 83}{last}.jpg")
+    assert cli.run(["analyze", str(many), "--model", str(model), "--tasks", "parsing", "--pictures", "--out", str(tmp_path / "out")]) == 0
+    masks = [json.loads(line)["parsing"]["png"] for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    assert len(set(masks)) == 2 and all((tmp_path / "out" / name).is_file() and name.startswith("顔" * 60) for name in masks)
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 2
+
+
 def test_annotated_pictures_are_written_beside_the_answers(model: Path, photographs: Path, tmp_path: Path) -> None:
     assert cli.run(["analyze", str(photographs / "astronaut.jpg"), "--model", str(model), "--pictures", "--out", str(tmp_path / "out")]) == 0
     drawn = cv2.imread(str(tmp_path / "out" / "astronaut.jpg"))
@@ -276,6 +288,17 @@ def test_info_prints_the_card(model: Path, capsys: pytest.CaptureFixture) -> Non
     assert cli.run(["info", str(model)]) == 0
     words = capsys.readouterr().out
     assert all(said in words for said in ("flat@", "for research only", "trained on drawings", "How old does the person look?", "7.25", "children"))
+
+
+@pytest.mark.parametrize("how", [[], ["--markdown"]])
+def test_the_words_of_a_card_move_no_cursor(how: list[str], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    hostile = {name: "\x1b]0;owned\x07" for name in ("name", "created", "commit", "licence", "compared")}
+    card = msgspec.structs.replace(cards.read_card(model / "card.json"), **hostile, limits=("\x9b2J",), task_notes={"age": "\x1b[2J"})  # type: ignore[arg-type]
+    cards.write_card(tmp_path / "model" / "card.json", card)
+    assert cli.run(["info", str(tmp_path / "model"), *how]) == 0
+    found = capsys.readouterr()
+    assert "?]0;owned?" in found.out and "?2J" in found.out and all(letter.isprintable() or letter == "\n" for letter in found.out + found.err)
 
 
 def test_info_as_json_is_the_card(model: Path, capsys: pytest.CaptureFixture) -> None:

@@ -68,6 +68,11 @@ def test_names_of_files_move_no_cursor(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().err == "polyface: ?]0;owned??[2Ja.jpg: empty\n"
 
 
+def test_answers_in_words_move_no_cursor_and_keep_their_lines(capsys: pytest.CaptureFixture) -> None:
+    terminal.tell("same\n\x1b[2J\x9b31m\u202egpj.a\r")
+    assert capsys.readouterr().out == "same\n?[2J?31m?gpj.a?\n"
+
+
 def test_no_rows_print_nothing() -> None:
     file = io.StringIO()
     terminal.table([], title="scores", file=file)

@@ -150,8 +150,13 @@ def compare(
     json: Annotated[bool, Parameter(help="The answer as one JSON object.")] = False,
 ) -> None:
     """The same person on both photographs, different people, or cannot tell: of the foremost face of each, with a probability and the line that was drawn."""
+    from polyface import terminal
+
     found = loaded(model, detector).compare(a, b, far)
-    print(found.to_json() if json else found.in_words())
+    if json:
+        print(found.to_json())
+    else:
+        terminal.tell(found.in_words())
 
 
 @app.command(sort_key=3)
@@ -275,10 +280,10 @@ def calibrate(
     cards.rewrite(model, cards.with_calibration(card, found.calibration, found.thresholds, found.smaller))
     terminal.table(found.answer_rows())
     if found.smaller:
-        print()
+        terminal.tell("")
         terminal.table(found.smaller_rows(), title="By pixels between the eyes: score (the set holds the truth, in so many answers)")
     if found.thresholds:
-        print()
+        terminal.tell("")
         terminal.table(found.pair_rows())
     for note in (*found.notes, *found.refused):
         terminal.say(note)
@@ -323,7 +328,7 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
         for each in found:
             files.write_atomically(json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"), each.scored.to_json())
     for each in found:
-        print(each.title)
+        terminal.tell(each.title)
         score.show(each.scored, None)
         for line in (*each.notes, *each.refused, *([f"the same from the saved files: {each.command}"] if each.command else [])):
             terminal.say(f"{each.name}: {line}")

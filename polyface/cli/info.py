@@ -23,6 +23,7 @@ def info(
     """What a model answers, how well, what it learned from, and what it was never shown; and the same of the detector that finds the faces."""
     import msgspec
 
+    from polyface import terminal
     from polyface.errors import RequestError
 
     if json and markdown:
@@ -37,13 +38,13 @@ def info(
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(tree), indent=2).decode() + "\n")
     elif markdown:
         pages = [*([card_page.markdown(network.card, network.drift)] if network else []), *([card_page.of_detector(finder)] if finder else [])]
-        sys.stdout.write("\n".join(pages))
+        terminal.tell("\n".join(pages), end="")
     else:
         if network is not None:
             _print_card(network.card, network.label)
-            print("\nnot for\n" + "\n".join(f"- {use}" for use in card_page.NOT_FOR))
+            terminal.tell("\nnot for\n" + "\n".join(f"- {use}" for use in card_page.NOT_FOR))
         if finder is not None:
-            print("\n" if network else "", end="")
+            terminal.tell("\n" if network else "", end="")
             _print_detector(finder)
 
 
@@ -86,17 +87,21 @@ def _print_detector(card: "DetectorCard") -> None:
 
 
 def _print_about(about: dict[str, str]) -> None:
-    print("\n".join(f"{name:9} {value}" for name, value in about.items() if value))
+    from polyface import terminal
+
+    terminal.tell("\n".join(f"{name:9} {value}" for name, value in about.items() if value))
 
 
 def _print_table(title: str, rows: "Sequence[dict]") -> None:
     from polyface import terminal
 
     if rows:
-        print()
+        terminal.tell("")
         terminal.table(rows, [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)], title=title)
 
 
 def _print_limits(limits: "Sequence[str]") -> None:
+    from polyface import terminal
+
     if limits:
-        print("\nlimits\n" + "\n".join(f"- {limit}" for limit in limits))
+        terminal.tell("\nlimits\n" + "\n".join(f"- {limit}" for limit in limits))

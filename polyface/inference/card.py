@@ -6,7 +6,10 @@ network names no task. It also says what the network learned from, how well it d
 
 import dataclasses
 import hashlib
+import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +18,7 @@ import msgspec
 from polyface import files
 from polyface.errors import RequestError, nearest
 from polyface.images.align import Crop
-from polyface.strict import strict
+from polyface.strict import Count, Positive, Share, strict
 from polyface.tasks.derive import Derived
 from polyface.tasks.kinds import Angles, Category, Embedding, Points, Regions, Scale, Task, Traits
 
@@ -24,6 +27,14 @@ CARD_IN_ONNX = "polyface.card"
 
 VERSION = 1
 """The format of the card; raised when a reader of the old one would misread the new one."""
+
+NAME, LONGEST_NAME = re.compile(r"[\w@-]+"), 100
+"""Of a task, and how many bytes it may have: it becomes a part of the names of files."""
+
+Rate = Annotated[float, msgspec.Meta(ge=1e-12, lt=1)]
+"""A share of pairs that is neither none nor all: it is divided by."""
+Temperature = Annotated[float, msgspec.Meta(ge=1e-3, le=1e3)]
+"""Wider than any that is fitted (`metrics/calibration.py`), and narrow enough that logits which are divided by it stay numbers."""
 
 KINDS: dict[str, type[Task]] = {kind.__name__: kind for kind in (Category, Scale, Traits, Points, Regions, Angles, Embedding)}
 
@@ -35,8 +46,8 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CropEntry(_Entry, frozen=True, kw_only=True):
     """`images/align.py`'s Crop: side in pixels, eye distance and the point between the eyes."""
 
-    size: int
-    eye_distance: float
+    size: Count
+    eye_distance: Positive
     eyes: tuple[float, float]
 
 
@@ -58,8 +69,38 @@ class Data(_Entry, frozen=True, kw_only=True):
     sha256: str = ""
 
 
+class GroupEntry(_Entry, frozen=True, kw_only=True):
+    """The score of a group of faces, where it has one."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int
+
+
+class Grouped(_Entry, frozen=True, kw_only=True):
+    """The scores of the groups of one kind, and the gap between the best and the worst of them, where there are two."""
+
+    each: dict[str, GroupEntry]
+    best: str | None = None
+    worst: str | None = None
+    gap: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        for end in (self.best, self.worst):
+            if end is not None and end not in self.each:
+                raise ValueError(f"{end!r} is none of the groups")
+        if (self.best is None) != (self.worst is None):
+            raise ValueError("best and worst go together")
+
+
 class Score(_Entry, frozen=True, kw_only=True):
-    """One number, what it was measured on, its 95 % interval, and what guessing and the best constant answer would have scored."""
+    """One number, what it was measured on, its 95 % interval, and what guessing and the best constant answer would have scored.
+
+    groups: {kind: what `Grouped` is written as}.
+    """
 
     task: str
     dataset: str
@@ -81,13 +122,17 @@ class Threshold(_Entry, frozen=True, kw_only=True):
     tar: the share of pairs of one person that reach it; false_accepts pairs of two people do, of pairs_of_people different pairs of people.
     """
 
-    far: float
+    far: Rate
     cosine: float
     low: float | None = None
     high: float | None = None
-    tar: float | None = None
+    tar: Share | None = None
     false_accepts: int | None = None
     pairs_of_people: int | None = None
+
+
+SAME_FAR = 1e-6
+"""Rates that differ by less, as a share of either, are one."""
 
 
 class FittedOn(_Entry, frozen=True, kw_only=True):
@@ -118,11 +163,11 @@ class Measured(_Entry, frozen=True, kw_only=True):
     brier: tuple[float, float]
     brier_low: float | None = None
     brier_high: float | None = None
-    coverage: float | None = None
+    coverage: Share | None = None
     size: float | None = None
-    several: float | None = None
+    several: Share | None = None
     worst: str = ""
-    worst_coverage: float | None = None
+    worst_coverage: Share | None = None
     worst_n: int | None = None
 
 
@@ -130,10 +175,10 @@ class AtSize(_Entry, frozen=True, kw_only=True):
     """The temperature and the level for faces whose eyes are fewer than `below` pixels apart in the picture, and no fewer than the next smaller size says: fitted on
     validation pictures that were shrunk until the eyes were `eyes` apart."""
 
-    eyes: float
-    below: float
-    temperature: Annotated[float, msgspec.Meta(gt=0)]
-    level: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    eyes: Positive
+    below: Positive
+    temperature: Temperature
+    level: Share | None = None
     fitted: tuple[FittedOn, ...] = ()
 
 
@@ -143,13 +188,13 @@ class Smaller(_Entry, frozen=True, kw_only=True):
 
     task: str
     dataset: str
-    eyes: float
+    eyes: Positive
     metric: str
     value: float
     low: float | None = None
     high: float | None = None
     n: int
-    coverage: float | None = None
+    coverage: Share | None = None
     size: float | None = None
 
 
@@ -157,9 +202,9 @@ class AnswerCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="
     """Logits are divided by the temperature before they are probabilities. level: up to which mass (`metrics/calibration.py`) answers are in the set, which is meant to
     hold the truth as often as `coverage` says. sizes: those of smaller faces, the smallest first; `at_size` chooses."""
 
-    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    level: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    coverage: float | None = None
+    temperature: Temperature = 1.0
+    level: Share | None = None
+    coverage: Share | None = None
     fitted: tuple[FittedOn, ...] = ()
     sizes: tuple[AtSize, ...] = ()
     measured: tuple[Measured, ...] = ()
@@ -174,12 +219,12 @@ class PairCalibration(_Entry, frozen=True, kw_only=True, tag_field="of", tag="pa
 
     slope: float
     intercept: float
-    prior: float = 0.5
+    prior: Rate = 0.5
     different: float
     low: float | None = None
     high: float | None = None
-    frr: float
-    told_apart: float | None = None
+    frr: Share
+    told_apart: Share | None = None
     ece: float | None = None
     ece_low: float | None = None
     ece_high: float | None = None
@@ -214,7 +259,7 @@ class Card(_Entry, frozen=True, kw_only=True):
     thresholds: tuple[Threshold, ...] = ()
     calibration: dict[str, AnswerCalibration | PairCalibration] = {}
     smaller: tuple[Smaller, ...] = ()
-    speed: dict[str, Any] = {}
+    speed: dict[str, str | float | int | bool | list[dict[str, Any]] | None] = {}
     limits: tuple[str, ...] = ()
     licence: str = ""
 
@@ -253,6 +298,8 @@ def card_of_json(content: bytes, name: str) -> Card:
         raise RequestError(f"{name}: a card of format {version}; this polyface reads format {VERSION}")
     card = strict(tree, Card, name)
     for task_name in card.tasks:
+        if not NAME.fullmatch(task_name) or len(task_name.encode()) > LONGEST_NAME:
+            raise RequestError(f"{name}: the task {task_name!r}: names of tasks are of letters, digits, '_', '-' and '@', and of {LONGEST_NAME} bytes at most")
         task_of_card(task_name, card.tasks[task_name], name, card.crop.size)
     for what, names in (("a note on", card.task_notes), ("an origin of", card.made_of), ("a calibration of", card.calibration)):
         for task_name in names:
@@ -263,6 +310,12 @@ def card_of_json(content: bytes, name: str) -> Card:
             raise RequestError(f"{name}: the calibration of {task_name!r} is not of its kind, {card.tasks[task_name]['kind']}")
         if isinstance(said, AnswerCalibration) and list(said.sizes) != sorted(said.sizes, key=lambda size: size.below):
             raise RequestError(f"{name}: the sizes in the calibration of {task_name!r} are not in order, the smallest first")
+    for score in card.scores:
+        for kind, found in score.groups.items():
+            strict(found, Grouped, f"{name}: the groups {kind!r} of the score {score.metric!r} of {score.task!r}")
+    for far, next_far in pairwise(sorted(line.far for line in card.thresholds)):
+        if math.isclose(far, next_far, rel_tol=SAME_FAR):
+            raise RequestError(f"{name}: thresholds has two lines of the rate {far:g}")
     return card
 
 
@@ -330,9 +383,11 @@ def with_scores(card: Card, scores: Sequence[dict[str, Any]]) -> Card:
 def with_calibration(
     card: Card, calibration: Mapping[str, AnswerCalibration | PairCalibration], thresholds: Sequence[Threshold], smaller: Sequence[Smaller] = ()
 ) -> Card:
-    """The card with these calibrations in place of those it had of the same tasks, and these thresholds and scores of smaller faces, where there are any."""
-    both = {**card.calibration, **calibration}
-    return msgspec.structs.replace(card, calibration=both, thresholds=tuple(thresholds) or card.thresholds, smaller=tuple(smaller) or card.smaller)
+    """The card with these calibrations in place of those it had of the same tasks, these thresholds, where there are any, and these scores of smaller faces in place of
+    those of the same task and data set."""
+    both, measured = {**card.calibration, **calibration}, {(score.task, score.dataset) for score in smaller}
+    kept = tuple(score for score in card.smaller if (score.task, score.dataset) not in measured)
+    return msgspec.structs.replace(card, calibration=both, thresholds=tuple(thresholds) or card.thresholds, smaller=kept + tuple(smaller))
 
 
 def require_onnx() -> None:

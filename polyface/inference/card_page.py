@@ -164,7 +164,7 @@ def _groups(card: Card) -> str:
             "95 %": _interval(found.get("low"), found.get("high")),
         }
         for score, kind, found in kinds
-        if "worst" in found
+        if found.get("worst") is not None
     ]
     rows = [
         {
@@ -187,7 +187,8 @@ def _groups(card: Card) -> str:
 
 
 def _in_words(group: str, found: Mapping[str, Any]) -> str:
-    return f"{group} ({_number(found['each'][group]['value'])})"
+    value = found["each"][group].get("value")
+    return group if value is None else f"{group} ({_number(value)})"
 
 
 def _calibrations(card: Card) -> str:
@@ -275,7 +276,7 @@ def _drift(card: Card, drift: Drift | None) -> str:
 
 def _speed(speed: Mapping[str, Any]) -> str:
     """Lists of rows as tables, all else as lines: what `benchmarks/analyze.py` writes."""
-    parts = [_table(value) if isinstance(value, list) else f"{name[0].upper()}{name[1:]}: {value}." for name, value in speed.items() if value]
+    parts = [_table(value) if isinstance(value, list) else f"{name[:1].upper()}{name[1:]}: {value}." for name, value in speed.items() if value]
     return "\n\n".join(parts)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from polyface.errors import InputError, RequestError, RunError
 from polyface.images import video
-from polyface.inference.card import Card, PairCalibration, Threshold
+from polyface.inference.card import SAME_FAR, Card, PairCalibration, Threshold
 from polyface.inference.gallery import embedding_task
 from polyface.metrics.calibration import Logistic
 from polyface.tasks.kinds import Embedding
@@ -112,7 +112,7 @@ def operating_line(card: Card, task: Embedding, far: float | None = None) -> tup
     if far is None:
         return said, next((line for line in offered if line.far <= USUAL_FAR), offered[-1])
     for line in offered:
-        if np.isclose(line.far, far, rtol=1e-6, atol=0):
+        if np.isclose(line.far, far, rtol=SAME_FAR, atol=0):
             return said, line
     raise RequestError(f"the card of {card.name!r} offers no line for a rate of {far:g}; there are {', '.join(f'{line.far:g}' for line in offered)}")
 

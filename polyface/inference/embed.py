@@ -7,11 +7,9 @@ is noted as a copy of it, without faces. One that could not be read is listed, a
 that reason, too, one that was deleted is only named: `forget` takes it out.
 """
 
-import os
-import sys
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence, Set
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from polyface.errors import InputError, RequestError, RunError
+from polyface.files import alone
 from polyface.images.read import Source
 from polyface.images.sources import source_of
 from polyface.inference.analyze import Analyzer, ImageAnswers
@@ -44,9 +43,6 @@ from polyface.terminal import Report
 
 SHARD_PICTURES = 512
 """A shard is 1 MB at 512 dimensions, if each picture has one face; at most so many pictures are looked at again after a kill, on one machine."""
-
-LOCK = ".lock"
-"""While a run writes. A file of its own, because a network's file system locks files that can be written, and no folders."""
 
 
 @dataclass(frozen=True)
@@ -275,37 +271,3 @@ def _gone(names: Iterable[str]) -> tuple[str, ...]:
             if not picture.root.exists(picture.name):
                 gone.append(name)
     return tuple(gone)
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """The folder, for this run only; the lock goes with the process, however it ends. Raises RequestError where another run has it, or it cannot be made."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"{out}: cannot be written to ({error.strerror})") from error
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    file = out / LOCK
-    try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise RequestError(f"{out}: cannot be written to ({error.strerror})") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RequestError(f"{out}: another run is writing to it") from error
-        except OSError as error:
-            raise RequestError(f"{out}: its file system knows no locks ({error.strerror}); choose another place, and copy the gallery") from error
-        if not (file.exists() and os.path.samestat(os.fstat(handle), os.stat(file))):  # another run ended between the two
-            raise RequestError(f"{out}: another run was writing to it just now")
-        try:
-            yield
-        finally:
-            file.unlink(missing_ok=True)
-    finally:
-        os.close(handle)

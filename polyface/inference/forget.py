@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyface.errors import RequestError
-from polyface.inference.embed import alone
+from polyface.files import alone
 from polyface.inference.gallery import MANIFEST, Gallery, read_manifest, sweep, without
 
 

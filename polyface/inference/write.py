@@ -21,6 +21,8 @@ from polyface.tasks.kinds import Regions, Task
 
 ANSWERS = "answers.jsonl"
 TABLE_ROWS = 50
+LONGEST = 255 - len(".part") - len(".12345678")
+"""Bytes of a name under which something is written: file systems know no longer ones, and while it is written it has more."""
 
 
 def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | None, out: Path | None, pictures: bool, every: str = "1") -> int:
@@ -28,6 +30,8 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
 
     out None: JSON lines to stdout, or, where that is a terminal, a table. Else JSON lines to OUT/answers.jsonl, masks and (with pictures) annotated pictures and clips
     beside it; masks of a video's frames only where they are asked for by name, since there would be thousands. every: which frames are looked at (`video.every`).
+
+    Raises RequestError where another run is writing to OUT: their answers would be mixed.
     """
     looked_at = video.every(every)
     chosen = analyzer.chosen(tasks)
@@ -45,8 +49,8 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
     common = os.path.commonpath([path.absolute().parent for path in found])
     rows: list[dict[str, Any]] = []
     seen = _Seen(refused=len(refused))
-    place = None if out is None else _Place(out, pictures, tasks is not None, looked_at)
-    with _Lines(out) as lines, terminal.progress("pictures", len(found)) as report, place or nullcontext():
+    place = None if out is None else _Place(out, pictures, tasks is not None, looked_at, chosen)
+    with files.alone(out) if out is not None else nullcontext(), _Lines(out) as lines, terminal.progress("pictures", len(found)) as report, place or nullcontext():
         for answers in analyzer.analyze_many(found, [task.name for task in chosen], every):
             if answers.error is not None:
                 terminal.say(answers.error)
@@ -120,8 +124,9 @@ class _Seen:
 class _Place:
     """The folder that masks, annotated pictures and clips go to, each under a name of its own; a context manager, since a clip ends with its video."""
 
-    def __init__(self, out: Path, pictures: bool, masks_of_videos: bool, every: video.Every):
+    def __init__(self, out: Path, pictures: bool, masks_of_videos: bool, every: video.Every, tasks: Sequence[Task]):
         self.out, self.pictures, self.masks_of_videos, self.every = out, pictures, masks_of_videos, every
+        self.room = LONGEST - len("-999999.999999.9999..png") - max((len(task.name.encode()) for task in tasks), default=0)
         self.names: Counter[str] = Counter()
         self.video: str | None = None
         self.name = ""
@@ -136,7 +141,7 @@ class _Place:
         if answers.frame is None or answers.image != self.video:
             self.open.close()
             self.video = answers.image if answers.frame is not None else None
-            self.name = _unique(Path(answers.image).stem, self.names)
+            self.name = _unique(_shortened(Path(answers.image).stem, self.room), self.names)
             if self.pictures and answers.frame is not None:
                 self.clip = self.open.enter_context(video.Clip(self.out / f"{self.name}.mp4", video.rate(answers.image, self.every)))
         if answers.pixels is None:
@@ -173,6 +178,16 @@ def _annotated(answers: ImageAnswers, pixels: np.ndarray) -> np.ndarray:
             if isinstance(answer, ClassMap):
                 faces[0][task] = np.maximum(faces[0].get(task, np.uint8(0)), answer.in_picture(smooth=True))
     return draw.annotate(pixels, faces, margin=answers.frame is None)
+
+
+def _shortened(stem: str, room: int) -> str:
+    """As many bytes of a name as there is room for, and no part of a character."""
+    content = os.fsencode(stem)
+    if len(content) <= room:
+        return stem
+    while room > 1 and content[room] & 0b1100_0000 == 0b1000_0000:  # goes on with a character of UTF-8
+        room -= 1
+    return os.fsdecode(content[:room])
 
 
 def _unique(stem: str, names: Counter[str]) -> str:

@@ -11,6 +11,12 @@ from polyface.errors import RequestError
 from polyface.images.align import Crop
 from polyface.inference import card as cards
 
+PAIRS = {"of": "pairs", "slope": 1, "intercept": 0, "different": 0, "frr": 0.01}
+
+
+def scored(task: str, dataset: str, value: float, metric: str = "accuracy") -> dict:
+    return {"task": task, "dataset": dataset, "split": "test", "metric": metric, "value": value, "n": 9}
+
 
 def test_every_task_comes_back_from_its_card_as_it_was(card: cards.Card, tmp_path: Path) -> None:
     cards.write_card(tmp_path / "card.json", card)
@@ -45,6 +51,22 @@ def test_the_crop_comes_back_from_its_card_as_it_was(card: cards.Card) -> None:
         (lambda tree: tree.update(calibration={"age": {"of": "answers", "levle": 0.5}}), "unknown key 'levle'"),
         (lambda tree: tree.update(calibration={"identity": {"of": "answers"}}), "the calibration of 'identity' is not of its kind, Embedding"),
         (lambda tree: tree.update(calibration={"age": {"of": "pairs", "slope": 1, "intercept": 0, "different": 0, "frr": 0.01}}), "of 'age' is not of its kind, Scale"),
+        (lambda tree: tree.update(calibration={"age": {"of": "answers", "temperature": 1e-320}}), "expected 'float' >= 0.001"),
+        (lambda tree: tree.update(calibration={"age": {"of": "answers", "coverage": 90}}), "expected 'float' <= 1.0"),
+        (lambda tree: tree.update(calibration={"age": {"of": "answers", "sizes": [{"eyes": 8, "below": 12, "temperature": 1e-4}]}}), "expected 'float' >= 0.001"),
+        (lambda tree: tree.update(calibration={"identity": {**PAIRS, "prior": 1}}), "expected 'float' < 1.0"),
+        (lambda tree: tree.update(calibration={"identity": {**PAIRS, "prior": 0}}), "expected 'float' >= 1e-12"),
+        (lambda tree: tree.update(calibration={"identity": {**PAIRS, "frr": -0.1}}), "expected 'float' >= 0.0"),
+        (lambda tree: tree.update(thresholds=[{"far": 0, "cosine": 0.5}]), "expected 'float' >= 1e-12 in thresholds[0].far"),
+        (lambda tree: tree.update(thresholds=[{"far": far, "cosine": 0.5} for far in (0.01, 0.1, 0.01)]), "thresholds has two lines of the rate 0.01"),
+        (lambda tree: tree["crop"].update(size=0), "expected 'int' >= 1 in crop.size"),
+        (
+            lambda tree: tree.update(scores=[scored("age", "drawn", 5) | {"groups": {"race": {"best": "a"}}}]),
+            "the groups 'race' of the score 'accuracy' of 'age': object missing required field 'each'",
+        ),
+        (lambda tree: tree.update(scores=[scored("age", "drawn", 5) | {"groups": {"race": {"each": {}, "best": "a", "worst": "b"}}}]), "'a' is none of the groups"),
+        (lambda tree: tree.update(scores=[scored("age", "drawn", 5) | {"groups": {"race": {"each": {"a": {"n": 3}}, "worst": "a"}}}]), "best and worst go together"),
+        (lambda tree: tree.update(speed={"rows": [3]}), "expected 'object', got 'int' in speed"),
         (lambda tree: tree.update(polyface=2), "a card of format 2; this polyface reads format 1"),
         (lambda tree: tree.pop("polyface"), "no card of a polyface model"),
     ],
@@ -77,15 +99,39 @@ def test_a_card_from_before_calibration_is_read_and_one_with_it_comes_back(card:
 
 
 def test_scores_replace_those_of_the_same_task_and_test_and_no_others(card: cards.Card) -> None:
-    def scored(task: str, dataset: str, value: float, metric: str = "accuracy") -> dict:
-        return {"task": task, "dataset": dataset, "split": "test", "metric": metric, "value": value, "n": 9}
-
     first = cards.with_scores(
         card, [scored("gender", "utkface", 0.8), scored("gender", "utkface", 0.7, "macro-F1"), scored("gender", "fairface", 0.6), scored("age", "utkface", 5)]
     )
     later = cards.with_scores(first, [scored("gender", "utkface", 0.9)])
     found = {(score.task, score.dataset, score.metric): score.value for score in later.scores}
     assert found == {("gender", "utkface", "accuracy"): 0.9, ("gender", "fairface", "accuracy"): 0.6, ("age", "utkface", "accuracy"): 5}
+
+
+def test_scores_of_small_faces_replace_those_of_the_same_task_and_set_and_no_others(card: cards.Card) -> None:
+    def small(task: str, dataset: str, eyes: float, value: float) -> cards.Smaller:
+        return cards.Smaller(task=task, dataset=dataset, eyes=eyes, metric="accuracy", value=value, n=9)
+
+    first = cards.with_calibration(card, {}, (), [small("gender", "utkface", 8, 0.7), small("gender", "utkface", 12, 0.8), small("age", "utkface", 8, 5)])
+    later = cards.with_calibration(first, {}, (), [small("gender", "utkface", 8, 0.9), small("gender", "fairface", 8, 0.6)])
+    assert {(score.task, score.dataset, score.eyes): score.value for score in later.smaller} == {
+        ("age", "utkface", 8): 5, ("gender", "utkface", 8): 0.9, ("gender", "fairface", 8): 0.6,
+    }  # fmt: skip
+    assert cards.with_calibration(later, {}, ()).smaller == later.smaller
+
+
+@pytest.mark.parametrize("name", ["x/../../../escaped/evil", "..", "", "a.b", "a b", "a\\b", "age\n", "\x1b[2J", "a" * 101, "顔" * 34])
+def test_a_task_whose_name_could_lead_out_of_a_folder_is_refused(card: cards.Card, name: str) -> None:
+    tree = json.loads(cards.json_of_card(card))
+    tree["tasks"] = {name: tree["tasks"]["parsing"]}
+    with pytest.raises(RequestError, match=r"^some/card\.json: the task '.*: names of tasks are of letters"):
+        cards.card_of_json(json.dumps(tree).encode(), "some/card.json")
+
+
+@pytest.mark.parametrize("name", ["age_group", "parsing@helen", "points-68", "возраст", "a" * 100])
+def test_a_task_of_ones_own_has_a_name_of_letters_digits_and_a_few_signs(card: cards.Card, name: str) -> None:
+    tree = json.loads(cards.json_of_card(card))
+    tree["tasks"] = {name: tree["tasks"]["parsing"]}
+    assert list(cards.card_of_json(json.dumps(tree).encode(), "some/card.json").tasks) == [name]
 
 
 def test_a_card_that_could_not_be_read_again_is_not_written(card: cards.Card, tmp_path: Path) -> None:

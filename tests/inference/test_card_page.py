@@ -115,6 +115,16 @@ def test_every_table_has_as_many_cells_in_each_row(told: cards.Card) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
+def test_a_group_without_a_number_is_named_without_one(told: cards.Card) -> None:
+    best = {"each": {"a": {"n": 40}, "b": {"value": 0.5, "n": 40}}, "best": "a", "worst": "b"}
+    score = msgspec.structs.replace(told.scores[0], groups={"race": best})
+    assert "| race | a | b (0.5) |" in markdown(msgspec.structs.replace(told, scores=(score,)))
+
+
+def test_a_measure_of_speed_needs_no_name(told: cards.Card) -> None:
+    assert "\n: 3 ms." in markdown(msgspec.structs.replace(told, speed={"": "3 ms"}))
+
+
 def test_scores_come_by_task(told: cards.Card) -> None:
     page = markdown(told)
     assert page.index("| age | utkface | MAE") < page.index("| gender | fairface | accuracy")

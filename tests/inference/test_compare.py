@@ -125,6 +125,14 @@ def test_the_command_compares_two_files(model: Path, calibrated: cards.Card, por
     assert cli.run(["compare", portrait, portrait, "--model", str(model), "--far", "0.5"]) == RequestError.exit_status
 
 
+def test_names_of_files_move_no_cursor(model: Path, calibrated: cards.Card, portraits: Path, capsys: pytest.CaptureFixture) -> None:
+    cards.write_card(model / "card.json", calibrated)
+    hostile = (portraits / "astronaut.png").rename(portraits / "\x1b]0;owned\x07.png")
+    assert cli.run(["compare", str(hostile), str(hostile), "--model", str(model)]) == 0
+    found = capsys.readouterr().out
+    assert "?]0;owned?.png" in found and "\x1b" not in found and len(found.splitlines()) == 4
+
+
 def test_arrays_are_compared_from_python(model: Path, calibrated: cards.Card) -> None:
     cards.write_card(model / "card.json", calibrated)
     portrait = pytest.importorskip("skimage.data").astronaut()

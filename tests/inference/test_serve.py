@@ -197,6 +197,7 @@ def keeps(value: Any, schema: dict, schemas: dict) -> None:
         (lambda client: client.post("/analyze", files=[("picture", png()), ("picture", png())]), 400, "Too many files"),
         (lambda client: client.post("/analyze", data={"picture": "text"}, files={"picture": png()}), 400, "Too many fields"),
         (lambda client: client.post("/analyze", content=b"--", headers={"content-type": "multipart/form-data"}), 400, "Missing boundary"),
+        *((lambda client, charset=charset: post_in(client, charset), 400, "are not in the charset") for charset in ("undefined", "punycode")),
         (lambda client: client.post("/compare", files={"a": png()}), 400, "the file 'a' and the file 'b'"),
         (lambda client: client.post("/compare?far=0.5", files={"a": png(), "b": png()}), 400, "no line for a rate of 0.5"),
         (lambda client: client.get("/analyze"), 405, "GET /analyze"),
@@ -208,6 +209,12 @@ def test_what_is_wrong_gets_one_clear_line(client: TestClient, request_of: Calla
     assert answer.status_code == status
     assert line in answer.json()["error"] and "\n" not in answer.json()["error"]
     assert post(client, png()).status_code == 200  # and the server goes on
+
+
+def post_in(client: TestClient, charset: str) -> Any:
+    """A form that says in which charset its names are; in some of them nothing is."""
+    body = b'--x\r\nContent-Disposition: form-data; name="p\xff\xae\xae-"; filename="a.png"\r\n\r\n' + png() + b"\r\n--x--\r\n"
+    return client.post("/analyze", content=body, headers={"content-type": f"multipart/form-data; boundary=x; charset={charset}"})
 
 
 def bomb() -> bytes:

@@ -1,12 +1,14 @@
 """What becomes of answers where they cannot be written, and how many of them a table shows."""
 
 import io
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from polyface.errors import RunError
+from polyface.errors import RequestError, RunError
 from polyface.inference import write
 from polyface.inference.analyze import ImageAnswers
 from polyface.tasks import Task
@@ -54,3 +56,36 @@ def test_a_table_shows_the_first_lines_and_says_where_there_are_more(more: int, 
     assert [line.split() for line in output.out.splitlines()] == [["image", "face"], *([name, "none"] for name in names[: write.TABLE_ROWS])]
     assert (f"the table shows the first {write.TABLE_ROWS} lines" in output.err) == (more > 0)
     assert len((tmp_path / "out" / write.ANSWERS).read_text().splitlines()) == len(names)
+
+
+class Twice(Nobody):
+    """An analyzer during whose run another one is begun, into the same folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def analyze_many(self, pictures: list[Path], tasks: object, every: str) -> Iterator[ImageAnswers]:
+        for picture in pictures:
+            yield ImageAnswers(str(picture))
+            with pytest.raises(RequestError, match=r"out: another run is writing to it$"):
+                write.analyze(Nobody(), [str(picture)], None, self.out, pictures=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="its locks")
+def test_a_second_run_into_one_folder_is_refused_and_the_answers_are_those_of_the_first(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    for name in names:
+        (tmp_path / name).touch()
+    out = tmp_path / "out"
+    assert write.analyze(Twice(out), [str(tmp_path)], None, out, pictures=False) == 0  # type: ignore[arg-type]
+    assert [Path(json.loads(line)["image"]).name for line in (out / write.ANSWERS).read_text().splitlines()] == names
+    assert [path.name for path in out.iterdir()] == [write.ANSWERS]
+    assert write.analyze(Nobody(), [str(tmp_path / "a.jpg")], None, out, pictures=False) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stem", "cut"), [("short", "short"), ("a" * 12, "a" * 10), ("顔" * 4, "顔" * 3), ("ab" + "😀" * 3, "ab" + "😀" * 2), (os.fsdecode(b"\x80" * 12), None)]
+)
+def test_a_long_name_is_cut_between_two_characters(stem: str, cut: str | None) -> None:
+    found = write._shortened(stem, 10)
+    assert stem.startswith(found) and found and len(os.fsencode(found)) <= 10 and cut in (found, None)

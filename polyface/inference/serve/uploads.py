@@ -44,6 +44,8 @@ async def pictures(request: Request, fields: tuple[str, ...]) -> tuple[Sent, ...
         raise RequestError("the upload was cut off") from None
     except MultiPartException as error:
         raise RequestError(f"the form cannot be read: {error.message}") from None
+    except UnicodeError:
+        raise RequestError("the form cannot be read: its names are not in the charset that its header says") from None
     if sorted(form) != sorted(fields):
         raise RequestError(f"the form must hold the file {_listed(fields)}, and nothing else")
     sent = [form[field] for field in fields]
