@@ -6,7 +6,7 @@ face most; else the largest); points that people clicked, in training only; wher
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -220,17 +220,11 @@ def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.De
     left = [record for record in records if record.key not in done]
     refused: list[InputError] = []
     for start in range(0, len(left), 64):
-        images, kept = [], []
-        for record in left[start : start + 64]:
-            try:
-                images.append(open_picture(record))
-                kept.append(record)
-            except InputError as error:
-                refused.append(error)
-        sought = [index for index, record in enumerate(kept) if not _is_stated(record)]
-        detections = dict(zip(sought, detector.detect_many([images[index] for index in sought]), strict=True))
-        for index, (record, image) in enumerate(zip(kept, images, strict=True)):
-            rows.append(_face_row(record, image, choose(detections[index], record) if index in detections else None))
+        for images, kept in _opened(left[start : start + 64], refused):
+            sought = [index for index, record in enumerate(kept) if not _is_stated(record)]
+            detections = dict(zip(sought, detector.detect_many([images[index] for index in sought]), strict=True))
+            for index, (record, image) in enumerate(zip(kept, images, strict=True)):
+                rows.append(_face_row(record, image, choose(detections[index], record) if index in detections else None))
         if start and start % KEPT == 0:
             write_finds(begun, rows, columns, detector)
         if progress:
@@ -244,6 +238,27 @@ def align_set(dataset: Dataset, root: read.Root, data: Path, detector: detect.De
 
 KEPT = 1024
 """After so many pictures `align_set` writes down what it has."""
+
+
+PIXELS = 50_000_000
+"""Of pictures that are open at once; the last may exceed it."""
+
+
+def _opened(records: Sequence[Record], refused: list[InputError]) -> Iterator[tuple[list[np.ndarray], list[Record]]]:
+    """The pictures in groups that memory holds, and whose they are; those that cannot be read join the refused."""
+    images: list[np.ndarray] = []
+    kept: list[Record] = []
+    for record in records:
+        try:
+            images.append(open_picture(record))
+            kept.append(record)
+        except InputError as error:
+            refused.append(error)
+        if sum(image.shape[0] * image.shape[1] for image in images) >= PIXELS:
+            yield images, kept
+            images, kept = [], []
+    if kept:
+        yield images, kept
 
 
 def _is_stated(record: Record) -> bool:

@@ -196,6 +196,27 @@ def test_what_was_found_is_kept_once_and_read_again(tmp_path: Path) -> None:
     assert [path.name for path in crops.faces_file(tmp_path, "drawn").parent.iterdir()] == ["drawn.faces.parquet"]
 
 
+def test_no_more_pictures_are_open_at_once_than_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = [f"{number}.png" for number in range(7)]
+    for seed, name in enumerate(names):
+        picture(folder, name, seed)
+    (folder / "3.png").write_bytes(b"<html>")
+    root, dataset, groups = read.Directory(str(folder)), dataset_of(*(record(key=name, folder=folder) for name in names)), list[int]()
+
+    class Counts(Fake):
+        def detect_many(self, images: list, threshold: float | None = None) -> list:
+            groups.append(len(images))
+            return super().detect_many(images)
+
+    assert crops.align_set(dataset, root, tmp_path, Counts())[0] == {"found": 6, "refused": 1}
+    at_once = crops.faces_file(tmp_path, dataset.name).read_bytes()
+    monkeypatch.setattr(crops, "PIXELS", 2 * 240 * 240)
+    assert crops.align_set(dataset, root, tmp_path, Counts())[0] == {"found": 6, "refused": 1}
+    assert groups == [6, 2, 2, 2] and crops.faces_file(tmp_path, dataset.name).read_bytes() == at_once
+
+
 def test_an_align_that_was_cut_off_goes_on_where_it_was_last_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crops, "KEPT", 64)
     folder = tmp_path / "pictures"
