@@ -48,7 +48,7 @@ def datasets_test(
     problems, listings = contract.check(dataset, root), contract.listed(dataset, root)
     refused = contract.refusals(dataset, listings)
     for line in (*problems, *refused):
-        print(line)
+        terminal.tell(line)
     for note in contract.notes(dataset, root, listings):
         terminal.say(note)
     terminal.say(f"{dataset.name} " + ("breaks the contract" if problems else "keeps the contract") + (f"; {len(refused):,} rows are refused" if refused else ""))
@@ -72,7 +72,7 @@ def datasets_align(
         with terminal.progress(dataset.name) as report:
             counts, refused = crops.align_set(dataset, root, folder, finder, report)
         troubled |= _say_all(refused)
-        print(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+        terminal.tell(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
     return 1 if troubled else 0
 
 
@@ -97,7 +97,7 @@ def datasets_scan(
         with terminal.progress(name) as report:
             counts, refused = scenes.find_all(name, folder, finder, report)
         troubled |= _say_all(refused)
-        print(f"{name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+        terminal.tell(f"{name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
     return 1 if troubled else 0
 
 
@@ -140,7 +140,7 @@ def datasets_check(
         files.write_atomically(json, checked.to_json())
     terminal.table(checked.counts)
     for line in checked.lines():
-        print(line)
+        terminal.tell(line)
     terminal.say(f"{len(checked.findings):,} found" if checked.findings else "nothing was found")
     return 1 if checked.findings else 0
 

@@ -130,7 +130,7 @@ def find(
         print(found.to_json())
     else:
         terminal.table(found.rows())
-        print(found.in_words())
+        terminal.tell(found.in_words())
     return InputError.exit_status if refused or found.refused else 0
 
 
@@ -162,7 +162,7 @@ def people(
         page, without = contact_sheet(found, opened)
         files.write_atomically(html, page)
     terminal.table(found.rows())
-    print(found.in_words())
+    terminal.tell(found.in_words())
     for reason in without:
         terminal.say(f"not on the sheet: {reason}")
     return InputError.exit_status if without else 0

@@ -207,9 +207,9 @@ def show(scored: Any, json: Path | None, plot: Path | None = None, title: str = 
         if not write_plot(scored.result, plot):
             terminal.say(f"{plot} is not written: {scored.result.protocol} has nothing to plot here")
     if title:
-        print(title)
+        terminal.tell(title)
     terminal.table(scored.result.rows())
-    print("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
+    terminal.tell("; ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in scored.result.counts.items() if ":" not in what))
 
 
 def _numbers(listed: str) -> list[float]:
