@@ -328,8 +328,7 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
         for each in found:
             files.write_atomically(json if len(found) == 1 else json.with_name(f"{json.stem}.{each.name}{json.suffix}"), each.scored.to_json())
     for each in found:
-        terminal.tell(each.title)
-        score.show(each.scored, None)
+        score.show(each.scored, None, title=each.title)
         for line in (*each.notes, *each.refused, *([f"the same from the saved files: {each.command}"] if each.command else [])):
             terminal.say(f"{each.name}: {line}")
     for name, why in skipped.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polyface.errors import RequestError
 from polyface.files import alone
-from polyface.inference.gallery import MANIFEST, Gallery, read_manifest, sweep, without
+from polyface.inference.gallery import MANIFEST, Gallery, originals_of, read_manifest, sweep, without
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,10 @@ def _pictures_of(gallery: Gallery) -> set[str]:
 
 def _originals(gallery: Gallery, names: Set[str]) -> set[str]:
     """The pictures of other names that those of these names are copies of."""
-    originals, wanted = dict[bytes, str](), set[bytes]()
-    for shard in gallery.shards() if names else ():
-        copies, refused = set(map(str, shard.copies)), set(map(str, shard.refused))
-        for name, digest in zip(map(str, shard.pictures), shard.sha256, strict=True):
-            if name in copies and name in names:
-                wanted.add(digest.tobytes())
-            elif name not in copies and name not in refused:
-                originals[digest.tobytes()] = name
-    return {originals[digest] for digest in wanted if digest in originals} - names
+    if not names:
+        return set()
+    held = {digest: name for shard in gallery.shards() for name, digest in originals_of(shard)}
+    return {held[digest] for digest in gallery.sha256_of(names).values() if digest in held} - names
 
 
 def _matching(names: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], tuple[str, ...]]:

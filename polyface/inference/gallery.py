@@ -19,7 +19,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -192,19 +192,18 @@ def _heirs(gallery: Gallery, names: Set[str]) -> dict[str, tuple[str, Stamp]]:
     """For each original of these names that has a copy of another name: the first, and its stamp."""
     originals, heirs = dict[str, bytes](), dict[bytes, tuple[str, Stamp]]()
     for shard in gallery.shards() if names else ():
-        refused, copies = set(map(str, shard.refused)), set(map(str, shard.copies))
+        originals.update((name, digest) for name, digest in originals_of(shard) if name in names)
+        copies = set(map(str, shard.copies))
         for name, digest, (size, time) in zip(map(str, shard.pictures), shard.sha256, shard.stamps.tolist(), strict=True):
             if name in copies and name not in names:
                 heirs.setdefault(digest.tobytes(), (name, (size, time)))
-            elif name in names and name not in copies and name not in refused:
-                originals[name] = digest.tobytes()
     return {name: heirs[digest] for name, digest in originals.items() if digest in heirs}
 
 
 def _rewritten(gallery: Gallery, names: Set[str], heirs: Mapping[str, str], stamps: Mapping[str, Stamp]) -> Gallery:
     """What `without` and `renewed` promise. heirs: originals among the names -> the copy that takes the place of each."""
     gone, moved = names - heirs.keys(), set(heirs.values())
-    held = {digest for shard in gallery.shards() for digest in _held(shard, gone)}
+    held = {digest for shard in gallery.shards() for name, digest in originals_of(shard) if name not in gone}
     entries, number = list[ShardEntry](), _next_number(gallery.manifest)
     for entry, shard in zip(gallery.manifest.shards, gallery.shards(), strict=True):
         copies, refused = set(map(str, shard.copies)), set(map(str, shard.refused))
@@ -232,10 +231,10 @@ def sweep(folder: Path, manifest: Manifest) -> None:
             path.unlink()
 
 
-def _held(shard: Shard, names: Set[str]) -> Iterator[bytes]:
-    """The sha256 of each picture that was looked at, but for those of these names."""
+def originals_of(shard: Shard) -> Iterator[tuple[str, bytes]]:
+    """Name and sha256 of each picture that was looked at: none that was refused, or is a copy."""
     others = {*map(str, shard.refused), *map(str, shard.copies)}
-    return (digest.tobytes() for name, digest in zip(map(str, shard.pictures), shard.sha256, strict=True) if name not in names and name not in others)
+    return ((name, digest.tobytes()) for name, digest in zip(map(str, shard.pictures), shard.sha256, strict=True) if name not in others)
 
 
 def _left(shard: Shard, names: Set[str]) -> Shard:
@@ -245,7 +244,7 @@ def _left(shard: Shard, names: Set[str]) -> Shard:
         return np.array([str(name) not in names for name in array], bool)
 
     def words(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return _words([str(word) for word in array[rows]])
+        return np.array([str(word) for word in array[rows]], str)
 
     rows, pictures, refused, copies = kept(shard.names), kept(shard.pictures), kept(shard.refused), kept(shard.copies)
     return Shard(
@@ -268,14 +267,10 @@ def _named(shard: Shard, heirs: Mapping[str, str], stamps: Mapping[str, Stamp]) 
     pictures = [heirs.get(name, name) for name in map(str, shard.pictures)]
     return replace(
         shard,
-        names=_words([heirs.get(name, name) for name in map(str, shard.names)]),
-        pictures=_words(pictures),
+        names=np.array([heirs.get(name, name) for name in map(str, shard.names)], str),
+        pictures=np.array(pictures, str),
         stamps=np.array([stamps.get(name, stamp) for name, stamp in zip(pictures, shard.stamps.tolist(), strict=True)], np.int64).reshape(-1, 2),
     )
-
-
-def _words(words: Sequence[str]) -> np.ndarray:
-    return np.array(words, str)
 
 
 def _next_number(manifest: Manifest) -> int:

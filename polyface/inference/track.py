@@ -84,9 +84,7 @@ class Tracks:
             near = overlaps_between(_grown(boxes), _grown(places)) > 0
             overlaps = overlaps * np.array([time - track.time <= RECENT for track in self.tracks])
             possible = (overlaps >= SAME_PLACE) & (cosines >= ANOTHER) | near & (cosines >= self.near) | (cosines >= self.anywhere)
-            score = (
-                overlaps + cosines + SURE * (cosines >= self.anywhere)
-            )  # else a stranger who is now where somebody was would be taken for them before they are looked for
+            score = overlaps + cosines + SURE * (cosines >= self.anywhere)  # or a stranger at somebody's place would be taken for them
         rows, columns = np.nonzero(possible)
         order = np.argsort(-score[rows, columns], kind="stable")
         return list(zip(rows[order].tolist(), columns[order].tolist(), strict=True))

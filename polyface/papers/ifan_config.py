@@ -9,8 +9,9 @@ from polyface import tasks
 from polyface.errors import nearest
 from polyface.images.align import Crop
 from polyface.models.ifan import IfanConfig
+from polyface.strict import Count, Positive
 from polyface.tasks.derive import Derived
-from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Strict, load_scale
+from polyface.training.config import Augment, CropConfig, Optimiser, Strict, load_scale
 
 DRAWN = "drawn"
 """The set of drawn people whose every label is known (`ifan_worlds.py`)."""

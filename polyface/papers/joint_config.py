@@ -10,7 +10,8 @@ from polyface.datasets.base import Split
 from polyface.images.align import Crop
 from polyface.models.joint import LEVELS, JointConfig, Level
 from polyface.models.margins import Identity
-from polyface.training.config import Augment, Count, CropConfig, Optimiser, Positive, Share, Strict, load_scale
+from polyface.strict import Count, Positive, Share
+from polyface.training.config import Augment, CropConfig, Optimiser, Strict, load_scale
 
 STABLE = (
     "Male", "Young", "Big_Nose", "Big_Lips", "Oval_Face", "Pointy_Nose", "Narrow_Eyes", "High_Cheekbones", "Bushy_Eyebrows", "Chubby", "Bald", "Black_Hair",

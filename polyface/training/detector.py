@@ -27,9 +27,9 @@ from polyface.models.detector_losses import Faces
 from polyface.models.detector_teacher import Teacher
 from polyface.models.sizes import parameters_of
 from polyface.models.weights import read_tensors
-from polyface.strict import NonNegative, strict
+from polyface.strict import Count, NonNegative, Positive, Share, strict
 from polyface.training import batches, checkpoint, loop, parallel, views
-from polyface.training.config import Count, Method, Optimiser, Positive, Seed, Share, Strict
+from polyface.training.config import Method, Optimiser, Seed, Strict
 
 NETWORK = "detector"
 """What such a recipe says of itself: `network = "detector"`."""

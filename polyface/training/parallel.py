@@ -88,8 +88,10 @@ def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def average_buffers(module: nn.Module) -> None:
     """Each buffer of floats, such as running statistics that every process had of its own rows, becomes its mean over all processes."""
+    if not _several():
+        return
     for buffer in module.buffers():
-        if _several() and buffer.is_floating_point():
+        if buffer.is_floating_point():
             dist.all_reduce(buffer)
             buffer /= count()
 

@@ -19,9 +19,9 @@ from polyface.datasets.scene import Scene
 from polyface.errors import InputError
 from polyface.images import geometry
 from polyface.images.read import read_header
-from polyface.strict import NonNegative
+from polyface.strict import NonNegative, Positive, Share
 from polyface.training.batches import AHEAD, EVERY_ROW, shuffled, vary
-from polyface.training.config import Augment, Positive, Share, Strict
+from polyface.training.config import Augment, Strict
 
 MIRRORED = [1, 0, 2, 4, 3]
 """Point i of a mirrored face is point MIRRORED[i] of the face."""
