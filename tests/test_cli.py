@@ -370,12 +370,12 @@ def test_answers_of_a_run_that_is_ended_from_outside_are_there(model: Path, phot
         shutil.copy(photographs / "astronaut.jpg", many / f"{number:03d}.jpg")
     out = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-m", "polyface", "analyze", str(many), "--model", str(model), "--out", str(out)], stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not ((part := out / ".answers.jsonl.part").exists() and part.stat().st_size):
+        while process.poll() is None and not ((part := out / "answers.part.jsonl").exists() and part.stat().st_size):
             time.sleep(0.05)
         process.terminate()
         assert process.wait() == cli.TERMINATED
-    lines = (out / "answers.jsonl").read_text().splitlines()
-    assert 0 < len(lines) < 300 and all(json.loads(line) for line in lines) and not (out / ".answers.jsonl.part").exists()
+    lines = part.read_text().splitlines()
+    assert 0 < len(lines) < 300 and all(json.loads(line) for line in lines) and not (out / "answers.jsonl").exists()
 
 
 def test_answers_are_utf_8_whatever_the_language_of_the_machine(model: Path, photographs: Path, tmp_path: Path) -> None:

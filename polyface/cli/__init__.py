@@ -116,6 +116,7 @@ def analyze(
     report: Annotated[bool, Parameter(help="Write report.html under --out: every face with its answers, to look through in a browser.")] = False,
 ) -> int:
     """Answer every question about every face on photographs and videos: one JSON object per face and line, and a table for a person."""
+    from polyface import terminal
     from polyface.inference import write
 
     if pictures and out is None:
@@ -132,7 +133,7 @@ def analyze(
         status = write.analyze(reporting, paths, names_in(tasks), out, pictures, every)
     except BaseException:  # interrupted, it shows what was answered
         if reporting.gathered != reports.Gathered():
-            reports.write(out, reporting)
+            terminal.say(str(reports.write(out, reporting)))
         raise
     print(reports.write(out, reporting))
     return status

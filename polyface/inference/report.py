@@ -22,7 +22,7 @@ from polyface.tasks.kinds import Angles, Category, Points, Regions, Scale, Task,
 from polyface.tasks.parsing import IN_WORDS
 from polyface.terminal import percent
 
-REPORT = "report.html"
+REPORT, PART = "report.html", "report.part.html"
 SIDE, ROOM = 168, 1.5
 """The side of a face's picture in pixels, and how many times its box that shows."""
 
@@ -49,6 +49,8 @@ class Gathered:
     videos: set[str] = field(default_factory=set)
     without: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    whole: bool = False
+    """Whether all was looked at."""
 
     def add(self, answers: ImageAnswers, tasks: Sequence[Task]) -> None:
         if answers.error is not None:
@@ -99,14 +101,18 @@ class Reporting(Analyzer):
     def analyze_many(self, pictures: Iterable[Picture], tasks: Iterable[str] | None = None, every: int | str = 1) -> Iterator[ImageAnswers]:
         chosen = self.chosen(tasks)
         for answers in super().analyze_many(pictures, [task.name for task in chosen], every):
-            self.gathered.add(answers, chosen)
             yield answers
+            self.gathered.add(answers, chosen)  # after whoever asked has written it
+        self.gathered.whole = True
 
 
 def write(out: Path, analyzer: Reporting) -> Path:
-    """OUT/report.html, of what the analyzer has answered so far."""
-    files.write_atomically(out / REPORT, html(analyzer.gathered, analyzer.engine))
-    return out / REPORT
+    """OUT/report.html, or, where the analyzer was cut off, OUT/report.part.html of what it has answered, which leaves the page of an earlier run."""
+    written = out / (REPORT if analyzer.gathered.whole else PART)
+    files.write_atomically(written, html(analyzer.gathered, analyzer.engine))
+    if analyzer.gathered.whole:
+        (out / PART).unlink(missing_ok=True)
+    return written
 
 
 def html(gathered: Gathered, engine: Engine) -> str:
@@ -233,6 +239,7 @@ FACE = """\
 </article>"""
 
 BODY = """\
+{% if not gathered.whole %}<p><b>The run was cut off: these are the answers up to there.</b></p>{% endif %}
 <p>Faces: {{ "{:,}".format(gathered.faces|length) }}; pictures: {{ "{:,}".format(gathered.pictures) }}
 {%- if gathered.videos %}; videos: {{ "{:,}".format(gathered.videos|length) }}, each face once{% endif %}
 {%- if gathered.refused %}; refused: {{ "{:,}".format(gathered.refused|length) }}{% endif %}.

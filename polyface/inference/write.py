@@ -19,7 +19,7 @@ from polyface.images import draw, read, video
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, in_words
 from polyface.tasks.kinds import Regions, Task
 
-ANSWERS = "answers.jsonl"
+ANSWERS, PART = "answers.jsonl", "answers.part.jsonl"
 TABLE_ROWS = 50
 LONGEST = 255 - len(".part") - len(".12345678")
 """Bytes of a name under which something is written: file systems know no longer ones, and while it is written it has more."""
@@ -197,7 +197,7 @@ def _unique(stem: str, names: Counter[str]) -> str:
 
 
 class _Lines:
-    """Where JSON lines go. In a folder they gather under another name until the run ends, however it ends; without a line there those of an earlier run stay."""
+    """Where JSON lines go. In a folder they gather in `PART`, which becomes `ANSWERS` when all is looked at: a run that is cut off leaves those of an earlier one."""
 
     def __init__(self, out: Path | None):
         self.path = None if out is None else out / ANSWERS
@@ -205,7 +205,7 @@ class _Lines:
 
     def __enter__(self) -> "_Lines":
         if self.path is not None:
-            self.partial = self.path.with_name(f".{ANSWERS}.part")
+            self.partial = self.path.with_name(PART)
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.file = open(self.partial, "wb", buffering=0)
@@ -228,14 +228,17 @@ class _Lines:
             self.file.truncate(self.file.seek(end))
             raise RunError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def __exit__(self, *exception: object) -> None:
-        if self.path is not None:
-            written = self.file.tell()
-            self.file.close()
-            if written:
-                os.replace(self.partial, self.path)
-            else:
-                self.partial.unlink()
+    def __exit__(self, exception: type[BaseException] | None, *more: object) -> None:
+        if self.path is None:
+            return
+        written = self.file.tell()
+        self.file.close()
+        if not written:
+            self.partial.unlink()
+        elif exception is None:
+            os.replace(self.partial, self.path)
+        else:
+            terminal.say(f"not all was looked at; the answers up to here are in {self.partial}")
 
 
 def _short(image: str, common: str) -> str:

@@ -220,7 +220,7 @@ def test_the_command_writes_one_page_beside_the_answers(
 
 @pytest.mark.parametrize(("at", "faces"), [(20, 15), (1, 0)])
 def test_the_page_of_an_interrupted_run_is_whole_and_of_what_was_answered(
-    model: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, faces: int
+    model: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, at: int, faces: int
 ) -> None:
     """Answers come in groups; the first picture has no face."""
     out = tmp_path / "out"
@@ -234,16 +234,24 @@ def test_the_page_of_an_interrupted_run_is_whole_and_of_what_was_answered(
             return super().detect_many(images)
 
     out.mkdir()
-    (out / "report.html").write_text("of an earlier run")
+    earlier = {"answers.jsonl": "lines of an earlier run", "report.html": "page of an earlier run"}
+    for name, content in earlier.items():
+        (out / name).write_text(content)
     monkeypatch.setattr("polyface.images.detect.load_detector", lambda *_: Interrupted())
     assert cli.run(arguments) == INTERRUPTED
-    html = (out / "report.html").read_text()
-    lines = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    said = capsys.readouterr().err
+    assert str(out / "answers.part.jsonl") in said and str(out / "report.part.html") in said
+    html = (out / "report.part.html").read_text()
+    assert "The run was cut off" in html
+    lines = [json.loads(line) for line in (out / "answers.part.jsonl").read_text().splitlines()]
     answered = [line["image"] for line in lines if "age" in line]
     assert len(answered) == faces and len(lines) == faces + 1
     assert html.startswith("<!doctype html>") and html.endswith("</html>") and "00.png" in html
     assert [re.search(r'data-picture="([^"]+)"', article)[1] for article in articles(html)] == answered  # type: ignore[index]
-    assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "report.html"]
+    assert {name: (out / name).read_text() for name in earlier} == earlier
+    monkeypatch.setattr("polyface.images.detect.load_detector", lambda *_: OnePlace())
+    assert cli.run(arguments) == InputError.exit_status  # a web page among the pictures
+    assert sorted(path.name for path in out.iterdir()) == ["answers.jsonl", "report.html"] and "The run was cut off" not in (out / "report.html").read_text()
 
 
 def test_a_run_that_is_interrupted_before_its_first_answer_leaves_an_earlier_page(
