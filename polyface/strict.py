@@ -25,8 +25,9 @@ def strict(tree: Any, kind: type, name: str) -> Any:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at ")
         path = place.strip("`").removeprefix("$").removeprefix(".")
-        unknown = re.search(r"unknown field `(.*)`", problem)
-        hint = nearest(unknown[1], _keys_at(msgspec.inspect.type_info(kind), path)) if unknown else ""
+        unknown, other = re.search(r"unknown field `(.*)`", problem), problem.startswith("Invalid enum value")
+        known = _types_at(msgspec.inspect.type_info(kind), path)
+        hint = nearest(unknown[1], _keys_of(known)) if unknown else f"; known are {', '.join(_words_of(known))}" if other else ""
         problem = f"unknown key {unknown[1]!r}" if unknown else problem[:1].lower() + problem[1:].replace("`", "'").replace(f"<= {LARGEST}", "< inf")
         raise RequestError(f"{name}: {problem}{f' in {path}' if path else ''}{hint}") from error
 
@@ -38,8 +39,8 @@ def refuse_twice(key: str, names: Iterable[str]) -> None:
             raise ValueError(f"{key} names {name!r} more than once")
 
 
-def _keys_at(node: Any, path: str) -> list[str]:
-    """The keys that are known at a path such as data[1].terms, given what msgspec knows of the type of its root."""
+def _types_at(node: Any, path: str) -> list[Any]:
+    """What may stand at a path such as data[1].terms, given what msgspec knows of the type of its root."""
     for step in re.findall(r"\[[^]]*\]|[^.\[]+", path):
         options = [option for option in getattr(node, "types", (node,)) if not isinstance(option, msgspec.inspect.NoneType)]
         node = options[0]
@@ -47,5 +48,12 @@ def _keys_at(node: Any, path: str) -> list[str]:
             node = next((field.type for field in node.fields if field.encode_name == step), node)
         else:
             node = getattr(node, "value_type", None) or getattr(node, "item_type", node)
-    options = [option for option in getattr(node, "types", (node,)) if isinstance(option, msgspec.inspect.StructType)]
-    return [field.encode_name for option in options for field in option.fields]
+    return list(getattr(node, "types", (node,)))
+
+
+def _keys_of(types: list[Any]) -> list[str]:
+    return [field.encode_name for option in types if isinstance(option, msgspec.inspect.StructType) for field in option.fields]
+
+
+def _words_of(types: list[Any]) -> list[str]:
+    return [str(word) for option in types if isinstance(option, msgspec.inspect.LiteralType) for word in option.values]

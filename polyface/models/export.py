@@ -128,7 +128,9 @@ def export(folder: Path, out: Path | None = None, data: Path | None = None) -> P
 
 
 def model_directory(folder: Path) -> Path:
-    """The model directory of a run folder, or the folder itself."""
+    """The model directory of a run folder, or the folder itself. Raises RequestError where there is no folder."""
+    if not folder.is_dir():
+        raise RequestError(f"{folder}: no such folder")
     return folder / "model" if (folder / "model" / "card.json").exists() else folder
 
 

@@ -62,6 +62,8 @@ def _read(name: str, file: Path) -> Given:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             keys, features = arrays["keys"], np.asarray(arrays["features"], np.float32)
+    except FileNotFoundError as error:
+        raise RequestError(f"{file}: no such file") from error
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(f"{file}: no .npz of keys [N] and features [N, d] ({error})") from error
     if features.ndim != 2 or len(keys) != len(features):

@@ -133,7 +133,7 @@ def manifest(path: Path, config: FusionConfig, data: Path, report: Report | None
     """A user's own set: who it is, and every question with classes, ages in groups, and traits that its manifest declares."""
     dataset = datasets.named(str(path))
     if not any(isinstance(tasks.named(name), Embedding) for name in dataset.answers):
-        raise RequestError(f"{path}: does not answer {tasks.identity.name}, so nobody knows whose pictures these are")
+        raise RequestError(f"{path}: does not say whose pictures these are; give it [tasks.{tasks.identity.name}] with their column")
     records = everyone(dataset, data)
     for record in records:
         for name in dataset.answers:

@@ -107,7 +107,7 @@ def test_a_picture_without_a_label_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_a_manifest_that_does_not_say_who_is_refused(tmp_path: Path) -> None:
     path = own_set(tmp_path)
     path.write_text(MANIFEST.replace('[tasks.identity]\ncolumn = "who"\n', ""))
-    with pytest.raises(RequestError, match="does not answer identity"):
+    with pytest.raises(RequestError, match=r"give it \[tasks.identity\]"):
         worlds.manifest(path, config(), tmp_path)
 
 

@@ -168,5 +168,5 @@ def test_a_run_does_not_go_on_with_another_method(tmp_path: Path, before: Method
 def test_a_recipe_names_the_method_and_a_misspelt_one_is_refused() -> None:
     table = {"name": "x", "steps": 1, "data": [{"set": "utkface"}]}
     assert from_table(table, "r").balance == "fixed" and from_table({**table, "balance": "dwa"}, "r").balance == "dwa"
-    with pytest.raises(RequestError, match="r: invalid enum value 'dva' in balance"):
+    with pytest.raises(RequestError, match="r: invalid enum value 'dva' in balance; known are dwa, fixed, uncertainty"):
         from_table({**table, "balance": "dva"}, "r")
