@@ -18,8 +18,7 @@ from typing import Any
 
 import torch
 
-from polyface import demo, terminal
-from polyface.runtime import processors
+from polyface import demo, runtime, terminal
 from polyface.training import config, loop
 from polyface.training.plan import FacePlan
 
@@ -28,6 +27,7 @@ KEPT = 8
 
 
 def main() -> None:
+    runtime.start_anew_with_large_pages()
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as scratch:
         data = arguments.data
@@ -36,7 +36,7 @@ def main() -> None:
             demo.draw_sets(data, demo.DRAWN)
         settings = [*arguments.set, f"steps={arguments.steps}", f"validate_every={arguments.steps}", "validation_rows=1", "small.share=0"]
         recipe = config.load(arguments.recipe, settings)
-        torch.set_num_threads(recipe.compute_threads or processors())
+        torch.set_num_threads(recipe.compute_threads or runtime.processors())
         measure(FacePlan(recipe, data), Path(scratch), arguments.rounds)
 
 
@@ -64,7 +64,7 @@ def measure(plan: FacePlan, scratch: Path, rounds: int) -> None:
     print("of compute alone, round by round: " + ", ".join(f"{share:.1%}" for share in shares))
     print(f"memory: {memory[1]} MB after the first round, {memory[-1]} MB after the last")
     print(f"{batch} pictures a step of {plan.crop.size} pixels, {rounds} rounds of {steps} steps")
-    print(f"{processors()} processors, {plan.config.threads} threads that prepare batches")
+    print(f"{runtime.processors()} processors, {plan.config.threads} threads that prepare batches")
 
 
 class Ready:

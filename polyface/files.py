@@ -33,6 +33,23 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
+def require_writable(*paths: Path | None) -> None:
+    """Before the work whose outcome is to be written there: that each of these files can be, as far as its folder says, which is made only when it is written to. Nothing
+    is left behind. Raises RequestError naming the file."""
+    for path in paths:
+        if path is None:
+            continue
+        if os.path.isdir(path):
+            raise RequestError(f"{path}: is a folder; name a file")
+        folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        temporary = _temporary(folder / path.name)
+        try:
+            open(temporary, "xb").close()
+            temporary.unlink()
+        except OSError as error:
+            raise RequestError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -54,7 +71,7 @@ def make_mapped(path: Path, kind: Any, shape: tuple[int, ...]) -> Any:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
@@ -67,6 +84,10 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
 
 
 def sha256_of_file(path: Path) -> str:

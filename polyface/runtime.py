@@ -1,7 +1,8 @@
-"""Processors that this process really has, threads that work ahead of who takes what they make, and onnxruntime sessions that use just those processors."""
+"""Processors that this process really has, its memory, threads that work ahead of who takes what they make, and onnxruntime sessions that use just those processors."""
 
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUPS = Path("/proc/self/cgroup")
 
+TUNABLES = "GLIBC_TUNABLES"
+LARGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1000000000000:glibc.malloc.trim_threshold=1000000000000"
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -26,6 +30,14 @@ def processors() -> int:
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _quota())))
+
+
+def start_anew_with_large_pages() -> None:
+    """Once, before anything else is done: for a process that trains, whose maps of many megabytes would come page by page from the system at every step (a quarter of
+    the time, LOG.md). glibc reads at the start alone that it is to keep memory, in large pages; what somebody has set for it stays."""
+    if sys.platform == "linux" and TUNABLES not in os.environ:
+        os.environ[TUNABLES] = LARGE_PAGES
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def session(model: bytes | Path, threads: int | None = None) -> "onnxruntime.InferenceSession":

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyface import files
-from polyface.errors import RunError
+from polyface import cli, files
+from polyface.errors import RequestError, RunError
 
 
 def test_a_file_is_written_and_replaced_whole_in_a_folder_that_need_not_exist(tmp_path: Path) -> None:
@@ -73,6 +73,51 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(RunError, match=r"f/a\.json: cannot be written"):
         files.write_atomically(tmp_path / "f" / "a.json", "x")
+
+
+def test_a_file_that_could_not_be_written_is_refused_before_there_is_anything_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_text("old")
+    monkeypatch.chdir(tmp_path)
+    for refused, why in (
+        ("f/a.json", r"cannot be written \(Not a directory\)"),
+        ("f/new/a.json", "cannot be written"),
+        (".", "is a folder"),
+        ("a" * 250, "File name too long"),
+    ):
+        with pytest.raises(RequestError, match=why) as caught:
+            files.require_writable(None, Path("b.json"), Path(refused))
+        assert str(caught.value).startswith(f"{Path(refused)}: ")
+    files.require_writable(Path("f"), Path("new/folder/a.json"), tmp_path / "a.json")
+    assert os.listdir(tmp_path) == ["f"] and Path("f").read_text() == "old", "nothing is left behind, nor touched"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "nowhere", "--json"],
+        ["evaluate", "nowhere", "--protocol", "age", "--json"],
+        ["evaluate", "nowhere", "--protocol", "age", "--save"],
+        ["calibrate", "nowhere", "--json"],
+        ["datasets", "check", "--data", ".", "--html"],
+        ["datasets", "check", "--data", ".", "--json"],
+        ["people", "--gallery", "nowhere", "--html"],
+        ["people", "--gallery", "nowhere", "--json"],
+        ["train", "first", "--out"],
+        ["score", "age", "--predictions", "nowhere.npz", "--targets", "nowhere.npz", "--json"],
+        ["score", "age", "--predictions", "nowhere.npz", "--targets", "nowhere.npz", "--plot"],
+        ["score", "parsing", "--predictions", "nowhere", "--targets", "nowhere", "--json"],
+        ["score", "megaface", "--devkit", "nowhere", "--results"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_whose_outcome_could_not_be_written_ends_before_its_work(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "f").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*command, "f/out.png"]) == RequestError.exit_status  # of what there is to work on nothing is there, and nobody has looked
+    said = capsys.readouterr()
+    assert said.err.startswith("polyface: f/out.png") and said.err.endswith(": cannot be written (Not a directory)\n") and said.err.count("\n") == 1 and not said.out
 
 
 def test_a_written_file_can_be_read_by_whom_the_umask_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

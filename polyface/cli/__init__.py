@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from polyface import __version__
 from polyface.cli import datasets, gallery, reproduce, score, synth
@@ -28,6 +28,9 @@ EXTRA_OF = {
     **dict.fromkeys(("fastapi", "uvicorn", "starlette", "python_multipart"), "serve"),
 }
 """What to install where a package is missing, which a plain install leaves out."""
+
+TRAINING = (["train"], ["reproduce"], ["demo"])
+"""Commands that train; `main` starts them with memory in large pages."""
 
 app = App(
     name="polyface",
@@ -51,6 +54,10 @@ app.command(info, sort_key=4)
 
 def main() -> NoReturn:
     """The command `polyface`. Whoever ends it by SIGTERM, as a batch system or a container does, has what was written ended as well as whoever presses Ctrl-C."""
+    if sys.argv[1:2] in TRAINING:
+        from polyface import runtime
+
+        runtime.start_anew_with_large_pages()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115 (closed ones are None; for the whole process)
     if hasattr(sys.stdout, "reconfigure"):
@@ -65,7 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return status or 0
     except CycloptsError as error:
-        return _failed(f"{error} ({' '.join(('polyface', *(error.command_chain or ())))} --help)", RequestError.exit_status)
+        said = f"{' '.join(error.unused_tokens or ())}: more than this command takes" if isinstance(error, UnusedCliTokensError) else str(error)
+        return _failed(f"{said} ({' '.join(('polyface', *(error.command_chain or ())))} --help)", RequestError.exit_status)
     except PolyfaceError as error:
         return _failed(str(error), error.exit_status)
     except KeyboardInterrupt:
@@ -233,6 +241,7 @@ def evaluate(
     from polyface.inference import card as cards
     from polyface.inference import engine
 
+    files.require_writable(json, *([model / "card.json"] if card else []))
     if card:
         cards.require_onnx()
     network = engine.load(model)
@@ -271,6 +280,7 @@ def calibrate(
     from polyface.inference import card as cards
 
     cards.require_onnx()
+    files.require_writable(json, model / "card.json")
     networks = calibration.networks_of(model)
     card = next(iter(networks.values())).card
     with terminal.progress("calibrating") as report:
@@ -321,6 +331,7 @@ def _evaluate_protocol(model: Path, protocol: str, data: Path | None, sets: list
     from polyface.evaluation.answers import evaluate_protocol
     from polyface.inference import engine
 
+    files.require_writable(json, save)
     network = engine.load(model)
     with terminal.progress("scoring") as report:
         said = _lessons(network.card), network.card.made_of

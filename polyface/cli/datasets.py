@@ -132,6 +132,7 @@ def datasets_check(
     from polyface.datasets import check, data_folder, scenes
 
     folder = data_folder(data)
+    files.require_writable(html, json)
     with terminal.progress("pictures") as report:
         checked = check.check([scenes.as_dataset(name) for name in names] or _all_there(folder), folder, report)
     if html is not None:

@@ -11,8 +11,9 @@ from polyface.errors import InputError, RequestError
 
 if TYPE_CHECKING:
     from polyface.images.read import Source
+    from polyface.inference.gallery import Gallery
 
-Gallery = Annotated[Path, Parameter(help="A gallery that `polyface embed` wrote.")]
+GalleryFolder = Annotated[Path, Parameter(help="A gallery that `polyface embed` wrote.")]
 
 
 def embed(
@@ -68,9 +69,19 @@ def embed(
         + (f"; {terminal.count(done.replaced, 'picture was', 'pictures were')} replaced since" if done.replaced else "")
         + (f"; {terminal.count(done.copies, 'picture is a copy', 'pictures are copies')} of ones already there" if done.copies else "")
         + (f"; {refusals:,} refused" if refusals else "")
-        + f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
+        + f"; {_in_words(done.gallery)}"
     )
     return InputError.exit_status if refusals else 0
+
+
+def _in_words(gallery: "Gallery") -> str:
+    """What a gallery holds, pictures that could not be read apart."""
+    from polyface import terminal
+    from polyface.inference.embed import unread
+
+    refused = unread(gallery)
+    apart = f", and {terminal.count(refused, 'picture')} that could not be read" if refused else ""
+    return f"{terminal.count(gallery.faces, 'face')} of {terminal.count(gallery.pictures - refused, 'picture')} in {gallery.folder}{apart}"
 
 
 def _sources(paths: Sequence[str]) -> "tuple[list[Source], list[InputError]]":
@@ -98,16 +109,13 @@ def _forget(patterns: tuple[str, ...], out: Path) -> int:
         terminal.say(line)
     for line in shortened([f"{name}: has the bytes of one that is taken out, and stays with its faces; --forget takes it out" for name in done.originals]):
         terminal.say(line)
-    terminal.say(
-        f"{terminal.count(len(done.pictures), 'picture')} taken out, with {terminal.count(done.faces, 'face')}"
-        f"; {terminal.count(done.gallery.faces, 'face')} of {terminal.count(done.gallery.pictures, 'picture')} in {out}"
-    )
+    terminal.say(f"{terminal.count(len(done.pictures), 'picture')} taken out, with {terminal.count(done.faces, 'face')}; {_in_words(done.gallery)}")
     return InputError.exit_status if done.unmatched else 0
 
 
 def find(
     *photographs: Annotated[str, Parameter(help="Photographs, folders and globs: every face on them is looked for.", required=True)],
-    gallery: Gallery,
+    gallery: GalleryFolder,
     k: Annotated[int, Parameter(help="How many of the nearest to name.", show_default=True)] = 5,
     fpir: Annotated[float | None, Parameter(help="How often a stranger may be taken for somebody of the gallery, such as 0.05. 0.01, as far as the card goes.")] = None,
     model: Model = None,
@@ -136,7 +144,7 @@ def find(
 
 def people(
     *,
-    gallery: Gallery,
+    gallery: GalleryFolder,
     far: Annotated[float | None, Parameter(help="How often two people may be joined, a rate of the model's card. Without, as the size of the gallery calls for.")] = None,
     html: Annotated[Path | None, Parameter(help="Write a contact sheet here: one file, with every person's faces.")] = None,
     json: Json = None,
@@ -148,6 +156,7 @@ def people(
     from polyface.inference import people as grouping
     from polyface.inference.gallery import open_gallery
 
+    files.require_writable(html, json)
     engine = engines.load(model)
     terminal.say(engine.terms)
     opened = open_gallery(gallery, engine)

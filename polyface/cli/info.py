@@ -82,6 +82,7 @@ def _print_card(card: "Card", label: str) -> None:
 def _print_detector(card: "DetectorCard") -> None:
     about = {"detector": card.name, "created": card.created, "commit": card.commit, "terms": card.terms, "faces": f"from a score of {card.threshold:g}"}
     _print_about(about)
+    _print_table("scores", card.score_rows())
     _print_table("learned from", card.rows())
     _print_limits(card.limits)
 

@@ -1,12 +1,16 @@
 """`polyface score ...`"""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from polyface.cli.options import Json, names_in
 from polyface.errors import RequestError
+
+if TYPE_CHECKING:
+    from polyface.evaluation.score import Scored
 
 app = App(name="score", help="The field's protocols, on arrays of any model: a .npz, .npy, .csv or .parquet with `names` and what each command says.", sort_key=5)
 
@@ -27,10 +31,9 @@ def score_verification(
 
     Embeddings are compared as they are given: add those of a picture and of its mirror image before, where the protocol says so.
     """
-    from polyface.evaluation import plots, score
+    from polyface.evaluation import score
 
-    plots.require_plot(plot, json, embeddings, pairs)
-    show(score.verification(embeddings, pairs), json, plot)
+    _score(lambda: score.verification(embeddings, pairs), (embeddings, pairs), json, plot)
 
 
 @app.command(name="landmarks", sort_key=2)
@@ -47,10 +50,9 @@ def score_landmarks(
 
     Targets hold `boxes` [N, 4] where a normaliser needs them, and NaN for a point without a label; predictions `missed` [N], 1 for a face that was not found.
     """
-    from polyface.evaluation import plots, score
+    from polyface.evaluation import score
 
-    plots.require_plot(plot, json, predictions, targets)
-    show(score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), json, plot)
+    _score(lambda: score.landmarks(predictions, targets, names_in(normaliser), _numbers(alpha)), (predictions, targets), json, plot)
 
 
 @app.command(name="parsing", sort_key=3)
@@ -64,7 +66,7 @@ def score_parsing(
     """Helen, LaPa, CelebAMask-HQ: F1 and IoU of each part over the pixels of all pictures, and their means, each named by its classes."""
     from polyface.evaluation import score
 
-    show(score.parsing(predictions, targets, benchmark), json)
+    _score(lambda: score.parsing(predictions, targets, benchmark), (predictions, targets), json)
 
 
 @app.command(name="attributes", sort_key=4)
@@ -81,7 +83,7 @@ def score_attributes(
     """
     from polyface.evaluation import score
 
-    show(score.attributes(predictions, targets, names_in(attributes)), json)
+    _score(lambda: score.attributes(predictions, targets, names_in(attributes)), (predictions, targets), json)
 
 
 @app.command(name="classification", sort_key=5)
@@ -89,7 +91,7 @@ def score_classification(*, predictions: Predictions, targets: Targets, json: Js
     """Expression and other classes: accuracy, mean recall and macro-F1, by `values` [N], names of classes or numbers in an array `classes`."""
     from polyface.evaluation import score
 
-    show(score.classification(predictions, targets), json)
+    _score(lambda: score.classification(predictions, targets), (predictions, targets), json)
 
 
 @app.command(name="age", sort_key=6)
@@ -102,10 +104,9 @@ def score_age(
     plot: Plot = None,
 ) -> None:
     """Ages: mean absolute error and CS(k), by `values` [N] in years; the epsilon error of apparent age where targets hold `sigmas` [N]."""
-    from polyface.evaluation import plots, score
+    from polyface.evaluation import score
 
-    plots.require_plot(plot, json, predictions, targets)
-    show(score.age(predictions, targets, _numbers(within)), json, plot)
+    _score(lambda: score.age(predictions, targets, _numbers(within)), (predictions, targets), json, plot)
 
 
 @app.command(name="pose", sort_key=7)
@@ -118,10 +119,9 @@ def score_pose(
     plot: Plot = None,
 ) -> None:
     """Head pose: mean absolute error of each angle on the circle, by `values` [N, 3] in degrees: yaw, pitch, roll, or what `classes` names."""
-    from polyface.evaluation import plots, score
+    from polyface.evaluation import score
 
-    plots.require_plot(plot, json, predictions, targets)
-    show(score.pose(predictions, targets, limit), json, plot)
+    _score(lambda: score.pose(predictions, targets, limit), (predictions, targets), json, plot)
 
 
 @app.command(name="megaface", sort_key=8)
@@ -147,16 +147,19 @@ def score_megaface(
     Embeddings are brought to unit length. With --cache, a search that was broken off goes on where it was. "cleaned" or "uncleaned" is part of the protocol's name
     in every output.
     """
-    from polyface import terminal
-    from polyface.evaluation import plots
+    from polyface import files, terminal
     from polyface.evaluation.score_megaface import megaface
 
-    plots.require_plot(plot, json, probes, distractors, probe_noises, distractor_noises)
-    with terminal.progress("megaface") as report:
+    def scored() -> "Scored":
         numbers = None if sizes is None else _whole_numbers(sizes)
-        scored = megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
-    show(scored, json, plot, scored.result.protocol)
-    terminal.say("seconds: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in scored.seconds.items()))
+        with terminal.progress("megaface") as report:
+            return megaface(probes, distractors, devkit, numbers, probe_set, probe_noises, distractor_noises, results, cache, report)
+
+    probe_list = devkit and devkit / "templatelists" / f"{probe_set}_features_list.json"
+    if results is not None:
+        files.require_writable(results / "cmc.json")
+    seconds = _score(scored, (probes, distractors, devkit, probe_list, probe_noises, distractor_noises), json, plot, titled=True).seconds
+    terminal.say("seconds: " + ", ".join(f"{part} {taken:.1f}" for part, taken in seconds.items()))
 
 
 @app.command(name="ijb", sort_key=9)
@@ -173,11 +176,10 @@ def score_ijb(
 
     Add the embeddings of a picture and of its mirror image before, where the protocol says so (insightface's F2).
     """
-    from polyface.evaluation import plots, score_templates
+    from polyface.evaluation import score_templates
     from polyface.evaluation.template_lists import lists_of
 
-    plots.require_plot(plot, json, embeddings, *lists_of(meta))
-    show(score_templates.ijb(embeddings, meta, unit, detector_scores), json, plot)
+    _score(lambda: score_templates.ijb(embeddings, meta, unit, detector_scores), (embeddings, meta, *lists_of(meta)), json, plot)
 
 
 @app.command(name="tinyface", sort_key=10)
@@ -189,10 +191,19 @@ def score_tinyface(
     plot: Plot = None,
 ) -> None:
     """TinyFace: rank 1, 5, 20 and mean average precision of probes among their mates and all distractors; a tie is no hit."""
-    from polyface.evaluation import plots, score_tinyface
+    from polyface.evaluation import score_tinyface
 
-    plots.require_plot(plot, json, embeddings)
-    show(score_tinyface.tinyface(embeddings, meta), json, plot)
+    _score(lambda: score_tinyface.tinyface(embeddings, meta), (embeddings, meta), json, plot)
+
+
+def _score(command: Callable[[], "Scored"], inputs: Iterable[Path | None], json: Path | None, plot: Path | None = None, titled: bool = False) -> "Scored":
+    """What a command gives, shown. Raises RequestError before it begins, where its report or plot cannot be written, or would be over one of the inputs."""
+    from polyface.evaluation.plots import require_outputs
+
+    require_outputs(json, plot, inputs)
+    scored = command()
+    show(scored, json, plot, scored.result.protocol if titled else "")
+    return scored
 
 
 def show(scored: Any, json: Path | None, plot: Path | None = None, title: str = "") -> None:

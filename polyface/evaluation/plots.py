@@ -1,5 +1,6 @@
 """Curves of a result as a PNG, and their numbers as CSV beside it: ROC on a logarithmic axis, CMC, and how errors are spread."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from polyface.errors import RequestError
 from polyface.evaluation.figures import png, pyplot, write_csv
 from polyface.evaluation.protocols.result import Result
-from polyface.files import write_atomically
+from polyface.files import require_writable, write_atomically
 
 AXES = {
     "roc": ("FAR, share of impostor pairs accepted", "TAR, share of genuine pairs accepted"),
@@ -17,16 +18,24 @@ AXES = {
 COLUMNS = {"roc": ("far", "tar"), "cmc": ("rank", "found"), "errors": ("error", "share")}
 
 
-def require_plot(file: Path | None, *others: Path | None) -> None:
-    """Raises RequestError, before anything is scored, for a name that is no PNG's, or under which the plot or its numbers would be written over one of the `others`:
-    files that are read, or written too; ModuleNotFoundError where matplotlib is not installed."""
-    if file is not None:
-        if file.suffix.lower() != ".png":
-            raise RequestError(f"{file}: a plot is a .png, and its numbers a .csv beside it")
-        for other in others:
-            for written, what in ((file, "the plot"), (file.with_suffix(".csv"), "the numbers of the plot")):
-                if other is not None and _is_same(written, other):
-                    raise RequestError(f"{other}: {what} {file} would be written over it; name the plot otherwise")
+def require_outputs(json: Path | None, plot: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Raises RequestError, before anything is scored, for a plot's name that is no PNG's, and for a report, a plot or its numbers that would be written over a file that
+    is read, or over each other, or cannot be written; ModuleNotFoundError for a plot where matplotlib is not installed."""
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise RequestError(f"{plot}: a plot is a .png, and its numbers a .csv beside it")
+    written = {f"the report {json}": json, f"the plot {plot}": plot, f"the numbers of the plot {plot}": plot and plot.with_suffix(".csv")}
+    kept = [each for each in inputs if each is not None]
+    for folder in kept:
+        if json is not None and json.suffix.lower() != ".json" and json.exists() and folder.is_dir() and json.resolve().is_relative_to(folder.resolve()):
+            raise RequestError(f"{folder}: the report {json} would be written over a file in it; choose another name")
+    for what, file in written.items():
+        if file is not None:
+            for other in kept:
+                if _is_same(file, other):
+                    raise RequestError(f"{other}: {what} would be written over it; choose another name")
+            kept.append(file)
+    require_writable(*written.values())
+    if plot is not None:
         pyplot()
 
 

@@ -108,8 +108,9 @@ def calibrate(
     runtime.threads_for_opencv(1)  # as in `evaluate`
     folder = datasets.data_folder(data)
     network = next(iter(networks.values()))
-    asked = tuple(task for task in answered_by_sets(network, made) if isinstance(task, Category | Scale | Traits))
-    work = _Work(folder, sets, made, report)
+    answered = answered_by_sets(network, made)
+    asked = tuple(task for task in answered if isinstance(task, Category | Scale | Traits))
+    work = _Work(folder, sets_at_hand(answered, folder, sets, made), report)
     by_name = {datasets.named(each).name: each for each in sets or ()}  # a user's own are found by their files
     taught = [by_name.get(name, name) for name in trained_on]
     without = work.without_tests(asked)
@@ -131,9 +132,9 @@ def calibrate(
     coverage: list[Coverage] = []
     for name, each in networks.items() if chosen else ():
         for task_name, parts in work.answers(each, chosen, "test").items():
-            answered, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
+            task, fitted = next(task for task in chosen if task.name == task_name), calibration[task_name]
             assert isinstance(fitted, AnswerCalibration)
-            measured = [measure_answers(answered, fitted, rows, name) for rows in parts]
+            measured = [measure_answers(task, fitted, rows, name) for rows in parts]
             coverage += [Coverage(task_name, each.dataset, name, groups) for each, groups in measured if groups]
             calibration[task_name] = msgspec.structs.replace(fitted, measured=(*fitted.measured, *(each for each, _ in measured)))
     thresholds: tuple[Threshold, ...] = ()
@@ -146,7 +147,7 @@ def calibrate(
     if not calibration:
         raise RequestError(f"{folder}: nothing to calibrate on: {'; '.join(dict.fromkeys(notes))}")
     order = [task.name for task in network.tasks]
-    measured_smaller = tuple(sorted(work.measure_smaller(network, calibration), key=lambda part: order.index(part.task)))
+    measured_smaller = tuple(sorted(work.measure_smaller(network, answered, calibration), key=lambda part: order.index(part.task)))
     return Calibrated(calibration, thresholds, measured_smaller, tuple(coverage), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(work.refused)))
 
 
@@ -161,18 +162,17 @@ def networks_of(model: Path) -> dict[str, Engine]:
 
 @dataclass
 class _Work:
-    """Looking at the sets at hand, or those of `sets`; fills notes and refused."""
+    """Looking at the sets at hand, which were held to all questions: one that has too little for some goes on with the others. Fills notes and refused."""
 
     folder: Path
-    sets: Sequence[str] | None
-    made: Mapping[str, Derived]
+    at_hand: Sequence[tuple[Dataset, Root]]
     report: Progress | None
     notes: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     def without_tests(self, asked: Sequence[Task]) -> dict[str, dict[str, str]]:
         """By set, {key: why} of the validation pictures that nothing is fitted on: they or who is on them are in a test."""
-        chosen = [dataset for dataset, _ in sets_at_hand(asked, self.folder, self.sets, self.made) if "validation" in dataset.splits]
+        chosen = [dataset for dataset, _ in self._with(asked, "validation")]
         faces = apart.faces_of(chosen, self.folder)
         tests = apart.reserve(self.folder, chosen, faces, "test", datasets.DATASETS)
         without = {}
@@ -212,9 +212,9 @@ class _Work:
                         found.setdefault(task.name, {}).setdefault(eyes, []).append(rows)
         return found
 
-    def measure_smaller(self, network: Network, calibration: Mapping[str, AnswerCalibration | PairCalibration]) -> Iterator[Smaller]:
+    def measure_smaller(self, network: Network, answered: Sequence[Task], calibration: Mapping[str, AnswerCalibration | PairCalibration]) -> Iterator[Smaller]:
         """What every answer but a vector is worth by eye distance on test splits, also those that have nothing to calibrate."""
-        asked = tuple(task for task in answered_by_sets(network, self.made) if not isinstance(task, Embedding))
+        asked = tuple(task for task in answered if not isinstance(task, Embedding))
 
         def seen_of(dataset: Dataset, root: Root) -> dict[int, Seen]:
             return look_small(network, asked, dataset, root, self.folder, "test", self.report)
@@ -230,15 +230,17 @@ class _Work:
                         yield measured
 
     def _over_sets(self, asked: Sequence[Task], split: Split, looking: Callable[[Dataset, Root], Looked]) -> Iterator[tuple[Dataset, Looked]]:
-        """Each set that has the split, and what was seen of it; where nothing could be, a note."""
-        for dataset, root in sets_at_hand(asked, self.folder, self.sets, self.made):
-            if split in dataset.splits:
-                try:
-                    seen = looking(dataset, root)
-                except (InputError, RequestError) as error:
-                    self.notes.append(str(error))
-                else:
-                    yield dataset, seen
+        """Each set that has the split and answers any of these, and what was seen of it; where nothing could be, a note."""
+        for dataset, root in self._with(asked, split):
+            try:
+                seen = looking(dataset, root)
+            except (InputError, RequestError) as error:
+                self.notes.append(str(error))
+            else:
+                yield dataset, seen
+
+    def _with(self, asked: Sequence[Task], split: Split) -> list[tuple[Dataset, Root]]:
+        return [(dataset, root) for dataset, root in self.at_hand if split in dataset.splits and any(task.name in dataset.answers for task in asked)]
 
 
 def _row_of(task: str, said: AnswerCalibration, part: Measured) -> dict[str, object]:

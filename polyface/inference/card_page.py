@@ -46,7 +46,8 @@ def of_detector(card: DetectorCard) -> str:
         f"It finds the faces on whole photographs, and five points of each, with {card.parameters:,} parameters; what scores {card.threshold:g} or more is a face to it. "
         f"{trained}. `--detector FILE` names another, with YuNet's inputs and outputs."
     )
-    return _page(f"The face detector `{card.name}`", [("", about), ("What it learned from", _table(card.rows())), *_ending(card)])
+    sections = [("", about), ("How well", _table(card.score_rows())), ("What it learned from", _table(card.rows())), *_ending(card)]
+    return _page(f"The face detector `{card.name}`", sections)
 
 
 def _page(title: str, sections: Sequence[tuple[str, str]]) -> str:

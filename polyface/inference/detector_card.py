@@ -28,8 +28,18 @@ class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     taught_by: tuple[str, str] | None = None
 
 
+class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A score or an error: what was measured, on which test photographs and how many, and how the detector looked at them (`benchmarks/detector.py`)."""
+
+    measure: str
+    test: str
+    look: str
+    pictures: int
+    value: float
+
+
 class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """name: as answers have it. threshold: the score from which on a find is a face, where nobody says another."""
+    """name: as answers have it. threshold: the score from which on a find is a face, where nobody says another. scores: nothing until somebody measured it."""
 
     name: str
     created: str
@@ -37,6 +47,7 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     parameters: int
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)]
     data: tuple[Learned, ...]
+    scores: tuple[Measure, ...] = ()
     limits: tuple[str, ...] = ()
     licence: str = ""
 
@@ -45,6 +56,10 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """One line, as a network's card says it."""
         licence = self.licence or "no licence stated"
         return f"{licence} (trained on {', '.join(each.name for each in self.data)})" if self.data else licence
+
+    def score_rows(self) -> list[dict[str, object]]:
+        """How well it does, as a table."""
+        return [{"measure": each.measure, "test": each.test, "look": each.look, "photographs": each.pictures, "value": each.value} for each in self.scores]
 
     def rows(self) -> list[dict[str, object]]:
         """What it learned from, as a table."""

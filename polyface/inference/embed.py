@@ -47,8 +47,8 @@ SHARD_PICTURES = 512
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a run did. pictures: that were looked at for the first time, or were replaced since. faces: found on them, and on those that were refused before. copies: of
-    the pictures asked for, those that have the bytes of another. refused: why any were. gone: pictures of the gallery that are there no more. rate: pictures a second."""
+    """What a run did. pictures: that were looked at for the first time, or were replaced since, without those that could not be. faces: found on them. copies: of the
+    pictures asked for, those that have the bytes of another. refused: why any were. gone: pictures of the gallery that are there no more. rate: pictures a second."""
 
     pictures: int
     replaced: int
@@ -102,11 +102,16 @@ def embed(
                 gathered = gathered.besides(known.refused)
                 faces += len(gathered.names)
                 copies += len(gathered.copies)
-                looked_at += len(set(gathered.pictures) - set(gathered.copies) - known.refused)
+                looked_at += len(set(gathered.pictures) - set(gathered.copies) - set(gathered.refused))
                 if gathered.pictures:
                     manifest = add_shard(out, manifest, gathered.shard(task.dimension, stamps))
     rate = done / max(time.monotonic() - began, 1e-9)
     return Embedded(looked_at, len(replaced), copies, faces, tuple(reasons), _gone(known.looked_at.difference(stamps)), rate, Gallery(out, manifest))
+
+
+def unread(gallery: Gallery) -> int:
+    """How many pictures of a gallery were refused whenever they were asked for. Reads the shards only where any was refused."""
+    return len(_known(gallery, {}).refused) if any(entry.refused for entry in gallery.manifest.shards) else 0
 
 
 def gather(analyzer: Analyzer, pictures: Sequence[Source], tell: Callable[[int], None] = lambda more: None, held: Container[bytes] = frozenset()) -> "Gathered":

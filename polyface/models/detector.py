@@ -9,6 +9,7 @@ which costs no more time and sees more, since what fills the picture is found on
 """
 
 import contextlib
+import hashlib
 import io
 import math
 import warnings
@@ -35,8 +36,6 @@ PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 """What each cell answers: how well its box fits, whether a face is here, (centre, log of the sides) in strides from the cell's corner, five points likewise."""
 OUTPUTS = tuple(f"{part}_{stride}" for part in PARTS for stride in STRIDES)
 INPUT = "input"
-NAME = "polyface"
-"""What answers call it."""
 RARE = 0.01
 """How likely a cell holds a face before anything is learned (Lin et al. 2017)."""
 MOST_PARAMETERS = 150_000
@@ -130,9 +129,17 @@ def cells(height: int, width: int, stride: int) -> np.ndarray:
     return np.stack([columns.ravel(), rows.ravel()], axis=1)
 
 
-def to_onnx(model: Detector, threshold: float, best_size: float) -> bytes:
-    """The network as an ONNX file with YuNet's inputs and outputs, for pictures of any sides that are multiples of 32; threshold: the score from which a find is a face;
-    best_size: of a face, in pixels, at which points err least.
+def name_of(model: Detector, recipe: str, threshold: float, best_size: float) -> str:
+    """What answers, cards and alignments call it: its recipe, and the beginning of a hash of all that its finds depend on, so that no two detectors share a name."""
+    digest = hashlib.sha256(f"{threshold} {best_size}".encode())
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode() + tensor.cpu().numpy().tobytes())
+    return f"{recipe}-{digest.hexdigest()[:8]}"
+
+
+def to_onnx(model: Detector, name: str, threshold: float, best_size: float) -> bytes:
+    """The network as an ONNX file with YuNet's inputs and outputs, for pictures of any sides that are multiples of 32; name: what answers call it; threshold: the score
+    from which a find is a face; best_size: of a face, in pixels, at which points err least.
 
     Of torch's two exporters this takes the older, which leaves shapes of a fixed picture as numbers only where they are none of its sides; the sides are then opened.
     Raises RunError where onnxruntime and torch disagree, at any of three sizes.
@@ -147,7 +154,7 @@ def to_onnx(model: Detector, threshold: float, best_size: float) -> bytes:
     open_sides(network)
     for node in network.graph.node:
         node.doc_string = ""  # where in this machine's files it came from
-    onnx.helper.set_model_props(network, {NAME_IN_ONNX: NAME, THRESHOLD_IN_ONNX: str(threshold), BEST_SIZE_IN_ONNX: str(best_size)})
+    onnx.helper.set_model_props(network, {NAME_IN_ONNX: name, THRESHOLD_IN_ONNX: str(threshold), BEST_SIZE_IN_ONNX: str(best_size)})
     onnx.checker.check_model(network)
     content = network.SerializeToString()
     _compare(named, content)

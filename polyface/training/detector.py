@@ -22,7 +22,7 @@ from polyface.files import sha256_of_lines, write_atomically
 from polyface.images.detect import ABOUT, BEST_SIZE, FILE, THRESHOLD
 from polyface.inference.detector_card import DetectorCard, Learned, json_of
 from polyface.models import detector_losses, detector_teacher
-from polyface.models.detector import NAME, Detector, DetectorConfig, build, pictures_of, to_onnx
+from polyface.models.detector import Detector, DetectorConfig, build, name_of, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces
 from polyface.models.detector_teacher import Teacher
 from polyface.models.sizes import parameters_of
@@ -172,9 +172,10 @@ def from_table(table: dict, name: str) -> Recipe:
 
 def write(model: Detector, recipe: Recipe, learned: Sequence[Learned], folder: Path) -> Path:
     """FOLDER/detector.onnx, for onnxruntime and FaceDetectorYN, and what must be known of it beside it. Returns the file."""
-    write_atomically(folder / FILE, to_onnx(model, recipe.threshold, recipe.best_size))
+    name = name_of(model, recipe.name, recipe.threshold, recipe.best_size)
+    write_atomically(folder / FILE, to_onnx(model, name, recipe.threshold, recipe.best_size))
     card = DetectorCard(
-        name=NAME,
+        name=name,
         created=datetime.now(UTC).date().isoformat(),
         commit=commit(),
         parameters=parameters_of(model),

@@ -8,7 +8,7 @@ import torch
 from polyface import datasets, terminal
 from polyface.datasets.crops import read_faces
 from polyface.errors import InputError, RequestError
-from polyface.files import sha256_of_lines, write_atomically
+from polyface.files import require_writable, sha256_of_lines, write_atomically
 from polyface.inference.card import Card, Data, Detector, entry_of_crop
 from polyface.models.export import export as export_network
 from polyface.models.export import holds, new_card, write_model
@@ -31,6 +31,8 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
 
 
 def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
+    if resume and not resume.is_dir():
+        raise RequestError(f"--resume {resume}: no such folder")
     table, name = read_table(str(resume / "config.toml") if resume else recipe, settings)
     config: detector.Recipe | Config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
     if resume:
@@ -38,6 +40,7 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     folder = resume or out or Path("runs") / config.name
     if not resume and (folder / "checkpoints").exists():
         raise RequestError(f"{folder}: a run is there already; go on with --resume {folder}, or choose another --out")
+    require_writable(folder / "config.toml")
     torch.set_num_threads(config.compute_threads or max(1, processors() // parallel.beside()))
     where = datasets.data_folder(data)
     try:

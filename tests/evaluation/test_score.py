@@ -85,6 +85,38 @@ def test_every_protocol_runs_from_the_command_line(npz: Files, tmp_path: Path) -
             assert list(entry) == ["value", "low", "high", "n"] + (["reason"] if entry["value"] is None else []), name
 
 
+def test_no_report_is_written_over_what_is_read(npz: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    said, true = (npz(side, names=[1, 2], values=[30, 40]) for side in ("P", "T"))
+    lists = (
+        "pairs.txt",
+        "masks/1.png",
+        "meta/x_face_tid_mid.txt",
+        "meta/gallery_match_img_ID_pairs.mat",
+        "devkit/templatelists/facescrub_features_list.json",
+        "noises.txt",
+    )
+    for file in lists:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(file)
+    both = ["--predictions", str(said), "--targets", str(true)]
+    commands = [
+        *(([protocol, *both], read) for protocol in ("age", "pose", "classification", "attributes", "landmarks") for read in (said, true)),
+        (["parsing", "--predictions", "masks", "--targets", str(true)], "masks/1.png"),
+        (["verification", "--embeddings", str(said), "--pairs", "pairs.txt"], "pairs.txt"),
+        (["ijb", "--embeddings", str(said), "--meta", "meta"], "meta/x_face_tid_mid.txt"),
+        (["tinyface", "--embeddings", str(said), "--meta", "meta"], "meta/gallery_match_img_ID_pairs.mat"),
+        (["megaface", "--devkit", "devkit"], "devkit/templatelists/facescrub_features_list.json"),
+        (["megaface", "--probes", str(said), "--distractors", str(true), "--probe-noises", "noises.txt"], "noises.txt"),
+    ]
+    for command, read in commands:
+        before = Path(read).read_bytes()
+        assert cli.run(["score", *command, "--json", str(read)]) == 2, command
+        words = capsys.readouterr()
+        assert f"the report {read} would be written over" in words.err and not words.out and Path(read).read_bytes() == before
+    assert cli.run(["score", "age", *both, "--json", "age.json"]) == cli.run(["score", "age", *both, "--json", "age.json"]) == 0, "its own of before it replaces"
+
+
 def test_help_is_there_at_once(capsys: pytest.CaptureFixture) -> None:
     asked = "from polyface.cli import run; run(['score', '--help']); run(['score', 'verification', '--help'])"
     code = f"{asked}\nimport sys\nprint([name for name in ('numpy', 'cv2') if name in sys.modules])"

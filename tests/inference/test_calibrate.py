@@ -275,6 +275,39 @@ def test_a_model_is_calibrated_on_the_sets_that_are_named_ones_own_too(drawn: Pa
     assert [(part.dataset, part.split) for part in identity.fitted] == [("mine", "validation"), ("mine", "test")]
 
 
+MOODS = """
+from polyface.datasets.base import Dataset, Listing, Record
+from polyface.images.read import Source
+from polyface.labels import same_words
+from polyface.tasks import expression
+
+
+def list_records(root, split):
+    return Listing(tuple(Record(name, Source(root, name), {"expression": "happy"}) for name in root.names() if name.startswith(split)))
+
+
+dataset = Dataset("moods", "Moods", "private", "", {"expression": same_words(expression.vocabulary)}, ("train", "validation", "test"), list_records)
+"""
+
+
+def test_a_named_set_that_is_too_small_is_named_and_the_others_are_fitted(
+    drawn: Path, tmp_path: Path, find_faces: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "ENOUGH", 3)
+    shutil.copytree(drawn / "utkface", tmp_path / "utkface")
+    (tmp_path / "moods").mkdir()
+    for name in ("validation-1.png", "validation-2.png", "test-1.png"):
+        cv2.imwrite(str(tmp_path / "moods" / name), np.random.default_rng(len(name)).integers(0, 256, (60, 60, 3), dtype=np.uint8))
+    (tmp_path / "moods.py").write_text(MOODS)
+    sets = [str(tmp_path / "moods.py"), "utkface"]
+    find_faces(tmp_path, sets[0])
+    found = calibration.calibrate({"model.onnx": ByColour()}, tmp_path, [], sets=sets)
+    assert {"age", "gender", "race"} <= set(found.calibration) and "expression" not in found.calibration
+    assert "expression: moods has 2 rows of validation, 3 are needed" in found.notes
+    with pytest.raises(RequestError, match=r"moods scores none of gender; it answers expression$"):  # of that it never had any
+        calibration.calibrate({"model.onnx": ByColour(tasks=(tasks.gender,))}, tmp_path, [], sets=sets)
+
+
 def test_no_set_of_strangers_is_said(drawn: Path) -> None:
     with pytest.raises(RequestError, match="nobody to calibrate on; wanted are celeba_wild test"):
         pairs.calibrate_pairs(ByColour(), tasks.identity, drawn, [], (("celeba_wild", "test"),))

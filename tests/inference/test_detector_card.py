@@ -12,7 +12,7 @@ from polyface.images.detect import ABOUT, FILE
 from polyface.inference import card as cards
 from polyface.inference import detector_card
 from polyface.inference.card_page import markdown, of_detector
-from polyface.inference.detector_card import DetectorCard, Learned
+from polyface.inference.detector_card import DetectorCard, Learned, Measure
 
 CARD = DetectorCard(
     name="finder",
@@ -24,6 +24,7 @@ CARD = DetectorCard(
         Learned("wider", "research", 1114, 5799, 0, ("yunet", "f" * 64), "a" * 64, {"absent": 3}, 1113),
         Learned("negatives", "research | teaching", 8205, 0, 0, None, "b" * 64),
     ),
+    scores=(Measure(measure="faces found", test="mtfl", look="one look", pictures=2995, value=0.987),),
     limits=("faces lying on their side",),
     licence="for research only",
 )
@@ -75,6 +76,20 @@ def test_info_says_what_a_detector_learned_from_its_terms_and_limits(folder: Pat
     assert cli.run(["info", str(folder / FILE)]) == 0
     words = capsys.readouterr().out
     assert all(each in words for each in ("finder", "for research only (trained on wider, negatives)", "0.55", "1114", "1113", "yunet", "lying on their side")), words
+
+
+def test_info_says_how_well_a_detector_does(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.run(["info", str(folder)]) == 0
+    assert "scores\nmeasure      test  look      photographs  value\nfaces found  mtfl  one look         2995  0.987\n" in capsys.readouterr().out
+    assert cli.run(["info", str(folder), "--markdown"]) == 0
+    assert "## How well\n\n| measure | test | look | photographs | value |\n| --- | --- | --- | --: | --: |\n| faces found | mtfl | one look | 2,995 | 0.987 |\n" in (
+        capsys.readouterr().out
+    )
+
+
+def test_the_detector_that_ships_says_how_well_it_does() -> None:
+    card = detector_card.read(Path(__file__).parents[2] / "weights" / "polyface_weights" / "detector" / ABOUT)
+    assert {"average precision, easy", "faces found", "five-point error / eye distance"} <= {each.measure for each in card.scores}
 
 
 def test_info_of_what_is_installed_prints_both(weights: None, card: cards.Card, capsys: pytest.CaptureFixture) -> None:

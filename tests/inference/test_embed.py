@@ -111,7 +111,7 @@ def test_a_gallery_holds_what_analyze_finds(tmp_path: Path) -> None:
             assert np.allclose(vectors[at], vector_of(face.answers["identity"]), atol=1e-6)
             at += 1
     assert at == len(rows) == done.faces == done.gallery.faces == 1 + 2 + 4 + 0 + 1 + 2 + 3 + 4 + 0
-    assert (done.pictures, len(done.refused)) == (11, 1) and "003.png: a web page" in done.refused[0]
+    assert (done.pictures, len(done.refused)) == (10, 1) and "003.png: a web page" in done.refused[0]
     shard = next(done.gallery.shards())
     assert [Path(str(name)).name for name in shard.pictures] == ["000.png", "001.png", "002.png", "003.png"]
     assert [Path(str(name)).name for name in shard.refused] == ["003.png"]
@@ -142,7 +142,7 @@ def test_what_was_refused_is_tried_again_when_it_is_asked_for(tmp_path: Path) ->
     draw(tmp_path, 1, first=7)
     (tmp_path / "007.png").rename(tmp_path / "p" / "003.png")
     mended = run(tmp_path / "p", tmp_path / "g")
-    assert (mended.pictures, mended.faces, mended.refused) == (0, 2, ())
+    assert (mended.pictures, mended.faces, mended.refused) == (1, 2, ())
     assert sum(Path(row.image).name == "003.png" for shard in mended.gallery.shards() for row in faces_of(shard)) == 2
     before = contents(tmp_path / "g")
     again = run(tmp_path / "p", tmp_path / "g")
@@ -242,7 +242,7 @@ def test_a_copied_folder_doubles_nobody(tmp_path: Path) -> None:
     before = run(tmp_path / "p", tmp_path / "g").gallery
     shutil.copytree(tmp_path / "p", tmp_path / "w")
     done = run(tmp_path / "w", tmp_path / "g")
-    assert (done.pictures, done.copies, done.faces) == (1, 10, 0)  # what was refused there is refused here
+    assert (done.pictures, done.copies, done.faces) == (0, 10, 0)  # what was refused there is refused here
     assert images(done.gallery) == images(before) and done.gallery.pictures == before.pictures + 1
     again = run(tmp_path / "w", tmp_path / "g")
     assert (again.pictures, again.copies, again.faces) == (0, 10, 0)
@@ -592,18 +592,33 @@ def test_the_command_embeds_lists_what_is_bad_and_goes_on(model: Path, tmp_path:
     assert cli.run(command) == 1
     said = capsys.readouterr()
     assert (
-        said.out == "" and "1 face on 2 new pictures" in said.err and "broken.jpg: a web page" in said.err and "gone.tar: no such" in said.err and "2 refused" in said.err
+        said.out == "" and "1 face on 1 new picture," in said.err and "broken.jpg: a web page" in said.err and "gone.tar: no such" in said.err and "2 refused" in said.err
     )
     assert cli.run(command) == 1
-    assert "0 faces on 0 new pictures" in capsys.readouterr().err
+    assert f"0 faces on 0 new pictures; 2 refused; 1 face of 1 picture in {tmp_path / 'g'}, and 1 picture that could not be read\n" in capsys.readouterr().err
     shutil.copy(tmp_path / "p" / "astronaut.jpg", tmp_path / "p" / "z.jpg")
     assert cli.run(command) == 1
-    assert "0 faces on 0 new pictures; 1 picture is a copy of ones already there; 2 refused; 1 face of 2 pictures in" in capsys.readouterr().err
+    assert "0 faces on 0 new pictures; 1 picture is a copy of ones already there; 2 refused; 1 face of 1 picture in" in capsys.readouterr().err
     (tmp_path / "p" / "z.jpg").unlink()
     assert cli.run(command) == 1
     assert f"z.jpg: no longer there, and still in {tmp_path / 'g'}; --forget takes it out" in capsys.readouterr().err
     assert cli.run(["embed", str(tmp_path / "gone.tar"), "--out", str(tmp_path / "h"), "--model", str(model)]) == 2
     assert not (tmp_path / "h").exists()
+
+
+def test_what_is_said_at_the_end_counts_pictures_that_were_looked_at_and_names_the_refused_apart(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    draw(tmp_path / "p", 5)
+    command = ["embed", str(tmp_path / "p"), "--out", str(tmp_path / "g"), "--model", str(model)]
+    assert cli.run(command) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert " on 4 new pictures, " in said and "; 1 refused; " in said and said.endswith(f" of 4 pictures in {tmp_path / 'g'}, and 1 picture that could not be read")
+    draw(tmp_path, 1, first=7)
+    (tmp_path / "007.png").rename(tmp_path / "p" / "003.png")
+    assert cli.run(command) == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert " on 1 new picture, " in said and "refused" not in said and said.endswith(f" of 5 pictures in {tmp_path / 'g'}")
+    assert cli.run(["embed", "--forget", str(tmp_path / "p" / "000.png"), "--out", str(tmp_path / "g")]) == 0
+    assert capsys.readouterr().err.endswith(f" of 4 pictures in {tmp_path / 'g'}\n")
 
 
 def test_embedding_loads_no_torch() -> None:

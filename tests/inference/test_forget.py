@@ -186,7 +186,7 @@ def test_the_command_takes_out_several_without_a_model_and_says_what_matched_not
     run(tmp_path / "p", tmp_path / "g")
     out = ["--out", str(tmp_path / "g")]
     assert cli.run(["embed", "--forget", str(tmp_path / "p" / "001.png"), str(tmp_path / "p" / "*4.png"), *out]) == 0
-    assert f"2 pictures taken out, with 5 faces; 2 faces of 4 pictures in {tmp_path / 'g'}" in capsys.readouterr().err
+    assert f"2 pictures taken out, with 5 faces; 2 faces of 3 pictures in {tmp_path / 'g'}, and 1 picture that could not be read" in capsys.readouterr().err
     assert cli.run(["embed", *out, "--forget", "nobody"]) == 1
     assert f"nobody: no picture of {tmp_path / 'g'} matches it" in capsys.readouterr().err
     assert cli.run(["embed", str(tmp_path / "p"), *out, "--forget", "x"]) == 2

@@ -11,8 +11,9 @@ import torch
 from polyface import runtime
 from polyface.errors import RequestError
 from polyface.images.detect import load_detector
+from polyface.inference import detector_card
 from polyface.models import detector, detector_teacher
-from polyface.models.detector import INPUT, OUTPUTS, PARTS, STRIDES, DetectorConfig, build, cells, pictures_of, to_onnx
+from polyface.models.detector import INPUT, OUTPUTS, PARTS, STRIDES, DetectorConfig, build, cells, name_of, pictures_of, to_onnx
 from polyface.models.detector_losses import Faces, assign, box_loss, boxes_of, every_cell, losses_of, overlaps_of, points_loss
 from polyface.models.detector_teacher import Taught, Teacher
 from polyface.models.sizes import parameters_of
@@ -26,7 +27,7 @@ def content() -> bytes:
     model = build(TINY)
     for head in model.heads:
         torch.nn.init.constant_(head.answers["obj"].bias, 4.0)  # finds something everywhere
-    return to_onnx(model, 0.45, 96.0)
+    return to_onnx(model, "tiny", 0.45, 96.0)
 
 
 def test_the_network_that_ships_is_small_and_a_large_one_is_refused() -> None:
@@ -54,7 +55,7 @@ def test_opencvs_own_detector_decodes_the_file_as_ours_does(content: bytes, tmp_
     canvas = np.zeros((64, 96, 3), np.uint8)
     canvas[:50, :70] = image[..., ::-1]  # BGR -> RGB
     ours = load_detector(tmp_path / "own.onnx", 1)
-    assert (ours.name, ours.threshold, ours.best_size) == ("polyface", 0.45, 96.0)  # type: ignore[attr-defined]
+    assert (ours.name, ours.threshold, ours.best_size) == ("tiny", 0.45, 96.0)  # type: ignore[attr-defined]
     boxes, points, scores = ours._run(canvas, 0.0)  # type: ignore[attr-defined]
     order, other = np.argsort(-scores, kind="stable"), np.argsort(-found[:, 14], kind="stable")
     assert len(found) == len(scores) == 12 * 8 + 6 * 4 + 3 * 2
@@ -69,7 +70,21 @@ def test_opencvs_own_detector_decodes_the_file_as_ours_does(content: bytes, tmp_
 def test_a_file_that_answers_otherwise_than_the_network_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "LARGEST_DRIFT", 0.0)
     with pytest.raises(detector.RunError, match="onnxruntime and torch differ by"):
-        to_onnx(build(TINY), 0.6, 260.0)
+        to_onnx(build(TINY), "tiny", 0.6, 260.0)
+
+
+def test_two_detectors_never_share_a_name_and_one_keeps_its_own() -> None:
+    torch.manual_seed(0)
+    model, other = build(TINY), build(TINY)
+    name = name_of(model, "mine", 0.6, 260.0)
+    assert name.startswith("mine-") and name == name_of(model, "mine", 0.6, 260.0)
+    others = [name_of(other, "mine", 0.6, 260.0), name_of(model, "mine", 0.5, 260.0), name_of(model, "mine", 0.6, 130.0), name_of(model, "yours", 0.6, 260.0)]
+    assert len({name, *others}) == 5
+
+
+def test_the_detector_that_ships_keeps_its_name() -> None:
+    shipped = Path(__file__).parents[2] / "weights" / "polyface_weights" / "detector"
+    assert load_detector(shipped / "detector.onnx", 1).name == detector_card.read(shipped / "detector.json").name == "polyface"
 
 
 def test_what_the_network_reads_is_bgr() -> None:

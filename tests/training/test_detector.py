@@ -261,7 +261,9 @@ def test_a_run_may_learn_from_another_detector_and_its_card_says_from_which(tmp_
     teacher = run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "first") / "model" / "detector.onnx"
     folder = run.train(str(tmp_path / "tiny.toml"), tmp_path / "data", tmp_path / "run", settings=[f"teacher={teacher}"])
     learned = detector_card.read(folder / "model" / "detector.json").data
-    assert {each.taught_by for each in learned} == {("polyface", load_detector(teacher, 1).sha256)}
+    taught_by, found_by = load_detector(teacher, 1), load_detector(folder / "model" / "detector.onnx", 1)
+    assert {each.taught_by for each in learned} == {(taught_by.name, taught_by.sha256)} and taught_by.name == detector_card.read(teacher.with_name("detector.json")).name
+    assert taught_by.name != found_by.name and all(re.fullmatch("tiny-[0-9a-f]{8}", each.name) for each in (taught_by, found_by))
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["validation"]["taught"]) for line in lines if "validation" in line)
     assert (folder / "model" / "detector.onnx").read_bytes() != teacher.read_bytes()
