@@ -27,7 +27,7 @@ KEPT = 8
 
 
 def main() -> None:
-    runtime.start_anew_with_large_pages()
+    runtime.start_anew_for_training()
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as scratch:
         data = arguments.data

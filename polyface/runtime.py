@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUPS = Path("/proc/self/cgroup")
 
-TUNABLES = "GLIBC_TUNABLES"
-LARGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1000000000000:glibc.malloc.trim_threshold=1000000000000"
+FOR_TRAINING = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1000000000000:glibc.malloc.trim_threshold=1000000000000",
+    "GOMP_SPINCOUNT": "10000",
+}
+"""Memory is kept, in large pages: maps of many megabytes came page by page from the system at every step. A thread that waits for another turns in circles for half a
+millisecond and not for fifteen, so that one that prepares batches finds a processor (LOG.md, 2026-11-30)."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -32,12 +36,11 @@ def processors() -> int:
     return max(1, math.ceil(min(allowed, _quota())))
 
 
-def start_anew_with_large_pages() -> None:
-    """Once, before anything else is done: for a process that trains, whose maps of many megabytes would come page by page from the system at every step (a quarter of
-    the time, LOG.md). glibc reads at the start alone that it is to keep memory, in large pages; what somebody has set for it stays."""
-    if sys.platform == "linux" and TUNABLES not in os.environ:
-        os.environ[TUNABLES] = LARGE_PAGES
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+def start_anew_for_training() -> None:
+    """On Linux, once, before anything else is done, with the same words and what glibc and OpenMP read at a process's start alone; what somebody has set stays."""
+    missing = {name: value for name, value in FOR_TRAINING.items() if name not in os.environ}
+    if sys.platform == "linux" and missing:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | missing)
 
 
 def session(model: bytes | Path, threads: int | None = None) -> "onnxruntime.InferenceSession":

@@ -136,10 +136,10 @@ def test_an_error_in_a_thread_reaches_who_takes_and_ends_the_others():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
-@pytest.mark.parametrize(("before", "after"), [({}, runtime.LARGE_PAGES), ({runtime.TUNABLES: "glibc.malloc.check=0"}, "glibc.malloc.check=0")])
-def test_a_process_that_trains_starts_anew_once_with_the_same_words_and_leaves_what_was_set(before: dict[str, str], after: str) -> None:
-    start = "from polyface import runtime; print('starts', flush=True); runtime.start_anew_with_large_pages()"
-    code = f"import os, sys; {start}; print(sys.argv[1:], os.environ[{runtime.TUNABLES!r}])"
-    environment = {name: value for name, value in os.environ.items() if name != runtime.TUNABLES} | before
+@pytest.mark.parametrize("set_before", [{}, {"GOMP_SPINCOUNT": "7"}, dict.fromkeys(runtime.FOR_TRAINING, "7")])
+def test_a_process_that_trains_starts_anew_once_with_the_same_words_and_leaves_what_was_set(set_before: dict[str, str]) -> None:
+    start = "from polyface import runtime; print('starts', flush=True); runtime.start_anew_for_training()"
+    code = f"import os, sys; {start}; print(sys.argv[1:], [os.environ[name] for name in runtime.FOR_TRAINING])"
+    environment = {name: value for name, value in os.environ.items() if name not in runtime.FOR_TRAINING} | set_before
     said = subprocess.run([sys.executable, "-c", code, "a b", "--c"], env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert said == ["starts"] * (1 if before else 2) + [f"['a b', '--c'] {after}"]
+    assert said == ["starts"] * (1 if len(set_before) == 2 else 2) + [f"['a b', '--c'] {[*(runtime.FOR_TRAINING | set_before).values()]}"]

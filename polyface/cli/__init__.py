@@ -30,7 +30,7 @@ EXTRA_OF = {
 """What to install where a package is missing, which a plain install leaves out."""
 
 TRAINING = (["train"], ["reproduce"], ["demo"])
-"""Commands that train; `main` starts them with memory in large pages."""
+"""Commands that train, which `main` starts anew."""
 
 app = App(
     name="polyface",
@@ -57,7 +57,7 @@ def main() -> NoReturn:
     if sys.argv[1:2] in TRAINING:
         from polyface import runtime
 
-        runtime.start_anew_with_large_pages()
+        runtime.start_anew_for_training()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115 (closed ones are None; for the whole process)
     if hasattr(sys.stdout, "reconfigure"):
