@@ -202,7 +202,8 @@ def train(
 
     with terminal.progress("steps") as report:
         folder = run.train(recipe, data, out, list(settings), resume, report)
-    print(folder)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun
+        print(folder)
 
 
 @app.command(sort_key=5)

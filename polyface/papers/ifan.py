@@ -61,11 +61,14 @@ def reproduce(
     """
     recipe = load(scale, settings)
     rows = rows_of(recipe)
-    if only != PAGE:
+    if only == PAGE:
+        say("making the page of the rows that are done, which takes minutes where there are many")
+    else:
         wanted = chosen(rows, only)
         bench = Bench(recipe, out, Worlds(recipe, _folder(recipe, out, data), out / "data"), say, progress)
         torch.set_num_threads(recipe.compute_threads or runtime.processors())
         runtime.threads_for_opencv(1)
+        say("reading the faces that rows are scored on")
         _check(bench, wanted)
         todo = [row for row in wanted if read_row(bench.folder(row)) is None]
         if recipe.plan is not None and todo:

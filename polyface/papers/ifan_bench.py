@@ -257,9 +257,10 @@ class Bench:
     def _lessons_of_start(self, row: Row) -> dict[str, Lesson]:
         """{task: its stage}, in the recipe's order (B4)."""
         own, network = self._own(row), self._network_of_start(row)
+        names = {task.name for task in self.tasks(own)}
+        stages = [(name, stage) for name, stage in self.recipe.pretrain.items() if name in names]
         return {
-            task.name: replace(self.lesson(own), network=network, stage=self.recipe.pretrain[task.name], told="", taught=(task.name,), seed=100 * own.seed + at)
-            for at, task in enumerate(self.tasks(own))
+            name: replace(self.lesson(own), network=network, stage=stage, told="", taught=(name,), seed=100 * own.seed + at) for at, (name, stage) in enumerate(stages)
         }
 
     def _start_folder(self, row: Row) -> Path:

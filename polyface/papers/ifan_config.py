@@ -120,12 +120,12 @@ class IfanRecipe(Strict, frozen=True, kw_only=True):
     network: IfanConfig
     crop: CropConfig = CropConfig()
     tasks: dict[str, Derived] = msgspec.field(default_factory=lambda: {"regions": REGIONS, "points": POINTS, "emotion": EMOTION})
-    """In the order of pre-training."""
     overall: tuple[tuple[str, ...], ...] = OVERALL
     data: tuple[Pool, ...]
     tests: tuple[Test, ...]
     pretrain: dict[str, Stage]
-    """{task: its stage}, of every task, one after the other in the order of `tasks`; the weights are where the rows of all seeds start."""
+    """{task: its stage}, of every task, one after the other in this order; the weights are where the rows of all seeds start. The trunk goes on from task to task, so
+    that a head read early has to find its way back in the joint stage."""
     joint: Stage
     optimiser: Optimiser = Optimiser(ema=0.99)
     """The loop's own [INF]: the base network's RMSprop (B4) is none of the loop's algorithms."""

@@ -382,6 +382,7 @@ def test_torchrun_trains_by_the_command_line_and_one_process_ends_it(data: Path,
     (tmp_path / "shared.toml").write_text(small)
     done = torchrun("-m", "polyface", "train", str(tmp_path / "shared.toml"), "--data", str(data), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(tmp_path / "run")]
     assert (tmp_path / "run/model/model.onnx").exists() and (tmp_path / "run/config.toml").exists()
     assert cli.run(["train", str(tmp_path / "shared.toml"), "--data", str(data), "--resume", str(tmp_path / "run"), "--set", "steps=6"]) == 0
     steps = [json.loads(line)["step"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
