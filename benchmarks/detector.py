@@ -1,6 +1,6 @@
 """Our face detector beside YuNet (or any two files with its inputs and outputs), on the same pictures in one run.
 
-    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--validation] [--most N] [--json OUT]
+    python benchmarks/detector.py --data DIR --detector OURS.onnx --detector face_detection_yunet_2023mar.onnx [--validation] [--most N] [--json OUT] [--card]
 
 - average precision on the WIDER FACE validation pictures that are there, whole at their own size through OpenCV's FaceDetectorYN, by the official lists. With fewer than
   the 3,226 pictures this is not WIDER's number, and the table says how many there were.
@@ -17,6 +17,7 @@
 each score, polyface's own way, the share of WIDER's faces found, of all and of those from 20 pixels, the finds on those photographs that nobody labelled, and the finds
 on pictures without people; and the error of the five points when Helen's faces are shown once at one size and another.
 
+--card writes what was measured of the first file, but for its speed, into the detector.json beside it, which `polyface info` prints.
 --most takes so many pictures of each set, evenly, for a try. Times of another run or machine are not comparable; ratios are.
 """
 
@@ -30,6 +31,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 
@@ -39,7 +41,9 @@ from polyface.datasets.scene import Scene
 from polyface.errors import InputError, RequestError
 from polyface.files import sha256_of_file, write_atomically
 from polyface.images import read
-from polyface.images.detect import Face, best_match, load_detector
+from polyface.images.detect import ABOUT, Face, best_match, load_detector
+from polyface.inference.detector_card import Measure, json_of
+from polyface.inference.detector_card import read as read_card
 from polyface.metrics.detection import Judgement, average_precision, five_point_errors, overlaps_between
 from polyface.models.detector import open_sides
 
@@ -65,6 +69,7 @@ def main() -> None:
     files = [Path(file) for file in arguments.detector]
     labels = _labels(files)
     rows: Rows = []
+    scores: list[Measure] = []
     for measure in (by_threshold, by_size) if arguments.validation else (precision_on_wider, crowds, portraits, lying, without_people, speed):
         try:
             found = measure(files, arguments.data, arguments.most)
@@ -72,7 +77,11 @@ def main() -> None:
             terminal.say(f"{measure.__name__} is left out: {error}")
             continue
         rows += [{"what": what, "pictures": pictures, **dict(zip(labels, values, strict=True))} for what, pictures, values in found]
+        scores += [Measure(what=what, n=pictures, value=values[0]) for what, pictures, values in found if measure is not speed]
         terminal.table(rows[-len(found) :])
+    if arguments.card:
+        about = files[0].with_name(ABOUT)
+        write_atomically(about, json_of(msgspec.structs.replace(read_card(about), scores=tuple(scores))))
     if arguments.json:
         known = {label: {"file": file.name, "sha256": sha256_of_file(file)} for label, file in zip(labels, files, strict=True)}
         write_atomically(arguments.json, json.dumps({"detectors": known, "rows": rows}, indent=1) + "\n")
@@ -157,7 +166,8 @@ def without_people(files: Sequence[Path], data: Path, most: int | None) -> Measu
         lonely = [overlaps_between(mine, theirs).max(1, initial=0) < FOUND for mine, theirs in zip(boxes[at], others, strict=True)]
         alone.append(round(1000 * sum(int(each.sum()) for each in lonely) / len(pictures), 2))
     every = [round(1000 * sum(map(len, each)) / len(pictures), 2) for each in finds]
-    return [("finds per 1,000 pictures without people", len(pictures), every), ("of these, made by this detector alone", len(pictures), alone)]
+    rows: Measured = [("finds per 1,000 pictures without people", len(pictures), every)]
+    return rows if len(files) == 1 else [*rows, ("of these, made by this detector alone", len(pictures), alone)]
 
 
 def by_threshold(files: Sequence[Path], data: Path, most: int | None) -> Measured:
@@ -297,6 +307,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--most", type=int)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--card", action="store_true")
     return parser.parse_args()
 
 

@@ -29,12 +29,10 @@ class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A score or an error: what was measured, on which test photographs and how many, and how the detector looked at them (`benchmarks/detector.py`)."""
+    """A line of `benchmarks/detector.py`: what was measured, on how many pictures or faces, and what came out."""
 
-    measure: str
-    test: str
-    look: str
-    pictures: int
+    what: str
+    n: int
     value: float
 
 
@@ -59,7 +57,7 @@ class DetectorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def score_rows(self) -> list[dict[str, object]]:
         """How well it does, as a table."""
-        return [{"measure": each.measure, "test": each.test, "look": each.look, "photographs": each.pictures, "value": each.value} for each in self.scores]
+        return [msgspec.to_builtins(each) for each in self.scores]
 
     def rows(self) -> list[dict[str, object]]:
         """What it learned from, as a table."""

@@ -166,6 +166,12 @@ def test_a_row_that_was_trained_but_not_scored_is_not_trained_again(out: Path) -
     assert (folder / "result.json").is_file() and (folder / WEIGHTS).stat().st_mtime_ns == stamp
 
 
+def test_tasks_are_pre_trained_in_the_order_of_the_recipe(out: Path) -> None:
+    recipe = load("smoke")
+    ended = {task: (out / "start" / task / WEIGHTS).stat().st_mtime_ns for task in recipe.pretrain}
+    assert sorted(ended, key=ended.__getitem__) == list(recipe.pretrain) != list(recipe.tasks)
+
+
 def test_a_row_that_another_recipe_made_is_refused(out: Path) -> None:
     with pytest.raises(RequestError, match=r"joint/made_with\.json: made by another recipe"):
         ifan.reproduce("smoke", out, only="joint", settings=["joint.steps=3"])
