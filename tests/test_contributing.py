@@ -89,6 +89,9 @@ def test_a_new_task_is_answered_and_trained_without_another_line(monkeypatch: py
     losses = LOSSES[type(gaze)](gaze, output, labels)
     losses.sum().backward()
     assert losses.shape == (2,) and (losses > 0).all()
+    for word, mirrored in (("left", "right"), ("right", "left"), ("closed", "closed")):
+        said, asked = gaze.mirror(gaze.encode(words, word), 32), gaze.encode(words, mirrored)
+        assert all(np.array_equal(said[name], asked[name]) for name in asked)
 
 
 def test_another_trunk_carries_every_head_and_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

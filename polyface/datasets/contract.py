@@ -68,7 +68,7 @@ def notes(dataset: Dataset, root: Root, listings: Sequence[Listing]) -> list[str
     """What is no breach, but should be known: files that are not there, words that no row has, and pictures that `check` did not open."""
     absent, there = [file for listing in listings for file in listing.absent], sum(len(listing.records) for listing in listings)
     missing = [f"{dataset.name}: {len(absent):,} files are listed but not there, {first_of(absent, root)}"] if absent else []
-    for task, counts in word_counts(dataset, [record for listing in listings for record in listing.records]).items():
+    for task, counts in word_counts(dataset, [record for listing in listings for record in listing.records]).items() if there else ():
         if unused := [repr(word) for word, count in counts.items() if not count]:
             missing.append(f"{dataset.name}: no row says {', '.join(shortened(unused))} of {task}")
     return missing + ([f"{dataset.name}: {SAMPLE} of {there:,} pictures were opened; `polyface datasets check {dataset.called}` opens all"] if there > SAMPLE else [])

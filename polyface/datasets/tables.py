@@ -135,7 +135,8 @@ def lines(content: str) -> Iterator[tuple[int, list[str]]]:
 
 def csv_rows(content: str, name: str, columns: Collection[str], rows: Rows, header: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
     """(row, {column: value}) of a CSV with a header, or where it has none with the one given; rows count from 1, the header's own. A row of too many fields is refused in
-    `rows`: a comma in a cell, such as 34,5, has shifted it. Raises InputError for no CSV at all, and as `check_columns`."""
+    `rows`, since a comma in a cell, such as 34,5, has shifted it, and so is one of too few with which the text breaks off; others of too few end in empty cells.
+    Raises InputError for no CSV at all, and as `check_columns`."""
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     read = []
     try:
@@ -144,10 +145,13 @@ def csv_rows(content: str, name: str, columns: Collection[str], rows: Rows, head
         if mark and not set(columns) <= set(header):
             raise InputError(f"{name}: separated by {mark!r}? commas are read")
         check_columns(columns, header, name)
+        last = len(io.StringIO(content, newline="").readlines()) if not content.endswith(("\n", "\r")) else None
         for values in reader:
             with rows.row(f"{name}, row {reader.line_num}"):
                 if any(value.strip() for value in values[len(header) :]):
                     raise InputError(f"{len(values)} fields where the header has {len(header)}")
+                if reader.line_num == last and 0 < len(values) < len(header):
+                    raise InputError(f"breaks off after {len(values)} of {len(header)} fields")
                 if values:
                     values += [""] * (len(header) - len(values))
                     read.append((reader.line_num, {column: value.strip() for column, value in zip(header, values, strict=False)}))

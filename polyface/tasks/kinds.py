@@ -9,6 +9,7 @@ A row is a dict of arrays, as DESIGN.md's table has them without the leading [B]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -69,12 +70,27 @@ class Task:
 
 @dataclass(frozen=True)
 class Category(Task):
-    """One of a few classes. Row: share f32 [V], sets bool [V, C], scope bool [C]; V words with shares that sum to 1 (people who voted), usually one."""
+    """One of a few classes. Row: share f32 [V], sets bool [V, C], scope bool [C]; V words with shares that sum to 1 (people who voted), usually one.
+
+    sided: pairs of words that change places where the picture is mirrored, as ("left", "right") of where somebody looks."""
 
     vocabulary: tuple[str, ...] = ()
+    sided: tuple[tuple[str, str], ...] = ()
 
     def shape(self, size: int) -> tuple[int, ...]:
         return (len(self.vocabulary),)
+
+    def mirror(self, row: Row, size: int) -> Row:
+        return {**row, "sets": row["sets"][:, self._mirrored], "scope": row["scope"][self._mirrored]} if self.sided else row
+
+    def mirror_output(self, output: np.ndarray, size: int) -> np.ndarray:
+        return output[:, self._mirrored] if self.sided else output
+
+    @cached_property
+    def _mirrored(self) -> list[int]:
+        """Where each word's column comes from."""
+        other = dict(self.sided) | {right: left for left, right in self.sided}
+        return [self.vocabulary.index(other.get(word, word)) for word in self.vocabulary]
 
     def unknown(self, size: int) -> Row:
         everything = np.ones(len(self.vocabulary), bool)

@@ -166,7 +166,7 @@ def read_table(recipe: str, settings: Sequence[str]) -> tuple[dict, str]:
         text, name = resources.files("polyface.recipes").joinpath(f"{recipe}.toml").read_text(), f"recipe {recipe}"
     else:
         try:
-            text, name = path.read_text(), str(path)
+            text, name = path.read_text("utf-8-sig"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise RequestError(f"{recipe}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     try:

@@ -66,11 +66,13 @@ class _Parts(NamedTuple):
     balance: Balance
 
 
-def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
+def run(plan: Plan, folder: Path, report: Report | None = None, otherwise: bool = False) -> nn.Module:
     """Train from the folder's last checkpoint, or from the start; returns the averaged model of the best validation.
 
-    Raises RequestError where the checkpoint is not of this plan, RunError when a loss is not finite, after writing the loss, the data set and the picture to
-    FOLDER/nan.json.
+    otherwise: the plan is not that of the checkpoint in more than its length, so that what was best before is not compared with what comes.
+
+    Raises RequestError where the checkpoint is not of this plan or no step would follow, RunError when a loss is not finite, after writing the loss, the data set and the
+    picture to FOLDER/nan.json.
     """
     device = parallel.device()
     torch.manual_seed(plan.seed)
@@ -84,7 +86,9 @@ def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     classifier: Classifier | None = getattr(plan, "classifier", None)
     state = _resume(folder, parts, plan, classifier)
     started, log = time.monotonic(), _Log(folder / "log.jsonl", state.step)
-    best, step = state.best, state.step
+    if state.step > plan.steps or (otherwise and state.step == plan.steps):
+        raise RequestError(f"{folder}: {state.step:,} steps are done, and what is set asks for {plan.steps:,}{' with other settings' if otherwise else ''}; ask for more")
+    best, step = None if otherwise else state.best, state.step
     for step, batch in enumerate(plan.batches(range(state.step, plan.steps)), start=state.step + 1):
         weights = balance.weights()
         losses = _step(plan, parts, weights, batch, step - 1, device, folder)

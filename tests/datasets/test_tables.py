@@ -20,6 +20,13 @@ def test_a_short_row_has_empty_cells_and_spaces_are_stripped():
     assert csv_rows(" a ,b\n 1\n", "t.csv", "ab", Rows({})) == [(2, {"a": "1", "b": ""})]
 
 
+@pytest.mark.parametrize(("end", "kept"), [("", 1), ("\n", 2), ("\r\n", 2)])
+def test_a_row_with_which_a_table_breaks_off_is_refused(end: str, kept: int) -> None:
+    rows = Rows({})
+    assert len(csv_rows("a,b\n1,2\n3" + end, "t.csv", "ab", rows)) == kept
+    assert [str(problem) for problem in rows.listing().problems] == ["t.csv, row 3: breaks off after 1 of 2 fields"] * (2 - kept)
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tiny):
     root = tiny.root({"t.csv": b"\xef\xbb\xbffile,x\n1,2\n"})
     assert csv_rows(text(root, "t.csv"), "t.csv", ["file"], Rows({}))[0][1]["file"] == "1"

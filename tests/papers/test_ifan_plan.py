@@ -286,8 +286,8 @@ def test_with_frozen_convolutions_the_old_tasks_answer_exactly_as_before() -> No
 
 
 def test_the_papers_scale_takes_a_forward_and_a_training_step() -> None:
-    recipe = load("paper")
-    assert recipe.network.size == 128 and recipe.network.growth == 12 and recipe.network.passes == 3 and recipe.network.checkpointing
+    recipe = load("paper", ["network.checkpointing=true"])
+    assert recipe.network.size == 128 and recipe.network.growth == 12 and recipe.network.passes == 3
     plan = IfanPlan(lesson(recipe.network, crop=recipe.view), lambda: Ifan(recipe.network, TASKS, streams_of(recipe.network, TASKS, SOURCES)))
     model = plan.model()
     assert sum(parameter.numel() for parameter in model.parameters()) == 996_524, "papers.md, B3"

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,20 @@ def test_a_resumed_run_has_the_rates_that_are_set_anew(tmp_path: Path) -> None:
     loop.run(Line(optimiser=slower), tmp_path / "whole")
     resumed, whole = (next(entry["rate"] for entry in entries(tmp_path / run) if entry["step"] == 12) for run in ("resumed", "whole"))
     assert resumed == whole > 0
+
+
+def test_the_best_of_a_run_that_goes_on_otherwise_is_of_what_comes(tmp_path: Path) -> None:
+    before = loop.run(Line(steps=8, validations=[1.0, 1.0]), tmp_path / "same")
+    shutil.copytree(tmp_path / "same", tmp_path / "otherwise")
+    assert equal(loop.run(Line(validations=[9.0]), tmp_path / "same"), before)
+    assert not equal(loop.run(Line(validations=[9.0]), tmp_path / "otherwise", otherwise=True), before)
+
+
+@pytest.mark.parametrize(("steps", "otherwise"), [(4, False), (8, True)])
+def test_a_run_that_would_go_on_without_a_step_is_refused(tmp_path: Path, steps: int, otherwise: bool) -> None:
+    loop.run(Line(steps=8), tmp_path)
+    with pytest.raises(RequestError, match=f"8 steps are done, and what is set asks for {steps}"):
+        loop.run(Line(steps=steps), tmp_path, otherwise=otherwise)
 
 
 def test_bfloat16_is_not_computed_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:

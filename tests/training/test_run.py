@@ -6,6 +6,8 @@ import pytest
 
 from polyface.errors import RequestError
 from polyface.inference import card as cards
+from polyface.models.export import WEIGHTS
+from polyface.models.weights import read_tensors
 from polyface.synth.write import write
 from polyface.training import run
 
@@ -67,3 +69,17 @@ def test_a_run_that_is_done_and_is_resumed_keeps_what_was_measured_of_it(tmp_pat
     assert cards.read_card(card).scores == measured.scores
     run.train(str(tmp_path / "mine.toml"), tmp_path, None, settings=["steps=20"], resume=folder)
     assert not cards.read_card(card).scores  # of another network
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_goes_on_with_another_crop_ends_in_a_network_that_saw_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write("utkface", tmp_path / "utkface", people=6, photos=2, seed=0)
+    (tmp_path / "mine.toml").write_text(SMALL.format(name="mine"))
+    folder = run.train(str(tmp_path / "mine.toml"), tmp_path, tmp_path / "run")
+    before, said = read_tensors(folder / "model" / WEIGHTS), ["crop.eye_distance=9"]
+    with pytest.raises(RequestError, match="with other settings; ask for more"):
+        run.train(str(tmp_path / "mine.toml"), tmp_path, None, settings=said, resume=folder)
+    assert "eye_distance = 7.5" in (folder / "config.toml").read_text()
+    run.train(str(tmp_path / "mine.toml"), tmp_path, None, settings=[*said, "steps=20"], resume=folder)
+    assert "goes on with other settings" in capsys.readouterr().err and cards.read_card(folder / "model" / "card.json").crop.eye_distance == 9
+    assert any((before[name] != tensor).any() for name, tensor in read_tensors(folder / "model" / WEIGHTS).items())
