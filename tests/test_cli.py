@@ -20,6 +20,7 @@ from polyface.errors import InputError, RequestError, RunError
 from polyface.images.align import Crop
 from polyface.images.detect import load_detector
 from polyface.inference import card as cards
+from polyface.synth.write import write
 
 COMMANDS = [
     "demo",
@@ -249,6 +250,19 @@ def test_a_run_that_is_interrupted_before_its_first_answer_leaves_those_of_anoth
     monkeypatch.setattr("polyface.inference.analyze.Analyzer.analyze_many", interrupted)
     assert cli.run(arguments) == 130
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"answers.jsonl": before}
+
+
+@pytest.mark.parametrize("command", ["pack", "align"])
+def test_a_set_that_cannot_be_listed_leaves_the_others_their_turn(tmp_path: Path, capsys: pytest.CaptureFixture, command: str) -> None:
+    write("utkface", tmp_path / "utkface", people=3, photos=1, seed=0)
+    (tmp_path / "raf").mkdir()
+    (tmp_path / "bad.toml").write_text('name = "raf"\ntitle = "r"\nterms = ""\ntable = "t.csv"\npicture = "file"\n[tasks.age]\ncolumn = "years"\n')
+    (tmp_path / "raf" / "t.csv").write_text("file\na.jpg\n")
+    bad = str(tmp_path / "bad.toml")
+    for names, status in (([bad, "utkface"], 1), (["utkface", bad], 1), ([bad], 2)):
+        assert cli.run(["datasets", command, *names, "--data", str(tmp_path)]) == status
+        said = capsys.readouterr()
+        assert "no column 'years'" in said.err and ("utkface" in said.out + said.err) == (len(names) == 2)
 
 
 def test_a_video_is_not_compared(model: Path, clip: Path, photographs: Path, capsys: pytest.CaptureFixture) -> None:

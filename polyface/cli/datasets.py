@@ -1,13 +1,16 @@
 """`polyface datasets ...`"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from polyface.cli.options import Data, DetectorFile, Json
 from polyface.errors import InputError, RequestError
+
+if TYPE_CHECKING:
+    from polyface.datasets.base import Dataset
 
 app = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
 
@@ -66,14 +69,17 @@ def datasets_align(
     from polyface.datasets import crops, data_folder, find_root, named
     from polyface.images.detect import load_detector
 
-    folder, finder, troubled = data_folder(data), load_detector(detector), False
-    for dataset in [named(name) for name in names]:
+    folder, finder = data_folder(data), load_detector(detector)
+
+    def align(dataset: "Dataset") -> bool:
         root = find_root(data, dataset.name)
         with terminal.progress(dataset.name) as report:
             counts, refused = crops.align_set(dataset, root, folder, finder, report)
-        troubled |= _say_all(refused)
+        troubled = _say_all(refused)
         terminal.tell(f"{dataset.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
-    return 1 if troubled else 0
+        return troubled
+
+    return _set_by_set([named(name) for name in names], align)
 
 
 @app.command(name="scan", sort_key=3)
@@ -110,13 +116,16 @@ def datasets_pack(
     from polyface import terminal
     from polyface.datasets import data_folder, find_root, named, pack
 
-    folder, troubled = data_folder(data), False
-    for dataset in [named(name) for name in names]:
+    folder = data_folder(data)
+
+    def write(dataset: "Dataset") -> bool:
         with terminal.progress(dataset.name) as report:
             problems = pack.pack_set(dataset, find_root(data, dataset.name), folder, report)
-        troubled |= _say_all(problems)
+        troubled = _say_all(problems)
         print(pack.pack_folder(folder, dataset.name))
-    return 1 if troubled else 0
+        return troubled
+
+    return _set_by_set([named(name) for name in names], write)
 
 
 @app.command(name="check", sort_key=5)
@@ -166,6 +175,20 @@ def datasets_stats(
     for line in found.failed:
         terminal.say(line)
     return 1 if found.failed else 0
+
+
+def _set_by_set(sets: Sequence["Dataset"], work: Callable[["Dataset"], bool]) -> int:
+    """The exit status of work on each, which says whether inputs were refused. A set that cannot be read is said, and the others go on."""
+    from polyface import terminal
+
+    statuses = []
+    for dataset in sets:
+        try:
+            statuses.append(InputError.exit_status if work(dataset) else 0)
+        except (InputError, RequestError) as error:
+            terminal.say(str(error))
+            statuses.append(RequestError.exit_status)
+    return RequestError.exit_status if min(statuses) == RequestError.exit_status else InputError.exit_status if any(statuses) else 0
 
 
 def _say_all(refused: Sequence[InputError]) -> bool:

@@ -94,7 +94,7 @@ def text(root: Root, name: str) -> str:
     """A label file, with or without a byte order mark. Raises InputError where it is absent or no UTF-8."""
     if not root.exists(name):
         raise InputError(f"{root.label}: {name} is missing")
-    return as_text(root.open(name), name)
+    return as_text(root.open(name), f"{root.label}: {name}")
 
 
 def as_text(data: bytes, name: str) -> str:
@@ -105,7 +105,8 @@ def as_text(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{name}: no UTF-8 text, at byte {error.start}") from None
+        row = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{name}: no UTF-8 text, at byte {error.start}, in row {row}") from None
 
 
 def text_of(path: Path) -> str:

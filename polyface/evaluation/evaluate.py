@@ -115,6 +115,8 @@ def sets_at_hand(asked: Sequence[Task], folder: Path, sets: Sequence[str] | None
                 raise RequestError(f"{original.name} has no test split")
             dataset = told_to(original, asked, made)
             if not _answered(asked, dataset):
+                if unpaired := [task.name for task in asked if task.name in dataset.answers]:
+                    raise RequestError(f"{dataset.name} states no pairs of pictures, by which {unpaired[0]} is scored")
                 raise RequestError(f"{dataset.name} scores none of {', '.join(task.name for task in asked)}; it answers {', '.join(original.answers)}")
             chosen.append((dataset, datasets.find_root(folder, dataset.name)))
         return chosen

@@ -142,7 +142,7 @@ class FacePlan:
         lines = []
         for source in self.sources:
             name, pictures = source.dataset.name, len(source.examples.items)
-            validation = sum(len(each.examples.items) for each in self.validation if each.dataset.name == name)
+            validation = sum(len(each.examples.items) for each in _of(source, self.validation))
             out = ", ".join(f"{count:,} {why}" for why, count in source.left_out.items() if count)
             lines.append(f"{name}: {pictures:,} pictures to train on, {validation:,} to validate on" + (f"; left out of training: {out}" if out else ""))
         return lines
@@ -168,9 +168,14 @@ def _digest(entries: Sequence[Source]) -> str:
     return sha256_of_lines([json.dumps(each, default=plain) for each in said])
 
 
+def _of(source: Source, validation: Sequence[Source]) -> list[Source]:
+    """What a source of training validates on; a recipe may name a set twice, for other answers."""
+    return [each for each in validation if each.dataset.name == source.dataset.name and each.dataset.answers.keys() == source.dataset.answers.keys()]
+
+
 def _summary(source: Source, validation: Sequence[Source]) -> Mapping[str, object]:
     keys = [example.record.key for example in source.examples.items]
-    validation = [each for each in validation if each.dataset.name == source.dataset.name]
+    validation = _of(source, validation)
     return {
         "name": source.dataset.name,
         "images": len(keys),

@@ -278,7 +278,7 @@ def test_a_task_in_another_vocabulary_is_left_out_by_name(drawn: Path, perfect: 
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [(["rafdb", "helenn"], "did you mean 'helen'"), (["rafdb", "afw"], "no afw, afw.zip"), (["rafdb", "pins"], "pins scores none of")]
+    ("names", "message"), [(["rafdb", "helenn"], "did you mean 'helen'"), (["rafdb", "afw"], "no afw, afw.zip"), (["rafdb", "pins"], "pins states no pairs of pictures")]
 )
 def test_a_named_set_that_is_not_there_is_refused_before_anything_is_scored(drawn: Path, perfect: FromLabels, names: list[str], message: str) -> None:
     perfect.asked.clear()
