@@ -139,7 +139,7 @@ def csv_rows(content: str, name: str, columns: Collection[str], rows: Rows, head
     `rows`, since a comma in a cell, such as 34,5, has shifted it, and so is one of too few with which the text breaks off; others of too few end in empty cells.
     Raises InputError for no CSV at all, and as `check_columns`."""
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    read = []
+    read, done = [], 0
     try:
         header = header or [column.strip() for column in next(reader, [])]
         mark = next((mark for mark in ";\t" if sum(column.count(mark) for column in header) >= len(header) > 0), "")
@@ -147,17 +147,19 @@ def csv_rows(content: str, name: str, columns: Collection[str], rows: Rows, head
             raise InputError(f"{name}: separated by {mark!r}? commas are read")
         check_columns(columns, header, name)
         last = len(io.StringIO(content, newline="").readlines()) if not content.endswith(("\n", "\r")) else None
+        done = reader.line_num
         for values in reader:
-            with rows.row(f"{name}, row {reader.line_num}"):
+            done = reader.line_num
+            with rows.row(f"{name}, row {done}"):
                 if any(value.strip() for value in values[len(header) :]):
                     raise InputError(f"{len(values)} fields where the header has {len(header)}")
-                if reader.line_num == last and 0 < len(values) < len(header):
+                if done == last and 0 < len(values) < len(header):
                     raise InputError(f"breaks off after {len(values)} of {len(header)} fields")
                 if values:
                     values += [""] * (len(header) - len(values))
-                    read.append((reader.line_num, {column: value.strip() for column, value in zip(header, values, strict=False)}))
+                    read.append((done, {column: value.strip() for column, value in zip(header, values, strict=False)}))
     except csv.Error as error:
-        raise InputError(f"{name}, row {reader.line_num}: {error}") from None
+        raise InputError(f"{name}, row {done + 1}: {error}") from None  # where it begins: a quote may be open from there to the end
     return read
 
 

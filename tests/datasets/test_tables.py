@@ -27,6 +27,11 @@ def test_a_row_with_which_a_table_breaks_off_is_refused(end: str, kept: int) -> 
     assert [str(problem) for problem in rows.listing().problems] == ["t.csv, row 3: breaks off after 1 of 2 fields"] * (2 - kept)
 
 
+def test_a_quote_that_is_never_closed_is_said_of_the_row_in_which_it_opens() -> None:
+    with pytest.raises(InputError, match=r"t.csv, row 3: unexpected end of data"):
+        csv_rows('a,b\n1,2\n3,"4\n5,6\n7,8\n', "t.csv", "ab", Rows({}))
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tiny):
     root = tiny.root({"t.csv": b"\xef\xbb\xbffile,x\n1,2\n"})
     assert csv_rows(text(root, "t.csv"), "t.csv", ["file"], Rows({}))[0][1]["file"] == "1"
