@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -11,6 +11,8 @@ from polyface.errors import InputError, RequestError
 
 if TYPE_CHECKING:
     from polyface.datasets.base import Dataset
+
+Set = TypeVar("Set")  # a name or a data set
 
 app = App(name="datasets", help="The data sets: what is known, what is there, checks and preparation.", sort_key=7)
 
@@ -94,17 +96,20 @@ def datasets_scan(
     from polyface.datasets import data_folder, scenes
     from polyface.images.detect import load_detector
 
-    folder, finder, troubled = data_folder(data), load_detector(detector), False
+    folder, finder = data_folder(data), load_detector(detector)
     if points is not None:
         from polyface.inference import closer, engine
 
         finder = closer.Closer(finder, engine.load(points))
-    for name in names:
+
+    def scan(name: str) -> bool:
         with terminal.progress(name) as report:
             counts, refused = scenes.find_all(name, folder, finder, report)
-        troubled |= _say_all(refused)
+        troubled = _say_all(refused)
         terminal.tell(f"{name}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
-    return 1 if troubled else 0
+        return troubled
+
+    return _set_by_set(names, scan)
 
 
 @app.command(name="pack", sort_key=4)
@@ -177,14 +182,14 @@ def datasets_stats(
     return 1 if found.failed else 0
 
 
-def _set_by_set(sets: Sequence["Dataset"], work: Callable[["Dataset"], bool]) -> int:
+def _set_by_set(sets: Sequence[Set], work: Callable[[Set], bool]) -> int:
     """The exit status of work on each, which says whether inputs were refused. A set that cannot be read is said, and the others go on."""
     from polyface import terminal
 
     statuses = []
-    for dataset in sets:
+    for each in sets:
         try:
-            statuses.append(InputError.exit_status if work(dataset) else 0)
+            statuses.append(InputError.exit_status if work(each) else 0)
         except (InputError, RequestError) as error:
             terminal.say(str(error))
             statuses.append(RequestError.exit_status)
