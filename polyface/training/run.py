@@ -34,8 +34,7 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
 def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
     if resume and not resume.is_dir():
         raise RequestError(f"--resume {resume}: no such folder")
-    table, name = read_table(str(resume / "config.toml") if resume else recipe, settings)
-    config: detector.Recipe | Config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
+    config = _config_of(str(resume / "config.toml") if resume else recipe, settings)
     if resume:
         _check_run(resume, config.name, recipe, settings, out)
     folder = resume or out or Path("runs") / config.name
@@ -76,10 +75,14 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     return folder
 
 
-def _differ_in_length_only(config: "detector.Recipe | Config", file: Path) -> bool:
+def _config_of(recipe: str, settings: Sequence[str]) -> detector.Recipe | Config:
+    table, name = read_table(recipe, settings)
+    return detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
+
+
+def _differ_in_length_only(config: detector.Recipe | Config, file: Path) -> bool:
     """Whether a run goes on as its own recipe, in FILE, says: with the same settings but for its steps and threads."""
-    table, name = read_table(str(file), [])
-    old = detector.from_table(table, name) if isinstance(config, detector.Recipe) else from_table(table, name)
+    old = _config_of(str(file), [])
     same = {key: getattr(config, key) for key in ("steps", "threads", "compute_threads")}
     return msgspec.structs.replace(old, **same) == config
 
