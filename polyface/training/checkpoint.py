@@ -19,12 +19,13 @@ FORMAT = 1
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a checkpoint knows beside its tensors. best: the lowest validation so far; people: hash of the sorted list of people of each space, and of each
-    set's pictures and labels."""
+    set's pictures and labels. settings: of what was set, but for the length; of one made before that was kept, empty."""
 
     format: int
     step: int
     best: float | None
     people: dict[str, str]
+    settings: str = ""
 
 
 def save(folder: Path, state: State, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, balance: nn.Module) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from polyface.errors import RequestError, nearest
+from polyface.files import sha256_of_lines
 from polyface.models.margins import Identity
 from polyface.models.polyface import ModelConfig
 from polyface.strict import Count, NonNegative, Positive, Share, refuse_twice, strict
@@ -214,6 +215,11 @@ def to_toml(config: Strict) -> str:
     import msgspec.toml
 
     return msgspec.toml.encode(_without_none(msgspec.to_builtins(config))).decode()
+
+
+def settings_digest(config: Strict) -> str:
+    """Of all that a run is set to but its length and its threads, which change no weight."""
+    return sha256_of_lines([to_toml(msgspec.structs.replace(config, steps=0, threads=0, compute_threads=0))])
 
 
 def _without_none(value: object) -> object:

@@ -29,7 +29,7 @@ from polyface.models.sizes import parameters_of
 from polyface.models.weights import read_tensors
 from polyface.strict import Count, NonNegative, Positive, Share, strict
 from polyface.training import batches, checkpoint, loop, parallel, views
-from polyface.training.config import Method, Optimiser, Seed, Strict
+from polyface.training.config import Method, Optimiser, Seed, Strict, settings_digest
 
 NETWORK = "detector"
 """What such a recipe says of itself: `network = "detector"`."""
@@ -109,6 +109,7 @@ class DetectorPlan:
 
     def __init__(self, recipe: Recipe, data: Path):
         self.recipe, self.steps, self.seed, self.optimiser = recipe, recipe.steps, recipe.seed, recipe.optimiser
+        self.settings = settings_digest(recipe)
         if recipe.batch < parallel.count():
             raise RequestError(f"a batch of {recipe.batch} views cannot be shared by {parallel.count()} processes")
         self.weights: Mapping[str, float] = msgspec.structs.asdict(recipe.losses)

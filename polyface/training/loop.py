@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from polyface import terminal
 from polyface.errors import RequestError, RunError
 from polyface.files import write_atomically
 from polyface.models.partial import Classifier
@@ -34,6 +35,7 @@ class Plan(Protocol):
     One whose model is many that learn `apart` has the gradients of each of its children clipped by their own norm.
     One with `own_statistics` normalises by the statistics of each process's own rows, which is several times as fast on processors; what is validated
     and kept is the mean of their running statistics.
+    One whose run may go on with other settings has a digest of them, but for its length, as `settings`: what was best before is then not compared with what comes.
     """
 
     steps: int
@@ -66,10 +68,8 @@ class _Parts(NamedTuple):
     balance: Balance
 
 
-def run(plan: Plan, folder: Path, report: Report | None = None, otherwise: bool = False) -> nn.Module:
+def run(plan: Plan, folder: Path, report: Report | None = None) -> nn.Module:
     """Train from the folder's last checkpoint, or from the start; returns the averaged model of the best validation.
-
-    otherwise: the plan is not that of the checkpoint in more than its length, so that what was best before is not compared with what comes.
 
     Raises RequestError where the checkpoint is not of this plan or no step would follow, RunError when a loss is not finite, after writing the loss, the data set and the
     picture to FOLDER/nan.json.
@@ -85,9 +85,13 @@ def run(plan: Plan, folder: Path, report: Report | None = None, otherwise: bool 
     parts = _Parts(model, averaged, _optimiser(model, balance, plan.optimiser), balance)
     classifier: Classifier | None = getattr(plan, "classifier", None)
     state = _resume(folder, parts, plan, classifier)
+    settings = getattr(plan, "settings", "")
+    otherwise = state.step > 0 and state.settings != settings
     started, log = time.monotonic(), _Log(folder / "log.jsonl", state.step)
     if state.step > plan.steps or (otherwise and state.step == plan.steps):
         raise RequestError(f"{folder}: {state.step:,} steps are done, and what is set asks for {plan.steps:,}{' with other settings' if otherwise else ''}; ask for more")
+    if otherwise and parallel.rank() == 0:
+        terminal.say(f"{folder} goes on with other settings: what was best before is not compared with what comes")
     best, step = None if otherwise else state.best, state.step
     for step, batch in enumerate(plan.batches(range(state.step, plan.steps)), start=state.step + 1):
         weights = balance.weights()
@@ -114,7 +118,7 @@ def run(plan: Plan, folder: Path, report: Report | None = None, otherwise: bool 
                 best = None if math.isnan(loss) else loss
             if classifier is not None:
                 shards.save(folder / "checkpoints", step, classifier)
-            now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people))
+            now = checkpoint.State(format=checkpoint.FORMAT, step=step, best=best, people=dict(plan.people), settings=settings)
             for name in ("best", "last") if better else ("last",):
                 if parallel.rank() == 0:
                     checkpoint.save(folder / "checkpoints" / name, now, *parts)

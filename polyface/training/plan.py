@@ -24,7 +24,7 @@ from polyface.models.real_crops import FEW, RealCrops
 from polyface.tasks.kinds import Angles, Embedding, Points, Regions, Task
 from polyface.training import batches, loop, parallel
 from polyface.training.batches import Batch
-from polyface.training.config import Config
+from polyface.training.config import Config, settings_digest
 from polyface.training.examples import Source, training_sources, validation_sources, withheld
 
 
@@ -53,6 +53,7 @@ class FacePlan:
         taught = {name for source in self.sources for name in source.dataset.answers}
         self.tasks: tuple[Task, ...] = tuple(asked) or tuple(task for task in tasks.TASKS if task.name in taught)
         self.config = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, tasks=tuple(task.name for task in self.tasks)))
+        self.settings = settings_digest(self.config)
         self.weights: Mapping[str, float] = {task.name: config.losses.get(task.name, 1.0) for task in self.tasks}
         self.untaught = tuple(task.name for task in self.tasks if task.name not in taught)
         meanings = {task: [source.dataset.answers[task.name] for source in self.sources if task.name in source.dataset.answers] for task in self.tasks}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import torch
 
 from polyface import datasets, terminal
@@ -48,18 +47,15 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     except InputError as error:  # one set that cannot be listed is not the recipe's without it
         raise RequestError(str(error)) from error
     writes = parallel.rank() == 0
-    otherwise = resume is not None and not _differ_in_length_only(config, resume / "config.toml")
     parallel.wait()  # until all have read what the first now writes
     before = {file: file.read_bytes() for file in (folder / "config.toml", folder / "data.json") if resume and writes and file.exists()}
     if writes:
         for note in (*plan.notes, *plan.counts()) if isinstance(plan, FacePlan) else ():
             terminal.say(note)
-        if otherwise:
-            terminal.say(f"{folder} goes on with other settings: what was best before is not compared with what comes")
         write_atomically(folder / "config.toml", to_toml(plan.config if isinstance(plan, FacePlan) else config))
         write_atomically(folder / "data.json", plan.summary())
     try:
-        model = loop.run(plan, folder, report, otherwise)
+        model = loop.run(plan, folder, report)
     except RequestError:  # its checkpoint does not fit what was set: the run is what it was
         for file, content in before.items():
             write_atomically(file, content)
@@ -78,13 +74,6 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
 def _config_of(recipe: str, settings: Sequence[str]) -> detector.Recipe | Config:
     table, name = read_table(recipe, settings)
     return detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
-
-
-def _differ_in_length_only(config: detector.Recipe | Config, file: Path) -> bool:
-    """Whether a run goes on as its own recipe, in FILE, says: with the same settings but for its steps and threads."""
-    old = _config_of(str(file), [])
-    same = {key: getattr(config, key) for key in ("steps", "threads", "compute_threads")}
-    return msgspec.structs.replace(old, **same) == config
 
 
 def _check_run(folder: Path, name: str, recipe: str, settings: Sequence[str], out: Path | None) -> None:

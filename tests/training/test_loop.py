@@ -39,6 +39,7 @@ class Line:
     balance: Method = "fixed"
     validate_every: int = 4
     people: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    settings: str = ""
     validations: list[float] = dataclasses.field(default_factory=list)
     nan_at: int = -1
     die_at: int = -1
@@ -116,14 +117,23 @@ def test_the_best_of_a_run_that_goes_on_otherwise_is_of_what_comes(tmp_path: Pat
     before = loop.run(Line(steps=8, validations=[1.0, 1.0]), tmp_path / "same")
     shutil.copytree(tmp_path / "same", tmp_path / "otherwise")
     assert equal(loop.run(Line(validations=[9.0]), tmp_path / "same"), before)
-    assert not equal(loop.run(Line(validations=[9.0]), tmp_path / "otherwise", otherwise=True), before)
+    with pytest.raises(KeyboardInterrupt):  # before its first validation
+        loop.run(Line(settings="other", die_at=9), tmp_path / "otherwise")
+    assert not equal(loop.run(Line(settings="other", validations=[9.0]), tmp_path / "otherwise"), before)
 
 
-@pytest.mark.parametrize(("steps", "otherwise"), [(4, False), (8, True)])
-def test_a_run_that_would_go_on_without_a_step_is_refused(tmp_path: Path, steps: int, otherwise: bool) -> None:
+def test_a_run_goes_on_otherwise_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    loop.run(Line(steps=4, validations=[1.0]), tmp_path)
+    best = loop.run(Line(steps=8, settings="other", validations=[5.0]), tmp_path)
+    assert equal(loop.run(Line(settings="other", validations=[9.0]), tmp_path), best)
+    assert capsys.readouterr().err.count("goes on with other settings") == 1
+
+
+@pytest.mark.parametrize(("steps", "settings"), [(4, ""), (8, "other")])
+def test_a_run_that_would_go_on_without_a_step_is_refused(tmp_path: Path, steps: int, settings: str) -> None:
     loop.run(Line(steps=8), tmp_path)
     with pytest.raises(RequestError, match=f"8 steps are done, and what is set asks for {steps}"):
-        loop.run(Line(steps=steps), tmp_path, otherwise=otherwise)
+        loop.run(Line(steps=steps, settings=settings), tmp_path)
 
 
 def test_bfloat16_is_not_computed_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
