@@ -66,7 +66,9 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         detector.export(folder, config)
     elif writes:
         assert isinstance(model, PolyFace) and isinstance(config, Config) and isinstance(plan, FacePlan)
-        if not holds(folder / "model", model, config.name):
+        if holds(folder / "model", model, config.name):
+            terminal.say(f"{folder / 'model'}: holds the best of this run already, and stays as it is")
+        else:
             write_model(model, card_of(config, model, plan, where), folder / "model", plan.real_crops())
     return folder
 

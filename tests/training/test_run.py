@@ -58,7 +58,7 @@ def test_settings_that_do_not_fit_the_checkpoint_leave_the_run_as_it_was(tmp_pat
 
 
 @pytest.mark.timeout(300)
-def test_a_run_that_is_done_and_is_resumed_keeps_what_was_measured_of_it(tmp_path: Path) -> None:
+def test_a_run_that_is_done_and_is_resumed_keeps_what_was_measured_of_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     write("utkface", tmp_path / "utkface", people=6, photos=2, seed=0)
     (tmp_path / "mine.toml").write_text(SMALL.format(name="mine"))
     folder = run.train(str(tmp_path / "mine.toml"), tmp_path, tmp_path / "run")
@@ -66,7 +66,7 @@ def test_a_run_that_is_done_and_is_resumed_keeps_what_was_measured_of_it(tmp_pat
     measured = cards.with_scores(cards.read_card(card), [{"task": "age", "dataset": "utkface", "split": "test", "metric": "MAE", "value": 9.0, "n": 5}])
     cards.write_card(card, measured)
     run.train(str(tmp_path / "mine.toml"), tmp_path, None, resume=folder)
-    assert cards.read_card(card).scores == measured.scores
+    assert cards.read_card(card).scores == measured.scores and "holds the best of this run already" in capsys.readouterr().err
     run.train(str(tmp_path / "mine.toml"), tmp_path, None, settings=["steps=20"], resume=folder)
     assert not cards.read_card(card).scores  # of another network
 
