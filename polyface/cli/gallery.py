@@ -22,7 +22,8 @@ def embed(
     forget: Annotated[
         tuple[str, ...],
         Parameter(
-            help="In place of PATHS: take these pictures out again, with their vectors. Paths as above, there any more or not, and globs, whose * stands for / too.",
+            help="In place of PATHS: take these pictures out again, with their vectors. Paths of pictures, folders and archives, there any more or not, and globs, "
+            "whose * stands for / too.",
             consume_multiple=True,
         ),
     ] = (),
@@ -67,6 +68,7 @@ def embed(
         f"{terminal.count(done.faces, 'face')} on {terminal.count(done.pictures, 'new picture')}"
         + (f", {done.rate:.1f} pictures/s" if done.pictures else "")
         + (f"; {terminal.count(done.replaced, 'picture was', 'pictures were')} replaced since" if done.replaced else "")
+        + (f"; {terminal.count(done.moved, 'picture was', 'pictures were')} moved since" if done.moved else "")
         + (f"; {terminal.count(done.copies, 'picture is a copy', 'pictures are copies')} of ones already there" if done.copies else "")
         + (f"; {refusals:,} refused" if refusals else "")
         + f"; {_in_words(done.gallery)}"

@@ -3,13 +3,15 @@
 A shard is a run of pictures in the order they were named, and is written whole or not at all; so a run that was killed at any moment, and then repeated, leaves the bytes
 of one that was not. Pictures that the gallery knows are passed over, which is also how new ones are added. One whose bytes are others now is taken out, with its faces,
 which the first copy of it takes over, and looked at as if it were new; of one that was only touched the new stamp is noted. A new one with the bytes of one that is there
-is noted as a copy of it, without faces. One that could not be read is listed, and whenever it is asked for tried again after the new ones: its disk may be there now. For
-that reason, too, one that was deleted is only named: `forget` takes it out.
+is noted as a copy of it, without faces, which it takes over where that one is gone: it was moved. One that could not be read is listed, and whenever it is asked for
+tried again after the new ones: its disk may be there now. For that reason, too, one that was deleted, and has no copy, is only named: `forget` takes it out.
 """
 
+import os
+import stat
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence, Set
-from contextlib import closing, suppress
+from collections.abc import Callable, Container, Generator, Mapping, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 
 from polyface.errors import InputError, RequestError, RunError
 from polyface.files import alone
-from polyface.images.read import Source
+from polyface.images.read import Directory, Source
 from polyface.images.sources import source_of
 from polyface.inference.analyze import Analyzer, ImageAnswers
 from polyface.inference.compare import vector_of
@@ -31,6 +33,7 @@ from polyface.inference.gallery import (
     Shard,
     add_shard,
     embedding_task,
+    inherited,
     label_of,
     manifest_of,
     open_gallery,
@@ -44,15 +47,20 @@ from polyface.terminal import Report
 SHARD_PICTURES = 512
 """A shard is 1 MB at 512 dimensions, if each picture has one face; at most so many pictures are looked at again after a kill, on one machine."""
 
+TOUCHED = 2**16
+"""Pictures of another stamp that are read before what they are is written down; at most so many are read again after a kill."""
+
 
 @dataclass(frozen=True)
 class Embedded:
     """What a run did. pictures: that were looked at for the first time, or were replaced since, without those that could not be. faces: found on them. copies: of the
-    pictures asked for, those that have the bytes of another. refused: why any were. gone: pictures of the gallery that are there no more. rate: pictures a second."""
+    pictures asked for, those that have the bytes of another. moved: pictures that took over the faces of one that is gone. refused: why any were. gone: pictures of the
+    gallery that are there no more. rate: pictures a second."""
 
     pictures: int
     replaced: int
     copies: int
+    moved: int
     faces: int
     refused: tuple[str, ...]
     gone: tuple[str, ...]
@@ -78,16 +86,14 @@ def embed(
     with alone(out):
         gallery, stamps = Gallery(out, _started(out, analyzer)), stamps_of(pictures)  # before they are read: what is written to meanwhile is read again the next time
         known = _known(gallery, stamps)
-        replaced, unchanged, reasons = _compared(pictures, known)
-        if replaced or unchanged:
-            gallery = renewed(gallery, replaced, {name: stamps[name] for name in unchanged})
+        gallery, replaced, reasons = _compared(gallery, pictures, stamps, known, report)
         if replaced:
             known = _known(gallery, stamps)
         new = [picture for picture in pictures if str(picture) not in known.looked_at and str(picture) not in known.refused]
         again = [picture for picture in pictures if str(picture) in known.refused]
         batches = [part[start : start + shard_pictures] for part in (new, again) for start in range(0, len(part), shard_pictures)]
         todo, manifest = len(new) + len(again), gallery.manifest
-        copies = sum(str(picture) in known.copies for picture in pictures)
+        copies = known.copies.intersection(map(str, pictures))
         began, looked_at, faces, done = time.monotonic(), 0, 0, 0
 
         def tell(more: int) -> None:
@@ -101,12 +107,15 @@ def embed(
                 reasons += gathered.reasons
                 gathered = gathered.besides(known.refused)
                 faces += len(gathered.names)
-                copies += len(gathered.copies)
+                copies.update(gathered.copies)
                 looked_at += len(set(gathered.pictures) - set(gathered.copies) - set(gathered.refused))
                 if gathered.pictures:
                     manifest = add_shard(out, manifest, gathered.shard(task.dimension, stamps))
-    rate = done / max(time.monotonic() - began, 1e-9)
-    return Embedded(looked_at, len(replaced), copies, faces, tuple(reasons), _gone(known.looked_at.difference(stamps)), rate, Gallery(out, manifest))
+        rate = done / max(time.monotonic() - began, 1e-9)
+        gone = {name for name in (known.looked_at | known.refused).difference(stamps) if _is_gone(name)}
+        gallery, heirs = inherited(Gallery(out, manifest), gone)
+    copies.difference_update(heirs.values())
+    return Embedded(looked_at, len(replaced), len(copies), len(heirs), faces, tuple(reasons), tuple(sorted(gone - heirs.keys())), rate, gallery)
 
 
 def unread(gallery: Gallery) -> int:
@@ -253,26 +262,33 @@ def _known(gallery: Gallery, stamps: Mapping[str, Stamp]) -> Known:
     return known
 
 
-def _compared(pictures: Sequence[Source], known: Known) -> tuple[set[str], set[str], list[str]]:
-    """Of the pictures that were touched: those whose bytes are others than when they were looked at, those whose bytes are not, and why any could not be read, which stay
-    as they are."""
-    replaced, unchanged, reasons = set[str](), set[str](), list[str]()
-    for picture in pictures:
-        if str(picture) in known.touched:
+def _compared(gallery: Gallery, pictures: Sequence[Source], stamps: Mapping[str, Stamp], known: Known, report: Report) -> tuple[Gallery, set[str], list[str]]:
+    """The gallery after the pictures that were touched were read: those whose bytes are others than when they were looked at, which it holds no more, and why any could
+    not be read, which stay as they are."""
+    touched, replaced, reasons = [picture for picture in pictures if str(picture) in known.touched], set[str](), list[str]()
+    for start in range(0, len(touched), TOUCHED):
+        others, unchanged = set[str](), dict[str, Stamp]()
+        for number, picture in enumerate(touched[start : start + TOUCHED], start + 1):
+            name = str(picture)
             try:
-                same = sha256_of(picture.read()) == known.touched[str(picture)]
-                (unchanged if same else replaced).add(str(picture))
+                if sha256_of(picture.read()) == known.touched[name]:
+                    unchanged[name] = stamps[name]
+                else:
+                    others.add(name)
             except InputError as error:
                 reasons.append(str(error))
-    return replaced, unchanged, reasons
+            report(number, len(touched), "of another time than then")
+        gallery = renewed(gallery, others, unchanged)
+        replaced |= others
+    return gallery, replaced, reasons
 
 
-def _gone(names: Iterable[str]) -> tuple[str, ...]:
-    """Those whose file, or whose place in an archive, is there no more. What cannot be told counts as there."""
-    gone = []
-    for name in sorted(names):
-        with suppress(InputError):
-            picture = source_of(name)
-            if not picture.root.exists(picture.name):
-                gone.append(name)
-    return tuple(gone)
+def _is_gone(name: str) -> bool:
+    """Whether the file of a picture, or its place in an archive, is there no more. What cannot be told counts as there."""
+    try:
+        picture = source_of(name)
+        return not (stat.S_ISREG(os.stat(name).st_mode) if isinstance(picture.root, Directory) else picture.root.exists(picture.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (InputError, OSError, ValueError):
+        return False

@@ -2,6 +2,7 @@
 
 import fnmatch
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence, Set
@@ -29,8 +30,9 @@ class Forgotten:
 def forget(out: Path, patterns: Sequence[str]) -> Forgotten:
     """Take the pictures that match out of a gallery, and all that is known of them: its files hold their names and vectors no more. It takes no model.
 
-    patterns: paths as `embed` takes them, there any more or not: of a picture, of one in an archive, of a folder or an archive for all below; or globs, whose `*` stands
-    for any letters, `/` too. Killed at any moment it leaves the gallery of before or that of after; repeated, or by `embed`, what is left of the other is deleted.
+    patterns: paths, there any more or not: of a picture, of one in an archive, of a folder or an archive for all below; or globs, whose `*` stands for any letters, `/`
+    too, and which match all that `embed` takes them for. Killed at any moment it leaves the gallery of before or that of after; repeated, or by `embed`, what is left of
+    the other is deleted.
 
     Raises RequestError where there is no gallery, or one that is not whole, and for an empty pattern; RunError where it cannot be written.
     """
@@ -65,7 +67,7 @@ def _matching(names: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], 
     names, paths = list(names), {pattern: os.path.abspath(pattern) for pattern in patterns}
     places = {place for name in names for place in (name, *map(str, Path(name).parents))}
     magic = {path: pattern for pattern, path in paths.items() if glob.has_magic(pattern) and path not in places}  # a[1].jpg, where it is there, is itself
-    globs = {path: re.compile(fnmatch.translate(_absolute(pattern))) for path, pattern in magic.items()}
+    globs = {path: re.compile("|".join(map(fnmatch.translate, _spelled_out(_absolute(pattern))))) for path, pattern in magic.items()}
     wanted, matching, used = set(paths.values()), set(), set()
     for name in names:
         by = wanted.intersection((name, *map(str, Path(name).parents))) | {path for path, matches in globs.items() if matches.match(name)}
@@ -78,3 +80,9 @@ def _matching(names: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], 
 def _absolute(pattern: str) -> str:
     """A glob from the root on. The folder we are in is itself, whatever letters are in its name."""
     return os.path.normpath(os.path.join(glob.escape(os.getcwd()), pattern))
+
+
+def _spelled_out(pattern: str) -> list[str]:
+    """The pattern with each folder `**` and without it, since it may stand for none."""
+    first, *others = pattern.split("/**/")
+    return ["".join(parts) for parts in itertools.product([first], *(("/**/" + other, "/" + other) for other in others))]

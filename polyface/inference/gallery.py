@@ -188,6 +188,14 @@ def renewed(gallery: Gallery, replaced: Set[str], stamps: Mapping[str, Stamp]) -
     return _rewritten(gallery, replaced, {original: name for original, (name, _) in heirs.items()}, {**dict(heirs.values()), **stamps})
 
 
+def inherited(gallery: Gallery, gone: Set[str]) -> tuple[Gallery, dict[str, str]]:
+    """The gallery in which the first copy that is not gone takes over the faces of each picture that is, and these copies by the names of the pictures. What has no copy
+    stays as it is. Written as by `without`."""
+    heirs = _heirs(gallery, gone)
+    names = {original: name for original, (name, _) in heirs.items()}
+    return _rewritten(gallery, names.keys(), names, dict(heirs.values())), names
+
+
 def _heirs(gallery: Gallery, names: Set[str]) -> dict[str, tuple[str, Stamp]]:
     """For each original of these names that has a copy of another name: the first, and its stamp."""
     originals, heirs = dict[str, bytes](), dict[bytes, tuple[str, Stamp]]()
@@ -328,6 +336,13 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
+def _unlike(path: Path, manifest: Manifest, why: str) -> RequestError:
+    """A shard is not what the manifest says: perhaps of before."""
+    if read_manifest(path.parent / MANIFEST) != manifest:
+        return RequestError(f"{path.parent}: another run has changed this gallery meanwhile; ask again")
+    return RequestError(f"{path}: {why}; without its entry in {MANIFEST}, `polyface embed` looks at its pictures again")
+
+
 KINDS = {"names": "U", "faces": "int32", "boxes": "float32", "scores": "float32", "embeddings": "float32"}
 KINDS |= {"pictures": "U", "refused": "U", "reasons": "U", "copies": "U", "sha256": "uint8", "stamps": "int64"}
 """What each array of a shard holds; U: words."""
@@ -337,9 +352,9 @@ def _read(path: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise RequestError(f"{path}: cannot be read ({error.strerror})") from error
+        raise _unlike(path, manifest, f"cannot be read ({error.strerror})") from error
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise RequestError(f"{path}: not the bytes that {MANIFEST} names: cut, changed, or of another gallery ({len(content):,} bytes)")
+        raise _unlike(path, manifest, f"not the bytes that {MANIFEST} names: cut, changed, or of another gallery ({len(content):,} bytes)")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in (*KINDS, "network")}

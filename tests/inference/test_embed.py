@@ -24,6 +24,7 @@ from polyface.images.detect import Face
 from polyface.images.read import Directory
 from polyface.images.sources import find_sources
 from polyface.inference import card as cards
+from polyface.inference import embed as embedding
 from polyface.inference.analyze import Analyzer
 from polyface.inference.compare import vector_of
 from polyface.inference.embed import embed, gather
@@ -326,6 +327,72 @@ def test_what_was_deleted_is_named_and_stays(tmp_path: Path) -> None:
     before = contents(tmp_path / "g")
     (tmp_path / "p" / "001.png").unlink()
     assert run(tmp_path / "p", tmp_path / "g").gone == (str(tmp_path / "p" / "001.png"),) and contents(tmp_path / "g") == before
+
+
+def test_pictures_that_were_moved_keep_their_faces_under_their_new_names(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 9)
+    shutil.copy(tmp_path / "p" / "001.png", tmp_path / "p" / "copy.png")
+    before = run(tmp_path / "p", tmp_path / "g")
+    found = images(before.gallery)
+    (tmp_path / "p").rename(tmp_path / "q")
+    after = run(tmp_path / "q", tmp_path / "g")
+    assert (after.pictures, after.moved, after.copies, after.gallery.faces) == (0, 8, 1, before.gallery.faces) and images(after.gallery) == found
+    assert after.gone == (str(tmp_path / "p" / "003.png"), str(tmp_path / "p" / "copy.png"))  # without faces of their own
+    forget(tmp_path / "g", [str(tmp_path / "p")])
+    again = run(tmp_path / "q", tmp_path / "g")
+    assert (again.pictures, again.moved, again.gone, again.gallery.faces) == (0, 0, (), before.gallery.faces)
+
+
+def test_a_gallery_that_another_run_has_changed_is_not_called_damaged(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    before = run(tmp_path / "p", tmp_path / "g").gallery
+    forget(tmp_path / "g", [str(tmp_path / "p" / "001.png")])
+    draw(tmp_path / "p", 5)
+    run(tmp_path / "p", tmp_path / "g")
+    with pytest.raises(RequestError, match="another run has changed this gallery meanwhile; ask again"):
+        list(before.shards())
+
+
+def test_what_could_not_be_read_and_was_deleted_is_named(tmp_path: Path) -> None:
+    draw(tmp_path / "p", 3)
+    (tmp_path / "p" / "001.png").write_bytes(b"<html>")
+    run(tmp_path / "p", tmp_path / "g")
+    (tmp_path / "p" / "001.png").unlink()
+    assert run(tmp_path / "p", tmp_path / "g").gone == (str(tmp_path / "p" / "001.png"),)
+
+
+def test_what_cannot_be_told_is_not_called_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "p", 3)
+    run(tmp_path / "p", tmp_path / "g")
+    draw(tmp_path / "q", 1, first=7)
+    stat = os.stat
+
+    def refuse(path: str, *more: object, **words: object) -> os.stat_result:
+        if str(path).startswith(str(tmp_path / "p") + "/"):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, *more, **words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert run(tmp_path / "q", tmp_path / "g").gone == ()
+
+
+def test_pictures_of_another_time_that_were_read_are_not_read_again_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "p", 8, first=10)
+    run(tmp_path / "p", tmp_path / "g")
+    for path in (tmp_path / "p").iterdir():
+        os.utime(path, (1, 1))
+    monkeypatch.setattr(embedding, "TOUCHED", 3)
+    said = list[int]()
+
+    def die(done: int, total: int | None = None, more: str = "") -> None:
+        said.append(done)
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(looking(), find_sources([tmp_path / "p"])[0], tmp_path / "g", die)
+    embed(looking(), find_sources([tmp_path / "p"])[0], tmp_path / "g", lambda done, total=None, more="": said.append(total or 0))
+    assert said == [1, 2, 3, 4, 5, 6, 7, 2, 2]
 
 
 def test_pictures_in_archives_are_as_those_in_folders(tmp_path: Path) -> None:

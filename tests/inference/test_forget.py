@@ -10,12 +10,14 @@ import pytest
 
 from polyface import cli
 from polyface.errors import RequestError
+from polyface.images.sources import find_sources
+from polyface.inference.embed import embed
 from polyface.inference.forget import forget
 from polyface.inference.gallery import open_gallery
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_embed import colours, contents, draw, images, run
+from test_embed import colours, contents, draw, images, looking, run
 
 
 def test_pictures_are_taken_out_with_their_vectors_and_names(tmp_path: Path) -> None:
@@ -203,3 +205,13 @@ def test_a_gallery_that_is_empty_afterwards_can_be_added_to(tmp_path: Path) -> N
     done = run(tmp_path / "p", tmp_path / "g")
     assert contents(tmp_path / "g") == before and images(done.gallery) == images(whole)
     assert np.isfinite(next(done.gallery.shards()).embeddings).all()
+
+
+def test_a_glob_takes_out_all_that_it_is_to_embed(tmp_path: Path) -> None:
+    for folder in ("p", "p/x", "p/x/y"):
+        draw(tmp_path / folder, 1, first=len(folder))
+        shutil.move(next((tmp_path / folder).glob("*.png")), tmp_path / folder / "bob.png")
+    for pattern in ("p/**/bob.png", "**/x/**/*.png", "p/**"):
+        sources = find_sources([str(tmp_path / pattern)])[0]
+        embed(looking(), sources, tmp_path / "g")
+        assert len(forget(tmp_path / "g", [str(tmp_path / pattern)]).pictures) == len(sources) > 1
