@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
+import io
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +19,8 @@ LOCK = ".lock"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write under a temporary name in the same folder, sync, rename: a reader sees the old file or the new one, never half of it.
+    """Write under a temporary name in the same folder, sync, rename: a reader sees the old file or the new one, never half of it. A link stays, and what it leads to is
+    replaced; a device or a pipe is written into.
 
     Raises RunError naming the path when the disk is full or the folder cannot be written; the old file is then untouched.
     """
@@ -41,13 +44,25 @@ def require_writable(*paths: Path | None) -> None:
             continue
         if os.path.isdir(path):
             raise RequestError(f"{path}: is a folder; name a file")
-        folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-        temporary = _temporary(folder / path.name)
         try:
-            open(temporary, "xb").close()
-            temporary.unlink()
+            if _is_special(path):
+                _require_allowed(path)
+            else:
+                _try_beside(Path(os.path.realpath(path)))
         except OSError as error:
             raise RequestError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _require_allowed(path: Path) -> None:
+    """Nothing is opened: a pipe would wait for its reader."""
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _try_beside(path: Path) -> None:
+    temporary = _temporary(next(folder for folder in path.parents if os.path.lexists(folder)) / path.name)
+    open(temporary, "xb").close()
+    temporary.unlink()
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -71,6 +86,30 @@ def make_mapped(path: Path, kind: Any, shape: tuple[int, ...]) -> Any:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with _Straight(open(path, "wb", buffering=0)) if _is_special(path) else _replacing(Path(os.path.realpath(path))) as file:
+            yield file
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that is no file, such as a device or a pipe: nothing may take its place."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+class _Straight(io.BufferedWriter):
+    """Written from front to back: a device such as /dev/null says that it can be sought in, and is always at its beginning, where no .npz ends."""
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +118,6 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import os
+import stat
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,66 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
     with pytest.raises(RunError, match=r"a\.json: cannot be written \(No space left on device\)"):
         files.write_atomically(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.json").symlink_to("there/a.json")
+    for content in ("first", "second"):  # the file that it leads to is not there, and is
+        files.require_writable(tmp_path / "link.json")
+        files.write_atomically(tmp_path / "link.json", content)
+        assert (tmp_path / "link.json").is_symlink() and (tmp_path / "there" / "a.json").read_text() == content
+    assert os.listdir(tmp_path / "there") == ["a.json"]
+    (tmp_path / "round.json").symlink_to("round.json")
+    with pytest.raises(RunError, match=r"round\.json: cannot be written"):
+        files.write_atomically(tmp_path / "round.json", "x")
+    with pytest.raises(RequestError, match=r"round\.json: cannot be written"):
+        files.require_writable(tmp_path / "round.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes that have a name")
+@pytest.mark.parametrize("named", ["pipe", "link"])
+def test_a_pipe_is_written_into_and_stays_one(named: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for write, begin in ((lambda path: files.write_atomically(path, "all"), b"all"), (lambda path: files.write_arrays(path, {"a": np.arange(3)}), b"PK")):
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)  # so that a writer waits for nobody
+        try:
+            write(tmp_path / named)
+            assert os.read(reader, 9999).startswith(begin)
+        finally:
+            os.close(reader)
+    assert stat.S_ISFIFO(os.stat(tmp_path / named).st_mode) and sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes that have a name")
+def test_a_pipe_that_nobody_reads_yet_can_be_written_as_far_as_anyone_knows(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    asked = threading.Thread(target=files.require_writable, args=(tmp_path / "pipe",), daemon=True)
+    asked.start()
+    asked.join(20)
+    assert not asked.is_alive() and os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_device_is_written_into_and_nothing_is_tried_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.stat(os.devnull).st_rdev)  # one of our own: what fails here, run by root, leaves the machine its own
+        open(device, "wb").close()
+    except (AttributeError, OSError):
+        pytest.skip("needs root, on a system and a disk that have devices")
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_temporary", lambda path: pytest.fail("a file beside a device"))
+        files.require_writable(device)
+        files.write_atomically(device, "x")
+        files.write_arrays(device, {"a": np.arange(3)})
+    assert stat.S_ISCHR(os.stat(device).st_mode) and os.listdir(tmp_path) == ["null"]
+
+
+def test_a_device_that_nobody_may_write_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(RequestError, match=r"cannot be written \(Permission denied\)"):
+        files.require_writable(Path(os.devnull))
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot take a place on the disk at once")

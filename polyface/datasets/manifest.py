@@ -49,6 +49,7 @@
     column = "patient"
 
 An empty cell, in Parquet null or NaN, is a question that nobody answered. A cell that cannot be read refuses its row, by name, and the rest goes on.
+A column of Parquet that is asked for and holds neither text nor numbers, such as the pictures themselves, refuses the table.
 Keys that are not listed here are refused.
 """
 
@@ -361,14 +362,18 @@ def _table(root: Root, name: str, columns: list[str], rows: Rows) -> list[tuple[
             raise InputError(f"{root.label}: {error}") from None
     try:
         import pyarrow
-        from pyarrow import parquet
+        from pyarrow import parquet, types
     except ImportError:
         raise RequestError(f"{name}: reading Parquet needs pyarrow: pip install polyface[data]") from None
     if not root.exists(name):
         raise InputError(f"{root.label}: {name} is missing")
     try:
-        there = parquet.read_schema(io.BytesIO(root.open(name))).names
-        check_columns(columns, there, f"{root.label}: {name}")
+        schema = parquet.read_schema(io.BytesIO(root.open(name)))
+        check_columns(columns, schema.names, f"{root.label}: {name}")
+        for column in columns:
+            kind = schema.field(column).type
+            if types.is_nested(kind) or "binary" in str(kind):  # as pictures themselves are stored: a struct of their bytes and path
+                raise InputError(f"{root.label}: {name}: the column {column!r} holds {str(kind).partition('<')[0]}, neither text nor numbers")
         table = parquet.read_table(io.BytesIO(root.open(name)), columns=sorted(set(columns))).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{root.label}: {name}: cannot be read as Parquet ({error})") from None

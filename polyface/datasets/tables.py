@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -136,31 +137,50 @@ def lines(content: str) -> Iterator[tuple[int, list[str]]]:
 
 def csv_rows(content: str, name: str, columns: Collection[str], rows: Rows, header: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
     """(row, {column: value}) of a CSV with a header, or where it has none with the one given; rows count from 1, the header's own. A row of too many fields is refused in
-    `rows`, since a comma in a cell, such as 34,5, has shifted it, and so is one of too few with which the text breaks off; others of too few end in empty cells.
-    Raises InputError for no CSV at all, and as `check_columns`."""
+    `rows`, since a comma in a cell, such as 34,5, has shifted it, and so are one of too few with which the text breaks off and one with a wrong quote, such as "6" x.jpg;
+    others of too few end in empty cells. Raises InputError for no CSV at all, a quote that is never closed, and as `check_columns`."""
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    read, done = [], 0
     try:
         header = header or [column.strip() for column in next(reader, [])]
-        mark = next((mark for mark in ";\t" if sum(column.count(mark) for column in header) >= len(header) > 0), "")
-        if mark and not set(columns) <= set(header):
-            raise InputError(f"{name}: separated by {mark!r}? commas are read")
-        check_columns(columns, header, name)
-        last = len(io.StringIO(content, newline="").readlines()) if not content.endswith(("\n", "\r")) else None
-        done = reader.line_num
-        for values in reader:
-            done = reader.line_num
-            with rows.row(f"{name}, row {done}"):
-                if any(value.strip() for value in values[len(header) :]):
-                    raise InputError(f"{len(values)} fields where the header has {len(header)}")
-                if done == last and 0 < len(values) < len(header):
-                    raise InputError(f"breaks off after {len(values)} of {len(header)} fields")
-                if values:
-                    values += [""] * (len(header) - len(values))
-                    read.append((done, {column: value.strip() for column, value in zip(header, values, strict=False)}))
     except csv.Error as error:
-        raise InputError(f"{name}, row {done + 1}: {error}") from None  # where it begins: a quote may be open from there to the end
+        raise InputError(f"{name}, row 1: {error}") from None
+    mark = next((mark for mark in ";\t" if sum(column.count(mark) for column in header) >= len(header) > 0), "")
+    if mark and not set(columns) <= set(header):
+        raise InputError(f"{name}: separated by {mark!r}? commas are read")
+    check_columns(columns, header, name)
+    last = len(io.StringIO(content, newline="").readlines()) if not content.endswith(("\n", "\r")) else None
+    read = []
+    for row, values in _well_quoted(reader, name, rows):
+        with rows.row(f"{name}, row {row}"):
+            if any(value.strip() for value in values[len(header) :]):
+                raise InputError(f"{len(values)} fields where the header has {len(header)}")
+            if row == last and 0 < len(values) < len(header):
+                raise InputError(f"breaks off after {len(values)} of {len(header)} fields")
+            if values:
+                values += [""] * (len(header) - len(values))
+                read.append((row, {column: value.strip() for column, value in zip(header, values, strict=False)}))
     return read
+
+
+WRONG_QUOTE = "expected after"
+"""In what CPython's reader says of a cell that goes on behind its closing quote; the next it reads is the next line."""
+
+
+def _well_quoted(reader: Any, name: str, rows: Rows) -> Iterator[tuple[int, list[str]]]:
+    """(row, fields) of what is left in a reader of csv; what has a wrong quote is refused in `rows`."""
+    while True:
+        begin = reader.line_num + 1
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            if WRONG_QUOTE not in str(error):
+                raise InputError(f"{name}, row {begin}: {error}") from None  # where it begins: a quote may be open from there to the end
+            with rows.row(f"{name}, row {begin}" if reader.line_num == begin else f"{name}, rows {begin} to {reader.line_num}"):
+                raise InputError(str(error)) from None
+            continue
+        if values is None:
+            return
+        yield reader.line_num, values
 
 
 def check_columns(columns: Iterable[str], header: Sequence[str], name: str) -> None:

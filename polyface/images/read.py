@@ -29,6 +29,7 @@ MAX_BYTES = 1_000_000_000  # one file or member
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"})
 MID_GREY = 128
 BAND = 256  # rows
+MAX_LINK = 4096  # bytes of where a symbolic link leads, as of any path of Linux
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what a broken picture has to say is said once, by InputError
 
@@ -190,14 +191,26 @@ class Archive:
 
 def _index_of_zip(path: Path) -> dict[str, Member]:
     members, links = dict[str, Member](), dict[str, str]()
-    with zipfile.ZipFile(path) as archive:
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             name = _inside(info.filename.replace("\\", "/"))  # as some tools of Windows write it
+            member = Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
             if stat.S_ISLNK(info.external_attr >> 16):
-                links[name] = archive.read(info).decode(errors="replace")
+                if to := _where_to(file, member):
+                    links[name] = to
             elif not info.is_dir() and not name.startswith("__MACOSX/"):
-                members[name] = Member(info.header_offset, info.file_size, info.compress_size, info.compress_type, bool(info.flag_bits & 1), info.CRC)
+                members[name] = member
     return _with_links(members, links)
+
+
+def _where_to(file, member: Member) -> str | None:
+    """Where a symbolic link of a .zip leads; None where it is encrypted or damaged, and nobody can say."""
+    if max(member.size, member.packed) > MAX_LINK:
+        return None
+    try:
+        return _read_zipped(file, member).decode(errors="replace")
+    except (OSError, ValueError, zlib.error, struct.error):
+        return None
 
 
 def _index_of_tar(path: Path) -> dict[str, Member]:

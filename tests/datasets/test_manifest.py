@@ -164,6 +164,39 @@ def test_a_broken_parquet_is_refused_by_name(tiny):
         dataset.records(tiny.root({"faces.parquet": b"PAR1 no"}), "train")
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "called"),
+    [
+        (pa.struct([("bytes", pa.binary()), ("path", pa.string())]), {"bytes": b"\xff\xd8" * 999, "path": "0.jpg"}, "struct"),  # as HuggingFace stores pictures
+        (pa.binary(), b"\xff\xd8", "binary"),
+        (pa.list_(pa.string()), ["0.jpg"], "list"),
+    ],
+)
+def test_a_column_of_parquet_that_is_neither_text_nor_numbers_is_refused_by_name_in_a_short_line(kind, value, called, tiny):
+    packed = io.BytesIO()
+    parquet.write_table(pa.table({"file": pa.array([value], kind), "sex": ["M"], "other": pa.array([value], kind)}), packed)
+    root = tiny.root({"faces.parquet": packed.getvalue()})
+    with pytest.raises(InputError) as refused:
+        declare(tiny, (TOP + GENDER).replace("faces.csv", "faces.parquet")).records(root, "train")
+    assert str(refused.value) == f"{root.label}: faces.parquet: the column 'file' holds {called}, neither text nor numbers"
+
+
+def test_columns_of_parquet_that_are_text_numbers_or_answers_are_read_whatever_keeps_them(tiny):
+    packed = io.BytesIO()
+    columns = {"file": pa.array(["0.jpg"], pa.large_string()), "sex": pa.array(["M"]).dictionary_encode(), "age": pa.array([31], pa.float32())}
+    others = {"site": pa.array([None], pa.null()), "glasses": pa.array([True]), "images": pa.array([[1]], pa.list_(pa.int8()))}  # the last is asked for by nobody
+    parquet.write_table(pa.table(columns | others), packed)
+    text = TOP + 'groups = ["site"]\n' + GENDER + '[tasks.age]\ncolumn = "age"\n[tasks.attributes]\ntraits = { glasses = "Eyeglasses" }\n'
+    records, problems = listed(declare(tiny, text.replace("faces.csv", "faces.parquet")), tiny.root({"0.jpg": tiny.noise(0), "faces.parquet": packed.getvalue()}))
+    assert not problems and [dict(record.labels) for record in records] == [{"gender": "M", "age": 31, "attributes": {"glasses": True}}]
+
+
+def test_a_wrong_quote_refuses_its_row_of_the_table_and_the_rest_goes_on(tiny):
+    dataset = declare(tiny, TOP + 'splits = ["test"]\n' + GENDER)
+    records, problems = listed(dataset, small(tiny, '"6" x.jpg,M,31,', "1.jpg,M,31,", count=2))
+    assert problems == ["faces.csv, row 2: ',' expected after '\"'"] and [record.key for record in records] == ["1.jpg"]
+
+
 def test_a_column_that_is_in_a_table_twice_is_refused_where_the_manifest_asks_for_it(tiny):
     packed = io.BytesIO()
     parquet.write_table(pa.Table.from_arrays([pa.array(["0.jpg"]), pa.array(["M"]), pa.array(["F"])], names=["file", "sex", "sex"]), packed)

@@ -32,6 +32,28 @@ def test_a_quote_that_is_never_closed_is_said_of_the_row_in_which_it_opens() -> 
         csv_rows('a,b\n1,2\n3,"4\n5,6\n7,8\n', "t.csv", "ab", Rows({}))
 
 
+def test_a_wrong_quote_refuses_its_row_and_the_rest_goes_on() -> None:
+    rows = Rows({})
+    assert csv_rows('a,b\n1,2\n"6" x.jpg,3\n\n4,5\n"9" y\n', "t.csv", "ab", rows) == [(2, {"a": "1", "b": "2"}), (5, {"a": "4", "b": "5"})]
+    assert csv_rows('"6 x.jpg,3\n7,"8"\n9,10\n', "u.csv", (), rows, ("a", "b")) == [(3, {"a": "9", "b": "10"})]  # open to the next quote, rows behind it too
+    said = "',' expected after '\"'"
+    assert [str(problem) for problem in rows.listing().problems] == [f"{place}: {said}" for place in ("t.csv, row 3", "t.csv, row 6", "u.csv, rows 1 to 2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('a,b\n"6" x.jpg,3\n1,"2\n3,4', "t.csv, row 3: unexpected end of data"),
+        ('a,"b" c\n1,2\n', "t.csv, row 1: ',' expected after '\"'"),
+        ('a,b\n1,"' + "2,3\n" * 40_000 + '"\n', "t.csv, row 2: field larger than field limit (131072)"),
+    ],
+)
+def test_a_table_of_which_nobody_knows_where_its_rows_begin_is_refused(content: str, line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        csv_rows(content, "t.csv", "ab", Rows({}))
+    assert str(refused.value) == line
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tiny):
     root = tiny.root({"t.csv": b"\xef\xbb\xbffile,x\n1,2\n"})
     assert csv_rows(text(root, "t.csv"), "t.csv", ["file"], Rows({}))[0][1]["file"] == "1"

@@ -482,6 +482,33 @@ def test_symbolic_links_in_an_archive_lead_to_its_files(kind, tmp_path):
     assert root.exists("./b/link.jpg") and root.open("b/../a/one.jpg") == b"1"  # as in a folder
 
 
+@pytest.mark.parametrize("fault", ["encrypted", "damaged", "bad checksum", "unknown method", "too long", "cut"])
+def test_a_link_of_a_zip_that_cannot_be_read_is_left_out_and_the_rest_goes_on(fault, tmp_path):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/one.jpg", b"1")
+        for name, to in (("good.jpg", "a/one.jpg"), ("bad.jpg", "./" * (5000 if fault == "too long" else 1) + "a/one.jpg")):
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = (stat.S_IFLNK | 0o777) << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, to)
+    data = bytearray((tmp_path / "s.zip").read_bytes())
+    listed = data.rindex(b"PK\x01\x02")  # the bad one's line of the list: its flags are at 8, its method at 10, its checksum at 16, its place at 42
+    at = struct.unpack_from("<I", data, listed + 42)[0]
+    if fault == "encrypted":
+        data[listed + 8] |= 1
+        data[at + 6] |= 1
+    elif fault == "damaged":
+        data[at + 30 + len("bad.jpg")] = 0xFF  # a kind of block that deflate has not
+    elif fault == "bad checksum":
+        data[listed + 16] ^= 1
+    elif fault == "unknown method":
+        data[listed + 10] = data[at + 8] = 97
+    elif fault == "cut":
+        data[listed + 42 : listed + 46] = struct.pack("<I", len(data) - 10)
+    (tmp_path / "s.zip").write_bytes(data)
+    root = open_root(tmp_path / "s.zip")
+    assert {name: root.open(name) for name in root.names()} == dict.fromkeys(("a/one.jpg", "good.jpg"), b"1")
+
+
 def test_names_with_backslashes_in_a_zip_are_paths(tmp_path):
     info = zipfile.ZipInfo("x")
     info.filename = "a\\one.jpg"

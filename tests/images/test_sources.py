@@ -1,5 +1,6 @@
 import io
 import os
+import stat
 import struct
 import tarfile
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from polyface.errors import InputError
+from polyface.images import read
 from polyface.images.sources import find_sources, source_of
 
 
@@ -96,11 +98,96 @@ def test_what_leads_nowhere_is_refused_by_name_and_line(heap: Path) -> None:
         "list.txt, line 2: no such file: photos/gone.jpg",
         "nothing.txt: names no",
         "pairs.txt, line 1: no such file: 10 300, nor do",
-        "binary.txt: ",
+        "binary.txt, line 1: ",
         "nowhere: no such",
     )
     assert all(each in said for each in expected)
     assert len(refused) == 7
+
+
+def test_one_line_of_a_list_that_is_no_utf_8_is_refused_by_its_number_and_the_rest_goes_on(heap: Path) -> None:
+    (heap / "list.txt").write_bytes(b"\xef\xbb\xbfphotos/2.jpg\r\nGr\xfc\xdfe.jpg\nphotos/1.PNG\n")
+    (heap / "im2rec.lst").write_bytes(b"0\tGr\xfc\xdfe\tphotos/2.jpg\n1\t0\tGr\xfc\xdfe.jpg\n")  # its other fields are nobody's name
+    sources, refused = find_sources([heap / "list.txt", heap / "im2rec.lst"])
+    assert [Path(str(source)).name for source in sources] == ["2.jpg", "1.PNG"]
+    assert [str(error) for error in refused] == [
+        f"{heap}/{place}: 'Gr\\udcfc\\udcdfe.jpg': its name is no UTF-8" for place in ("list.txt, line 2", "im2rec.lst, line 2")
+    ]  # fmt: skip
+
+
+def test_a_name_in_a_list_ends_at_the_end_of_its_line_and_nowhere_else(heap: Path) -> None:
+    name = "photos/a\u2028b\x0cc.jpg"  # characters at which str.splitlines cuts
+    (heap / name).write_bytes(b"")
+    (heap / "list.txt").write_text(f"{name}\nphotos/gone.jpg\n", "utf-8")
+    sources, refused = find_sources([heap / "list.txt"])
+    assert [str(source) for source in sources] == [f"{heap}/{name}"]
+    assert [str(error) for error in refused] == [f"{heap}/list.txt, line 2: no such file: photos/gone.jpg"]
+
+
+def test_a_folder_that_a_list_names_is_called_one(heap: Path) -> None:
+    (heap / "list.txt").write_text("photos/2.jpg\nphotos/b\n")
+    sources, refused = find_sources([heap / "list.txt"])
+    assert len(sources) == 1
+    assert [str(error) for error in refused] == [f"{heap}/list.txt, line 2: a folder, and lists name files: photos/b"]
+
+
+def test_a_picture_in_an_archive_is_found_by_the_name_that_was_printed(heap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = [str(source) for source in find_sources([heap / "faces.tar", heap / "faces.zip", heap / "train.rec"])[0]]
+    assert len(printed) == 5 and names(printed, heap) == [str(Path(name).relative_to(heap)) for name in printed]
+    (heap / "list.txt").write_text("\n".join(printed))
+    monkeypatch.chdir(heap)
+    assert names(["faces.tar/x/1.jpg", heap / "faces.tar", "faces.tar", "list.txt"], heap) == [
+        "faces.tar/x/1.jpg",
+        "faces.tar/2.jpg",
+        "faces.zip/a.jpg",
+        "train.rec/1",
+        "train.rec/2",
+    ]
+
+
+def test_a_picture_that_is_not_in_its_archive_is_refused_by_name_and_the_rest_of_its_list_goes_on(heap: Path) -> None:
+    (heap / "broken.tar").write_bytes(b"no archive" * 100)
+    (heap / "list.txt").write_text("faces.tar/gone.jpg\nbroken.tar/1.jpg\nphotos/2.jpg\n")
+    sources, refused = find_sources([heap / "faces.tar" / "gone.jpg", heap / "broken.tar" / "1.jpg", heap / "list.txt"])
+    assert [Path(str(source)).name for source in sources] == ["2.jpg"]
+    begins = [
+        f"{heap}/faces.tar/gone.jpg: no such picture in the archive",
+        f"{heap}/broken.tar: cannot be read as an archive",
+        f"{heap}/list.txt, line 1: no such file: faces.tar/gone.jpg",
+        f"{heap}/list.txt, line 2: {heap}/broken.tar: cannot be read as an archive",
+    ]
+    assert len(refused) == 4 and all(str(error).startswith(begin) for error, begin in zip(refused, begins, strict=True))
+
+
+def test_an_archive_that_cannot_be_read_is_tried_once(heap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (heap / "cut.zip").write_bytes((heap / "faces.zip").read_bytes()[:-10])
+    tried = list[str]()
+    monkeypatch.setattr(read, "open_root", lambda path, open_root=read.open_root: tried.append(path) or open_root(path))
+    for number in range(3):
+        with pytest.raises(InputError, match=r"cut\.zip: cannot be read as an archive"):
+            source_of(str(heap / "cut.zip" / f"{number}.jpg"))
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".tgz", ".tar.bz2", ".TAR.XZ"])
+def test_a_compressed_tar_is_refused_with_what_to_do(ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"x{ending}").write_bytes(b"\x1f\x8b")
+    sources, refused = find_sources([tmp_path / f"x{ending}"])
+    assert not sources and [str(error) for error in refused] == [f"{tmp_path}/x{ending}: a compressed archive; only an uncompressed .tar is read: unpack it"]
+
+
+def test_a_zip_with_a_link_that_cannot_be_read_gives_its_pictures(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("link.jpg")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        archive.writestr("a.jpg", "a.jpg")
+        archive.writestr(info, "a.jpg")
+    data = bytearray((tmp_path / "faces.zip").read_bytes())
+    listed = data.rindex(b"PK\x01\x02")
+    data[listed + 8] |= 1  # encrypted
+    data[struct.unpack_from("<I", data, listed + 42)[0] + 6] |= 1
+    (tmp_path / "faces.zip").write_bytes(data)
+    assert names([tmp_path / "faces.zip"], tmp_path) == ["faces.zip/a.jpg"]
 
 
 def test_a_name_too_long_for_a_file_is_none(tmp_path: Path) -> None:
