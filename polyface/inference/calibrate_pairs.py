@@ -68,7 +68,8 @@ def calibrate_pairs(
             keys, subjects = [face.key for face in taken], len({face.person for face in taken})
             fitted.append(FittedOn(dataset=dataset.name, split=split, n=len(taken), subjects=subjects, sha256=sha256_of_lines(keys)))
     if not faces:
-        raise RequestError(f"nobody to calibrate on; wanted are {', '.join(f'{name} {split}' for name, split in people)}")
+        wanted = f"wanted are {', '.join(f'{name} {split}' for name, split in people)}" if people else "none of the named sets says who somebody is"
+        raise RequestError(f"nobody to calibrate on; {wanted}")
     calibration, lines = fit_pairs(_pairs(faces), strangers.left_out(), tuple(fitted))
     return calibration, lines, notes
 

@@ -311,6 +311,8 @@ def test_a_named_set_that_is_too_small_is_named_and_the_others_are_fitted(
 def test_no_set_of_strangers_is_said(drawn: Path) -> None:
     with pytest.raises(RequestError, match="nobody to calibrate on; wanted are celeba_wild test"):
         pairs.calibrate_pairs(ByColour(), tasks.identity, drawn, [], (("celeba_wild", "test"),))
+    with pytest.raises(RequestError, match="nobody to calibrate on; none of the named sets says who somebody is"):
+        pairs.calibrate_pairs(ByColour(), tasks.identity, drawn, [], ())
 
 
 def named_people(name: str, **people: Iterable[str]) -> Dataset:
