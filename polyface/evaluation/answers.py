@@ -323,7 +323,8 @@ def _traits(task: Traits, meaning: object, kept: Row) -> tuple[dict[str, np.ndar
     """Only the attributes that some face has a label of."""
     known: np.ndarray = np.any(kept["truth"] >= 0, axis=0)
     classes, truth = np.array(task.vocabulary)[known], kept["truth"][:, known]
-    return {"values": sigmoid(kept["output"])[:, known], "classes": classes}, {"values": truth, "classes": classes}, np.any(truth >= 0, axis=1)
+    labels = np.where(truth >= 0, truth, np.nan)
+    return {"values": sigmoid(kept["output"])[:, known], "classes": classes}, {"values": labels, "classes": classes}, np.any(truth >= 0, axis=1)
 
 
 def _angles(task: Angles, meaning: object, kept: Row) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:

@@ -61,7 +61,7 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
     found, listed = read_arrays(embeddings, "embeddings"), read_pair_list(pairs)
     vectors = vectors_of(found)
     left, right = listed.rows(found.names, found.path)
-    people = None
+    people: np.ndarray | None = None
     if found.has(SUBJECTS):
         people = np.array(found.words(SUBJECTS))
         for pair in np.flatnonzero((people[left] == people[right]) != listed.same)[:1]:
@@ -69,7 +69,8 @@ def verification(embeddings: Path, pairs: Path) -> Scored:
             raise InputError(f"{listed.where(int(pair))}: labelled as {kind}, but {found.path} has subjects {str(people[left[pair]])!r} and {str(people[right[pair]])!r}")
     elif listed.people is not None:
         people = np.array([listed.people.get(listed.key(name), "") for name in found.names])
-    result = verify(vectors, left, right, listed.same, listed.fold, people)
+    order = np.lexsort((np.array(found.names)[right], np.array(found.names)[left]))
+    result = verify(vectors, left[order], right[order], listed.same[order], None if listed.fold is None else listed.fold[order], people)
     unused = len(found.names) - len(np.unique(np.concatenate([left, right])))
     counts = {**result.counts, "embeddings": len(found.names), "unused_embeddings": unused, "dimensions": vectors.shape[1]}
     counts |= {"repeated_pairs": listed.repeated} if listed.repeated else {}
@@ -102,7 +103,7 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
         raise said.refusal(int(row), "a point is not finite")
     for row in np.flatnonzero(~seen.any(axis=1))[:1]:
         raise true.refusal(int(row), "no point is labelled")
-    boxes = _boxes(true)
+    boxes = _boxes(true, truth)
     people, groups = _people_and_groups(said, true)
 
     def result(rows: np.ndarray) -> Result:
@@ -117,20 +118,23 @@ def landmarks(predictions: Path, targets: Path, normalisers: Sequence[str] | Non
         )
 
     found = _by_group(result, groups, said, true)
-    if normalisers or all(np.isnan(score.value) for score in found.scores.values()):
+    nothing = all(np.isnan(score.value) for score in found.scores.values())
+    if normalisers or nothing:
         for row, why in [face for name in asked if (face := sizeless_face(name, truth, boxes)) is not None][:1]:
             raise true.refusal(row, why)
     if normalisers:
         for name, why in found.reasons.items():
             if name.startswith("nme_") and not name.startswith("nme_found_"):
                 raise RequestError(f"{true.path}: {name} cannot be had: {why}")
+    if nothing:
+        raise RequestError(f"{true.path}: nothing can be scored: {'; '.join(dict.fromkeys(found.reasons.values()))}")
     return Scored(found, _inputs(said, true))
 
 
 @refusing
 def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> Scored:
     """Masks as `masks.read_masks` reads them; 255 in a target is not scored. benchmark: of BENCHMARKS, which says what the numbers mean; else `classes` of the files, the
-    first of them background. Targets of nothing but 0 and 255 are refused: a face that is painted white would not be scored.
+    first of them background. A target of nothing but 0 and 255 is refused where no other has 255 beside its classes: a face that is painted white would not be scored.
     """
     named = benchmark_named(benchmark) if benchmark is not None else None
     said, true = read_masks(predictions), read_masks(targets)
@@ -139,20 +143,23 @@ def parsing(predictions: Path, targets: Path, benchmark: str | None = None) -> S
     for side in (said, true):
         if side.classes is not None and side.classes != chosen.classes:
             raise InputError(f"{side.path}: its classes are {', '.join(side.classes)}, and not {', '.join(chosen.classes)}")
-    confusions = np.stack([_confusion(said, true, name, len(chosen.classes)) for name in true.names])
-    if not confusions[:, 1:].any():
-        for name in (name for name in true.names if (true.open(name) == UNLABELLED).any()):
-            raise InputError(f"{true.path}, {name}: all targets hold 0 and {UNLABELLED} only, and {UNLABELLED} is not scored; a class is its number, 1 for the first")
+    compared = [_confusion(said, true, name, len(chosen.classes)) for name in true.names]
+    confusions, unlabelled = np.stack([confusion for confusion, _ in compared]), np.array([left_out for _, left_out in compared])
+    painted = (unlabelled > 0) & ~confusions[:, 1:].any(axis=(1, 2))
+    if painted.any() and not (unlabelled[~painted] > 0).any():  # a set that leaves pixels out does so beside its classes
+        name = true.names[int(painted.argmax())]
+        raise InputError(f"{true.path}, {name}: holds 0 and {UNLABELLED} only, and {UNLABELLED} is not scored; a class is its number, 1 for the first")
     subjects, by_name = (next((each for each in sides if each), None) for sides in ((true.subjects, said.subjects), (true.groups, said.groups)))
     people = groups_of([(subjects or {}).get(name) for name in true.names])
     groups = None if by_name is None else [by_name[name] for name in true.names]
     found = _known_people(by_group(lambda rows: score_masks(confusions[rows], chosen, people[rows]), groups, len(true.names)), bool(subjects))
+    found = replace(found, counts={**found.counts, "unlabelled_pixels": int(unlabelled.sum())})
     return Scored(found, {"predictions": said.sha256, "targets": true.sha256})
 
 
 @refusing
 def attributes(predictions: Path, targets: Path, chosen: Sequence[str] | None = None) -> Scored:
-    """Both `values` [N, A] with `classes` [A]: probabilities, and 1 yes, 0 no, -1 or NaN unknown. chosen: only these attributes."""
+    """Both `values` [N, A] with `classes` [A]: probabilities, and 1 yes, 0 no, NaN unknown, or -1 where there is a 0 too. chosen: only these attributes."""
     said, true = matched(read_arrays(predictions), read_arrays(targets))
     names, own = _classes(true), _classes(said)
     if chosen is not None:
@@ -285,7 +292,8 @@ def _points(arrays: Arrays, unlabelled: bool) -> np.ndarray:
     return values
 
 
-def _boxes(true: Arrays) -> np.ndarray | None:
+def _boxes(true: Arrays, points: np.ndarray) -> np.ndarray | None:
+    """float [N, 4], each about the middle of its labelled points [N, P, 2], or no further from them than half its size."""
     if not true.has("boxes"):
         return None
     boxes = true.numbers("boxes")
@@ -293,6 +301,9 @@ def _boxes(true: Arrays) -> np.ndarray | None:
         raise InputError(f"{true.path}: boxes of shape {list(boxes.shape)}, [names, 4] is needed")
     for row in np.flatnonzero((boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1]))[:1]:
         raise true.refusal(int(row), f"({', '.join(f'{side:g}' for side in boxes[row])}) is no box x0, y0, x1, y1", "boxes")
+    beyond = np.abs(np.nanmean(points, axis=1) - (boxes[:, :2] + boxes[:, 2:]) / 2) > boxes[:, 2:] - boxes[:, :2]
+    for row in np.flatnonzero(beyond.any(axis=1))[:1]:
+        raise true.refusal(int(row), f"({', '.join(f'{side:g}' for side in boxes[row])}) lies beside its points; a box is x0, y0, x1, y1", "boxes")
     return boxes
 
 
@@ -314,9 +325,8 @@ def _labels(true: Arrays, names: Sequence[str]) -> np.ndarray:
     labels = _of_classes(true, true.numbers("values", unlabelled=True), _classes(true), names)
     for row, at in np.argwhere(~(np.isin(labels, (-1, 0, 1)) | np.isnan(labels)))[:1]:
         raise true.refusal(int(row), f"{labels[row, at]:g} for {names[at]} is not 1 (yes), 0 (no), or -1 (unknown)")
-    if (labels == -1).any() and not (labels == 0).any():
-        row, at = np.argwhere(labels == -1)[0]
-        raise true.refusal(int(row), f"-1 for {names[at]} and nowhere 0: write 0 for no, and -1 or NaN for unknown")
+    for row, at in np.argwhere((labels == -1) & ~(labels == 0).any(axis=0))[:1]:
+        raise true.refusal(int(row), f"-1 for {names[at]} and nowhere 0: write 0 for no, and NaN for unknown")
     return np.where(np.isnan(labels), -1, labels).astype(np.int8)
 
 
@@ -349,9 +359,12 @@ def _classes_of_masks(said: Masks, true: Masks) -> tuple[str, ...]:
     return classes
 
 
-def _confusion(said: Masks, true: Masks, name: str, classes: int) -> np.ndarray:
+def _confusion(said: Masks, true: Masks, name: str, classes: int) -> tuple[np.ndarray, int]:
+    """int64 [C, C], and how many pixels it leaves out."""
     try:
-        return region_confusion(true.open(name), said.open(name), classes)
+        truth = true.open(name)
+        confusion = region_confusion(truth, said.open(name), classes)
+        return confusion, truth.size - int(confusion.sum())
     except InputError as error:
         where = "" if str(error).startswith((said.path, true.path)) else f"{said.path} and {true.path}, {name}: "
         raise InputError(f"{where}{error}") from error

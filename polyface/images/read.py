@@ -364,8 +364,8 @@ def decode(data: bytes, name: str, reduce: int = 1, header: Header | None = None
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
-    """A PNG -> uint8 [H, W] of class indices: the index where it has a palette (not the colour), else the grey value (0 and 255 in a one-
-    bit picture).
+    """A PNG -> uint8 [H, W] of class indices: the index where it has a palette (not the colour), else the grey value, as it is stored (0
+    and 1 in a one-bit picture).
 
     Raises InputError for a picture in colours, for values above 255 and for whatever `decode` refuses.
     """
@@ -373,9 +373,8 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
     if header.format != "PNG":
         raise InputError(f"{name}: a mask must be a PNG, this is {header.format}")
     depth, kind = data[24], data[25]
-    palette = kind == 3
-    mask = _imdecode(_palette_as_grey(data) if palette else data, cv2.IMREAD_UNCHANGED, name, "PNG")
-    if palette and depth < 8:
+    mask = _imdecode(_palette_as_grey(data) if kind == 3 else data, cv2.IMREAD_UNCHANGED, name, "PNG")
+    if depth < 8:
         mask //= {1: 255, 2: 85, 4: 17}[depth]  # libpng stretches small depths of grey to 0..255
     if mask.ndim == 3:
         colours = mask[..., :3]

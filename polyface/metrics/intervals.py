@@ -89,13 +89,13 @@ def interval_of_mean(values: np.ndarray, groups: np.ndarray, draws: int = DRAWS,
     """The interval of the mean of values [N].
 
     Where every value of a share, values bool, is 0 or every one is 1, resampling sees no spread at all; the exact (Clopper-Pearson) interval is given then,
-    counting each group once.
+    counting each group once. Where it sees none of other values, the interval is not known.
     """
     share, values = np.asarray(values).dtype == bool, np.asarray(values, np.float64)
     require_rows(values=values, groups=groups)
     require_finite(values=values)
     exact = exact_interval(values, _numbered(groups)[1], level) if share else None
-    return exact or bootstrap_of_sums(np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[0] / sums[1], groups, draws, level, seed)
+    return exact or with_spread(bootstrap_of_sums(np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[0] / sums[1], groups, draws, level, seed))
 
 
 def exact_interval(values: np.ndarray, count: int, level: float = LEVEL) -> Interval | None:

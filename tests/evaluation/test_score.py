@@ -36,7 +36,7 @@ def test_the_report_is_exactly_what_was_promised(ages: tuple[Path, Path], tmp_pa
     assert list(report) == ["protocol", "version", "scores", "counts", "chance", "inputs"]
     assert (report["protocol"], report["version"]) == ("age", __version__)
     assert report["inputs"] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in zip(("predictions", "targets"), ages, strict=True)}
-    assert report["scores"]["mae"] == {"value": 3.0, "low": 3.0, "high": 3.0, "n": 20}
+    assert report["scores"]["mae"] == {"value": 3.0, "low": None, "high": None, "n": 20, "note": "years"}  # all are as far off: nobody knows the spread
     assert report["scores"]["cs@2"]["value"] == 0 and report["scores"]["cs@5|women"]["value"] == 1 and report["scores"]["mae|men"]["n"] == 10
     assert report["scores"]["epsilon_error"] == {
         "value": None,
@@ -82,7 +82,7 @@ def test_every_protocol_runs_from_the_command_line(npz: Files, tmp_path: Path) -
         report = json.loads(out.read_text())
         assert report["protocol"].partition(",")[0] == protocol and report["scores"] and set(report["chance"]) <= set(report["scores"])
         for name, entry in report["scores"].items():
-            assert list(entry) == ["value", "low", "high", "n"] + (["reason"] if entry["value"] is None else []), name
+            assert [key for key in entry if key != "note"] == ["value", "low", "high", "n"] + (["reason"] if entry["value"] is None else []), name
 
 
 def test_no_report_is_written_over_what_is_read(npz: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -184,7 +184,9 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
     assert "P.npz: missed of shape [2, 5], one number for each name is needed" in line("landmarks", {"values": five, "missed": np.zeros((2, 5))}, {"values": five})
     assert "T.npz, values, row 0 (a): no inter-pupil size, it is 0" in line("landmarks", {"values": five}, {"values": np.ones_like(five)})
     pupil = np.where((np.arange(2)[:, None] == 1) & (np.arange(5) == 0), np.nan, five.transpose(2, 0, 1)).transpose(1, 2, 0)
-    boxed = {"values": pupil, "boxes": [[0, 0, 5, 5]] * 2}
+    boxed = {"values": pupil, "boxes": [[0, 0, 9, 9], [9, 9, 20, 20]]}
+    line_of_box = line("landmarks", {"values": five}, {"values": five, "boxes": [[0, 0, 9, 9], [9, 9, 11, 11]]})
+    assert "T.npz, boxes, row 1 (b): (9, 9, 11, 11) lies beside its points; a box is x0, y0, x1, y1" in line_of_box  # it was x0, y0, width, height
     assert "T.npz, values, row 1 (b): no inter-pupil size, the points" in line("landmarks", {"values": five}, boxed, "--normaliser", "inter-pupil")
     found = score.landmarks(npz("P", names=names, values=five), npz("T", names=names, **boxed)).result
     assert found.scores["nme_box"].value == 0 and "1 of 2 faces: no inter-pupil size" in found.reasons["nme_inter_pupil"]
@@ -193,16 +195,23 @@ def test_what_cannot_be_scored_is_refused_by_file_row_and_name(npz: Files, capsy
 
 def test_points_of_tables_are_taken_in_the_order_that_their_columns_say(tmp_path: Path) -> None:
     def table(file: str, *columns: str) -> Path:
-        (tmp_path / file).write_text("\n".join([",".join(["names", *(f"values.{column}" for column in columns)]), "a," + ",".join("123456789"[: len(columns)])]))
+        (tmp_path / file).write_text("\n".join([",".join(["names", *(f"values.{column}" for column in columns)]), "a," + ",".join(map(str, range(len(columns))))]))
         return tmp_path / file
 
-    pairs = [f"{axis}{at}" for at in range(2) for axis in "xy"]
+    pairs = [f"{axis}{at}" for at in range(5) for axis in "xy"]
     good, turned = table("T.csv", *pairs), table("P.csv", *sorted(pairs))
-    with pytest.raises(RequestError, match=r"P\.csv: its columns are x0, x1, y0, \.\.\.; points are x, y, x, y"):
+    with pytest.raises(RequestError, match=r"P\.csv: its columns are x0, x1, x2, \.\.\.; points are x, y, x, y"):
         score.landmarks(turned, good)
     with pytest.raises(RequestError, match=r"P\.csv: its 'x1' is where .*T\.csv has 'x0'; points are in one order"):
         score.landmarks(table("P.csv", *pairs[2:], *pairs[:2]), good)
-    assert score.landmarks(table("P.csv", *pairs), good).result.counts["points"] == 2 == score.landmarks(good, table("P.csv", *"3210")).result.counts["points"]
+    assert score.landmarks(table("P.csv", *pairs), good).result.scores["nme_inter_pupil"].value == 0
+    assert score.landmarks(good, table("P.csv", *map(str, range(10)))).result.scores["nme_inter_pupil"].value == 0
+
+
+def test_points_of_which_nothing_can_be_scored_are_refused(npz: Files) -> None:
+    points = np.arange(38.0).reshape(1, 19, 2)
+    with pytest.raises(RequestError, match=r"T\.npz: nothing can be scored: it is not known which of 19 points"):
+        score.landmarks(npz("P", names=["a"], values=points), npz("T", names=["a"], values=points))
 
 
 def test_embeddings_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -317,9 +326,14 @@ def test_classes_people_and_groups_of_masks_that_are_empty_or_there_twice_are_re
 def test_faces_painted_white_are_refused_and_not_left_out_of_the_score(npz: Files) -> None:
     """255 is not scored: a mask of 0 and 255 would be one of background alone."""
     face = (np.arange(16).reshape(4, 4) % 2).astype(np.uint8)
-    with pytest.raises(RequestError, match=r"T\.npz, b: all targets hold 0 and 255 only, and 255 is not scored"):
+    with pytest.raises(RequestError, match=r"T\.npz, b: holds 0 and 255 only, and 255 is not scored"):
         score.parsing(npz("P", a=face, b=face), npz("T", a=0 * face, b=255 * face, classes=["background", "face"]))
-    assert score.parsing(npz("P", a=face, b=face), npz("T", a=face, b=255 * face, classes=["background", "face"])).result.scores["f1:face"].value == 1
+    with pytest.raises(RequestError, match=r"T\.npz, b: holds 0 and 255 only"):
+        score.parsing(npz("P", a=face, b=face), npz("T", a=face, b=255 * face, classes=["background", "face"]))
+    beside = face.copy()
+    beside[0, 0] = 255
+    found = score.parsing(npz("P", a=face, b=face), npz("T", a=beside, b=255 * face, classes=["background", "face"])).result
+    assert found.scores["f1:face"].value == 1 and found.counts["unlabelled_pixels"] == 9
 
 
 def test_people_and_groups_of_masks_are_read_beside_them(npz: Files) -> None:
@@ -338,3 +352,19 @@ def test_no_score_depends_on_the_order_of_a_file(npz: Files) -> None:
     one = score.classification(npz("P", names=names, values=predicted, classes=classes), npz("T", names=names, values=truth, classes=classes))
     two = score.classification(npz("P", names=names[order], values=predicted[order], classes=classes), npz("T", names=names[other], values=truth[other], classes=classes))
     assert one.result == two.result
+    vectors, pairs = random.normal(size=(30, 4)), [f"n{left},n{right},{left % 2},{left % 3}\n" for left, right in enumerate(random.permutation(30)) if left < right]
+    lists = [npz("E", names=names, embeddings=vectors).with_name(f"{at}.csv") for at in range(2)]
+    for file, rows in zip(lists, (pairs, pairs[::-1]), strict=True):
+        file.write_text("left,right,same,fold\n" + "".join(rows))
+    turned = npz("F", names=names[order], embeddings=vectors[order])
+    one, two = score.verification(npz("E", names=names, embeddings=vectors), lists[0]), score.verification(turned, lists[1])
+    assert one.result.scores == two.result.scores
+
+
+def test_an_attribute_that_says_no_as_celeba_does_is_refused_whatever_the_others_say(npz: Files) -> None:
+    classes = ["bald", "male"]
+    said = npz("P", names=list("abcd"), values=np.ones((4, 2)), classes=classes)
+    with pytest.raises(RequestError, match=r"T\.npz, values, row 1 \(b\): -1 for bald and nowhere 0: write 0 for no, and NaN for unknown"):
+        score.attributes(said, npz("T", names=list("abcd"), values=[[1, 1], [-1, 0], [-1, 1], [-1, 0]], classes=classes))
+    found = score.attributes(said, npz("T", names=list("abcd"), values=[[1, 1], [np.nan, 0], [np.nan, -1], [np.nan, 0]], classes=classes)).result
+    assert found.scores["accuracy:bald"].value == 1 and found.scores["accuracy:male"].value == 1 / 3

@@ -31,6 +31,20 @@ def test_embeddings_that_know_people_score_high_with_an_interval_about_the_score
     assert at_hundredth.point is None and np.isnan(none.low) and "needs 100" in at_hundredth.reason
 
 
+def test_the_interval_of_an_accuracy_is_about_the_mean_over_folds_however_large_they_are():
+    """A large fold of hard pairs, nine small ones of easy ones."""
+    random = np.random.default_rng(0)
+    fold, same = np.concatenate([np.zeros(900, int), np.repeat(np.arange(1, 10), 20)]), np.arange(1080) % 2 == 0
+    apart = np.where(same, 0.0, 1.0) + np.where(fold == 0, 3, 0.1) * random.normal(size=1080)
+    embeddings = np.stack([np.tile([1.0, 0.0], (1080, 1)), np.stack([np.cos(apart / 9), np.sin(apart / 9)], axis=1)], axis=1).reshape(-1, 2)
+    left = np.arange(1080) * 2
+    result = score_pairs(embeddings, left, left + 1, same, fold, None, draws=200)
+    for score in (result.accuracy, result.accuracy_insightface):
+        assert score.low < score.value < score.high
+    gap = accuracy_gap(embeddings, np.ones_like(embeddings), left, left + 1, same, fold, None, draws=200)
+    assert gap.low < gap.value < gap.high
+
+
 def test_the_length_of_an_embedding_does_not_matter():
     embeddings, *rest = people_and_pairs(noise=1.5)
     scaled = embeddings * np.random.default_rng(0).uniform(0.1, 10, (len(embeddings), 1))

@@ -325,15 +325,17 @@ def test_coordinates_of_a_reduced_picture_divide_exactly(ending, by):
 # Masks
 
 
+@pytest.mark.parametrize("kind", [3, 0])
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_a_palette_mask_gives_the_index_not_the_colour(depth):
+def test_a_mask_gives_what_is_stored_not_the_colour_of_its_palette_nor_a_stretched_grey(depth, kind):
     classes = np.random.default_rng(0).integers(0, min(1 << depth, 19), (7, 16), dtype=np.uint8)
     per_byte = 8 // depth
     packed = np.zeros((7, 16 // per_byte), np.uint8)
     for place in range(per_byte):
         packed |= classes[:, place::per_byte] << (8 - depth * (place + 1))
     palette = np.random.default_rng(1).integers(0, 255, (1 << depth) * 3, dtype=np.uint8).tobytes()
-    mask = decode_mask(png(16, 7, depth, 3, b"".join(b"\0" + row.tobytes() for row in packed), (b"PLTE", palette)), "m.png")
+    chunks = [(b"PLTE", palette)] if kind == 3 else []
+    mask = decode_mask(png(16, 7, depth, kind, b"".join(b"\0" + row.tobytes() for row in packed), *chunks), "m.png")
     assert mask.dtype == np.uint8 and np.array_equal(mask, classes)
 
 

@@ -27,7 +27,7 @@ def slow_bootstrap_of_mean(values, groups, draws, seed):
 @given(st.lists(st.tuples(st.floats(-5, 5), st.sampled_from("abcd")), min_size=2, max_size=12))
 def test_all_three_ways_give_what_collecting_rows_by_hand_gives(rows):
     values, groups = np.array([v for v, _ in rows]), np.array([g for _, g in rows])
-    if len(set(groups)) < 2 or set(values) in ({0.0}, {1.0}):
+    if len(set(groups)) < 2 or len(set(values)) < 2:
         return
     expected = slow_bootstrap_of_mean(values, groups, 50, 3)
     parts = np.stack([values, np.ones(len(values))], axis=1)
@@ -84,12 +84,11 @@ def test_all_right_or_all_wrong_is_not_certain(value):
     found = intervals.interval_of_mean(np.full(20, value), np.arange(20))
     exact = scipy.stats.binomtest(20 * value, 20).proportion_ci(0.95, "exact")
     np.testing.assert_allclose([found.low, found.high], [exact.low, exact.high])
-    years = intervals.interval_of_mean(np.full(20, float(value)), np.arange(20))  # errors are no shares, though all be 1
-    assert (years.low, years.high) == (value, value)
+    assert unknown(intervals.interval_of_mean(np.full(20, float(value)), np.arange(20)))  # errors are no shares, though all be 1
 
 
-def test_a_constant_that_is_no_share_has_no_width():
-    assert intervals.interval_of_mean(np.full(5, 3.0), np.arange(5)) == Interval(3.0, 3.0)
+def test_numbers_that_are_all_one_say_nothing_about_the_spread():
+    assert unknown(intervals.interval_of_mean(np.full(5, 3.0), np.arange(5)))
 
 
 def test_draws_without_a_value_are_left_out_and_none_left_is_unknown():

@@ -50,7 +50,7 @@ class Result:
             raise ValueError(f"{self.protocol}: {missing[0]} is {self.scores[missing[0]].value}, and no reason says why")
 
     def to_json(self, inputs: Mapping[str, str]) -> str:
-        """inputs: {what it is: sha256}. `version` is this package's. A refused score has null for its value, and a `reason`."""
+        """inputs: {what it is: sha256}. `version` is this package's. A refused score has null for its value, and a `reason`; another a `note` where it needs one."""
         document: dict[str, Any] = {
             "protocol": self.protocol,
             "version": __version__,
@@ -63,7 +63,9 @@ class Result:
 
     def _entry(self, name: str, score: Score) -> dict[str, Any]:
         entry: dict[str, Any] = {"value": known(score.value), "low": known(score.low), "high": known(score.high), "n": score.n}
-        return entry if entry["value"] is not None else entry | {"reason": self.reasons[name]}
+        if entry["value"] is None:
+            return entry | {"reason": self.reasons[name]}
+        return entry | {"note": self.notes[name]} if self.notes.get(name) else entry
 
     def rows(self) -> list[dict[str, object]]:
         """A row for each score, for a table."""

@@ -129,9 +129,11 @@ def score_pairs(
     curve_of = resampled_roc(cosines, same)
     tar = [tar_at_far(curve_of(np.ones(len(same), np.int64)), far) for far in fars]
 
+    folds = np.unique(fold, return_inverse=True)[1]
+
     def statistic(times: np.ndarray) -> dict[str, float]:
         curve = curve_of(times)
-        of_folds = {name: _weighted_mean(each.correct, times) if each else np.nan for name, each in (("lfw", lfw), ("insightface", insightface))}
+        of_folds = {name: _mean_of_folds(each.correct, folds, times) if each else np.nan for name, each in (("lfw", lfw), ("insightface", insightface))}
         rates = {str(at.far): operating_point(curve, at.far).tar if at.point and curve.impostors else np.nan for at in tar}
         return {**of_folds, "auc": auc(curve), "eer": eer(curve), "d_prime": d_prime(cosines, same, times), **rates}
 
@@ -169,16 +171,20 @@ def accuracy_gap(
     numbers = None if people is None else _numbers(left, right, same, people)
     one, other = (lfw_accuracy(_of_pairs(_unit(each), left, right, lambda a, b: a * b), same, fold) for each in (first, second))
     gaps = one.correct.astype(np.float64) - other.correct
-    interval = percentiles(drawn_means(gaps, same, numbers, draws))
+    interval = percentiles(drawn_means(gaps, same, numbers, draws, np.unique(fold, return_inverse=True)[1]))
     return Score(one.mean - other.mean, interval.low, interval.high, len(same), 0.0)
 
 
-def drawn_means(values: np.ndarray, same: np.ndarray, numbers: tuple[np.ndarray, np.ndarray] | None, draws: int = DRAWS) -> Iterator[float]:
+def drawn_means(
+    values: np.ndarray, same: np.ndarray, numbers: tuple[np.ndarray, np.ndarray] | None, draws: int = DRAWS, folds: np.ndarray | None = None
+) -> Iterator[float]:
     """The mean of values [N] in each draw of people, as `score_pairs` draws them; NaN where nobody of a pair was drawn.
 
-    same bool [N]; numbers: int [N] from 0 on for the people of both sides, None: each pair is drawn by itself.
+    same bool [N]; numbers: int [N] from 0 on for the people of both sides, None: each pair is drawn by itself. folds: int [N] from 0 on, of which the mean is that of
+    their means.
     """
-    return (_weighted_mean(values, times) for times in _pair_draws(same, numbers, draws))
+    folds = np.zeros(len(values), int) if folds is None else folds
+    return (_mean_of_folds(values, folds, times) for times in _pair_draws(same, numbers, draws))
 
 
 def _of_pairs(unit: np.ndarray, left: np.ndarray, right: np.ndarray, products: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
@@ -209,9 +215,10 @@ def _pair_draws(same: np.ndarray, numbers: tuple[np.ndarray, np.ndarray] | None,
     return (np.where(same, times[a], times[a] * times[b]) for times in group_draws(int(max(a.max(initial=-1), b.max(initial=-1))) + 1, draws))
 
 
-def _weighted_mean(correct: np.ndarray, times: np.ndarray) -> float:
-    total = times.sum()
-    return float((correct * times).sum() / total) if total else np.nan
+def _mean_of_folds(values: np.ndarray, folds: np.ndarray, times: np.ndarray) -> float:
+    """The mean over folds of the mean of values [N] that count so many times; of folds of which any counts."""
+    totals, sums = np.bincount(folds, times), np.bincount(folds, values * times)
+    return float((sums[totals > 0] / totals[totals > 0]).mean()) if totals.any() else np.nan
 
 
 def _valued(score: Score, folds: FoldAccuracy | None) -> Score:
