@@ -118,34 +118,42 @@ def _of_rows(path: Path, rows: list[tuple[int, list[str]]]) -> PairList:
 
 
 def _of_table(path: Path) -> PairList:
-    columns, numbers = read_table(path)
+    columns, numbers = read_table(path, ("left", "right", "same"))
     needed = [name for name in ("left", "right", "same", "fold") if name != "fold" or name in columns]
     for name in needed:
         if name not in columns:
             raise InputError(f"{path}: no column {name!r}{nearest(name, columns)}")
     word = "row" if numbers is None else "line"
-    places = numbers or range(len(columns["left"]))
-    fields = zip(*([str(value) for value in columns[name].tolist()] for name in needed), strict=True)
+    values = [columns[name]().tolist() for name in needed]
+    places = numbers or range(len(values[0]))
+    fields = zip(*(map(str, column) for column in values), strict=True)
     return _of_fields(path, [(f"{path}, {word} {place}", *each) for place, each in zip(places, fields, strict=True)])
 
 
 def _of_fields(path: Path, rows: list[tuple[str, ...]]) -> PairList:
     """(where, left, right, same) or (where, left, right, same, fold)."""
     truths = {"1": True, "true": True, "0": False, "false": False, "-1": False}
-    folds = []
+    sames, folds = [], []
     for where, left, right, same, *fold in rows:
-        if same.lower() not in truths:
+        truth = truths.get(_without_zeros(same).lower())
+        if truth is None:
             raise InputError(f"{where}: {same!r} is neither 1 nor 0")
         if not left or not right:
             raise InputError(f"{where}: a name is empty")
         try:
-            folds += [whole(word) for word in fold]
+            folds += [whole(_without_zeros(word)) for word in fold]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+        sames.append(truth)
     if not rows:
         raise InputError(f"{path}: no pairs")
-    pairs = Pairs(tuple(row[1] for row in rows), tuple(row[2] for row in rows), np.array([truths[row[3].lower()] for row in rows], bool), np.array(folds, np.int64))
+    pairs = Pairs(tuple(row[1] for row in rows), tuple(row[2] for row in rows), np.array(sames, bool), np.array(folds, np.int64))
     return _listed(path, pairs, lambda pair: rows[pair][0], str, None)
+
+
+def _without_zeros(word: str) -> str:
+    """`1.0` -> `1`: so pandas writes the whole numbers of a column that had a gap."""
+    return re.sub(r"(?<=\d)\.0+\Z", "", word)
 
 
 def _of_bin(path: Path) -> PairList:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from polyface.errors import InputError, RequestError, nearest
-from polyface.evaluation.arrays import read_arrays
+from polyface.evaluation.arrays import BROKEN, read_arrays
 from polyface.evaluation.megaface_devkit import SIZES, Lists, feature_files, features_in, gather_features, is_noise, read_lists, read_noises, write_results
 from polyface.evaluation.protocols.megaface import Identified, identify, score_megaface
 from polyface.evaluation.protocols.result import Result
@@ -139,7 +139,7 @@ def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] |
     """The faces of a file or folder: those that are listed, in that order, or all. kept: where features that were read are kept."""
     if path.is_dir():
         return _of_folder(path, kept, report, listed)
-    if path.suffix.lower() == ".npy" and listed is None:
+    if path.suffix.lower() == ".npy" and listed is None and not _has_fields(path):
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         rows = open_gallery(path, (2, 4, 8))
@@ -148,7 +148,7 @@ def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] |
         return Faces(str(path), sha256_of_file(path), path.stem, rows)
     found = read_arrays(path, "embeddings")
     rows = found.array("embeddings")
-    rows = found.numbers("embeddings") if rows.dtype.kind == "U" else rows  # a CSV holds words
+    rows = found.numbers("embeddings") if rows.dtype.kind in "Uiub" else rows  # a CSV holds words
     if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
         raise InputError(f"{path}: embeddings of {rows.dtype} and shape {list(rows.shape)}, floats [names, dimensions] are needed")
     people = found.words("identities") if found.has("identities") else None
@@ -160,6 +160,14 @@ def _read(path: Path, kept: Path, report: Report | None, listed: Sequence[str] |
             raise InputError(f"{path}: no {name!r}, which is listed{nearest(name, place)}")
     chosen = [place[name] for name in listed]
     return Faces(found.path, found.sha256, path.stem, rows[chosen], tuple(listed), None if people is None else [people[row] for row in chosen], chosen)
+
+
+def _has_fields(path: Path) -> bool:
+    """Whether a .npy is a structured one. What is broken is not: it is refused where it is opened."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r").dtype.names is not None
+    except BROKEN:
+        return False
 
 
 def _of_folder(path: Path, kept: Path, report: Report | None, listed: Sequence[str] | None) -> Faces:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -323,6 +325,39 @@ def test_a_csv_is_scored_as_the_same_numbers_in_a_npz(npz: Files, tmp_path: Path
     of_tables = megaface(table("P.csv", probes, names=list("abcd"), identities=people.tolist()), table("D.csv", distractors, names=list(range(12))))
     of_arrays = megaface(npz("P", names=list("abcd"), identities=people, embeddings=probes), npz("D", names=np.arange(12), embeddings=distractors))
     assert of_tables.result.to_json({}) == of_arrays.result.to_json({})
+
+
+def test_a_structured_npy_is_scored_as_the_same_arrays_in_a_npz(npz: Files, tmp_path: Path) -> None:
+    probes, people, distractors = people_and_distractors()
+    names = [f"p{row}" for row in range(len(people))]
+    whole = megaface(npz("P", names=names, identities=people, embeddings=probes), npz("D", names=np.arange(40), embeddings=distractors)).result
+    fields = [("names", "U4"), ("identities", int), ("embeddings", np.float32, 8)]
+    np.save(tmp_path / "P.npy", np.array(list(zip(names, people, probes, strict=True)), fields))
+    np.save(tmp_path / "D.npy", np.array([(row,) for row in distractors], fields[2:]))
+    assert megaface(tmp_path / "P.npy", tmp_path / "D.npy").result.scores == whole.scores
+
+
+def test_whole_numbers_are_scored_as_the_same_floats(npz: Files) -> None:
+    probes, people, distractors = (np.round(16 * side).astype(np.int16) for side in people_and_distractors())
+    scores = []
+    for kind in (np.int16, np.float32):
+        files = (npz("P", names=np.arange(10), identities=people, embeddings=probes.astype(kind)), npz("D", names=np.arange(40), embeddings=distractors.astype(kind)))
+        scores.append(megaface(*files).result.scores)
+    assert scores[0] == scores[1]
+
+
+def test_columns_that_were_sorted_as_text_are_read_by_number(tmp_path: Path) -> None:
+    """10 stands before 2 there, and the distractors' file has them in order; by place, ranks would be of other numbers."""
+    probes, people, distractors = people_and_distractors(d=12)
+    written = [
+        pa.table({"names": [f"{file}{row}" for row in range(len(rows))], **extra, **{f"embeddings.{at}": rows[:, at] for at in order}})
+        for file, rows, extra, orders in (("p", probes, {"identities": people}, (sorted(range(12), key=str), range(12))), ("d", distractors, {}, (range(12),) * 2))
+        for order in orders
+    ]
+    for at, table in enumerate(written):
+        parquet.write_table(table, tmp_path / f"{at}.parquet")
+    as_text, in_order = (megaface(tmp_path / f"{at}.parquet", tmp_path / "2.parquet").result for at in (0, 1))
+    assert as_text.scores == in_order.scores
 
 
 def test_a_folder_of_two_models_features_is_refused_by_file(npz: Files, tmp_path: Path) -> None:

@@ -224,10 +224,29 @@ def test_plain_rows_and_tables_are_lists_of_pairs(tmp_path: Path) -> None:
     assert read_pair_list(written(tmp_path / "pairs.txt", "a b 1\n" * 10 + "c d 0\n" * 10)).fold.tolist() == [*range(10), *range(10)]
 
 
+def test_whole_numbers_that_pandas_wrote_as_floats_are_labels_and_folds(tmp_path: Path) -> None:
+    table = read_pair_list(written(tmp_path / "pairs.csv", "left,right,same,fold\na,b,1.0,0.0\nc,d,0.00,0\na,c,-1.0,12.0\n"))
+    parquet.write_table(pa.table({"left": list("aca"), "right": list("bdc"), "same": [1.0, 0, -1], "fold": [0.0, 0, 12]}), tmp_path / "pairs.parquet")
+    for listed in (table, read_pair_list(tmp_path / "pairs.parquet")):
+        assert (listed.same.tolist(), listed.fold.tolist()) == ([True, False, False], [0, 0, 12])
+
+
+def test_columns_of_a_list_that_nobody_asks_for_may_hold_anything(tmp_path: Path) -> None:
+    unrelated = {"taken": pa.array([None], pa.timestamp("s")), "box": [{"x": 1}]}
+    parquet.write_table(pa.table({"left": ["a"], "right": ["b"], "same": [1], **unrelated}), tmp_path / "pairs.parquet")
+    table = written(tmp_path / "pairs.csv", "left,right,same,,\na,b,1,,\n")
+    for path in (tmp_path / "pairs.parquet", table):
+        assert read_pair_list(path).left == ("a",)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
         ("pairs.txt", "", "is empty"),
+        ("pairs.csv", "left,right,same\na,b,1.5\n", "line 2: '1.5' is neither 1 nor 0"),
+        ("pairs.csv", "left,right,same,fold\na,b,1,0.5\n", "line 2: '0.5' is no whole number"),
+        ("pairs.csv", "left;right;same\na;b;1,0\n", "pairs.csv: separated by ';'. commas are read"),
+        ("pairs.csv", "left,right,same\na,b\0,1\n", r"pairs.csv, right, line 2: 'b\\x00' ends in a NUL"),
         ("pairs.txt", "a b 1\na b 2\n", "row 2: '2' is neither 1 nor 0"),
         ("pairs.txt", "a b 1\na a 0\n", "row 2: a photograph is paired with itself"),
         ("pairs.txt", "a b 1\na b\n", "row 2: not `name name 1`"),
