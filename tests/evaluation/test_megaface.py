@@ -6,7 +6,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -334,7 +334,7 @@ def test_a_structured_npy_is_scored_as_the_same_arrays_in_a_npz(npz: Files, tmp_
     fields = [("names", "U4"), ("identities", int), ("embeddings", np.float32, 8)]
     np.save(tmp_path / "P.npy", np.array(list(zip(names, people, probes, strict=True)), fields))
     np.save(tmp_path / "D.npy", np.array([(row,) for row in distractors], fields[2:]))
-    assert megaface(tmp_path / "P.npy", tmp_path / "D.npy").result.scores == whole.scores
+    assert megaface(tmp_path / "P.npy", tmp_path / "D.npy").result.to_json({}) == whole.to_json({})
 
 
 def test_whole_numbers_are_scored_as_the_same_floats(npz: Files) -> None:
@@ -342,22 +342,22 @@ def test_whole_numbers_are_scored_as_the_same_floats(npz: Files) -> None:
     scores = []
     for kind in (np.int16, np.float32):
         files = (npz("P", names=np.arange(10), identities=people, embeddings=probes.astype(kind)), npz("D", names=np.arange(40), embeddings=distractors.astype(kind)))
-        scores.append(megaface(*files).result.scores)
+        scores.append(megaface(*files).result.to_json({}))
     assert scores[0] == scores[1]
 
 
 def test_columns_that_were_sorted_as_text_are_read_by_number(tmp_path: Path) -> None:
-    """10 stands before 2 there, and the distractors' file has them in order; by place, ranks would be of other numbers."""
-    probes, people, distractors = people_and_distractors(d=12)
-    written = [
-        pa.table({"names": [f"{file}{row}" for row in range(len(rows))], **extra, **{f"embeddings.{at}": rows[:, at] for at in order}})
-        for file, rows, extra, orders in (("p", probes, {"identities": people}, (sorted(range(12), key=str), range(12))), ("d", distractors, {}, (range(12),) * 2))
-        for order in orders
-    ]
-    for at, table in enumerate(written):
-        parquet.write_table(table, tmp_path / f"{at}.parquet")
-    as_text, in_order = (megaface(tmp_path / f"{at}.parquet", tmp_path / "2.parquet").result for at in (0, 1))
-    assert as_text.scores == in_order.scores
+    """10 stands before 2 there. Each probe has a distractor that is nearly itself, which is not found where numbers are taken by their place."""
+    probes, people, _ = people_and_distractors(d=12)
+    distractors = probes + np.float32(1e-3)
+
+    def table(file: str, rows: np.ndarray, order: Sequence[int], **columns: object) -> Path:
+        parquet.write_table(pa.table({**columns, **{f"embeddings.{at}": rows[:, at] for at in order}}), tmp_path / file)
+        return tmp_path / file
+
+    probe_names, names = ([f"{letter}{row}" for row in range(len(people))] for letter in "pd")
+    as_text = table("P.parquet", probes, sorted(range(12), key=str), names=probe_names, identities=people)
+    assert megaface(as_text, table("D.parquet", distractors, range(12), names=names)).result.scores["rank1@10"].value == 0
 
 
 def test_a_folder_of_two_models_features_is_refused_by_file(npz: Files, tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_arrays_that_cannot_be_scored_are_refused_by_file_row_and_name(npz: File
     refused(r"D\.npy: .*big-endian", other=distractors.astype(">f4"))
     refused(r"D\.npz: embeddings has 11 rows, there are 12 names", other={"embeddings": distractors[:11]})
     refused(r"D\.npz, names, row 11: '0' is there already", other={"names": [*range(11), 0]})
-    refused(r"D\.npz: embeddings of int64", other={"embeddings": np.ones((12, 8), np.int64)})
+    refused(r"D\.npz: embeddings of complex128", other={"embeddings": np.ones((12, 8), complex)})
     refused(r"D\.npz, embeddings, row 3 \(3\): shows '1', who is a probe", other={"identities": [5, 6, 7, 1, *range(8, 16)]})
     refused("nobody has two photographs", {"identities": [1, 2, 3, 4]})
     refused(r"D\.npz: 12 distractors, 13 are asked for", sizes=[13])
