@@ -277,7 +277,7 @@ def _compared(gallery: Gallery, pictures: Sequence[Source], stamps: Mapping[str,
                     others.add(name)
             except InputError as error:
                 reasons.append(str(error))
-            report(number, len(touched), "of another time than then")
+            report(number, len(touched), "whose time has changed")
         gallery = renewed(gallery, others, unchanged)
         replaced |= others
     return gallery, replaced, reasons
