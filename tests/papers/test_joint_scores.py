@@ -194,7 +194,7 @@ def test_seeds_that_scatter_widen_an_interval_over_people() -> None:
 
 
 def test_both_people_of_a_pair_are_drawn_as_the_scores_of_pairs_draw_them() -> None:
-    """By a slow reference: the gap of accuracies of LFW's convention, from embeddings."""
+    """By a slow reference: the gap of accuracies of LFW's convention, from embeddings, which is a mean over five folds and not over pairs."""
     random = np.random.default_rng(0)
     people = np.repeat(np.arange(30), 3)
     better, worse = (random.normal(size=(30, 8))[people] + noise * random.normal(size=(90, 8)) for noise in (0.6, 1.5))
@@ -205,6 +205,6 @@ def test_both_people_of_a_pair_are_drawn_as_the_scores_of_pairs_draw_them() -> N
     whose = np.stack([people[left], people[right]], axis=1)
     given, without = (Hits(score_pairs(each, left, right, same, fold, None, draws=0).lfw.correct.astype(float), whose) for each in (better, worse))  # type: ignore[union-attr]
     found = gap([(given, without)]).estimate
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high)) and found.value == pytest.approx(expected.value, abs=1e-3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=2e-3) and found.value == pytest.approx(expected.value, abs=1e-3)
     alone = gap([(Hits(given.correct, whose[:, :1].repeat(2, 1)), Hits(without.correct, whose[:, :1].repeat(2, 1)))]).estimate
     assert alone.high - alone.low < found.high - found.low, "by the left face alone it would be too narrow"
