@@ -57,7 +57,7 @@ def progress(words: str, total: int | None = None) -> Iterator[Report]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:  # answers may go to a file meanwhile
         task = bar.add_task(words, total=total)
         yield lambda done, total=None, more="": bar.update(task, completed=done, total=total, description=printable(f"{words} {more}".strip()))
 

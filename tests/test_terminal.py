@@ -1,5 +1,9 @@
 import io
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +106,17 @@ def test_progress_on_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPa
     with terminal.progress("steps") as report:
         report(2, 3, "loss 1.0")
     assert "steps loss 1.0" in file.getvalue() and "2/3" in file.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_what_is_printed_beside_a_bar_goes_where_it_is_sent(tmp_path: Path) -> None:
+    """`polyface analyze PHOTOS > answers.jsonl`, typed at a terminal."""
+    import pty
+
+    code = "from polyface import terminal\nwith terminal.progress('pictures', 2) as report:\n    report(1)\n    print('x' * 300)"
+    ours, theirs = pty.openpty()
+    with open(tmp_path / "out", "wb") as out:
+        assert subprocess.run([sys.executable, "-c", code], stdout=out, stderr=theirs, timeout=60).returncode == 0
+    os.close(theirs)
+    os.close(ours)
+    assert (tmp_path / "out").read_text() == "x" * 300 + "\n"

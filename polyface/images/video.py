@@ -21,8 +21,8 @@ from polyface.images.headers import check_size, no_picture_at_all
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"})
 USUAL_RATE = 25.0
-LOWEST_RATE, HIGHEST_RATE = 0.002, 1000.0
-"""Frames per second that are believed; some containers say 90,000."""
+LOWEST_RATE, HIGHEST_RATE = 0.002, 300.0
+"""Frames per second that are believed; some containers say 90,000, and one whose times are in milliseconds 1,000."""
 LONGEST_HOLD = 10.0
 """Seconds for which a written clip shows one frame where the next is far off in time."""
 TRIES = 500
@@ -77,15 +77,17 @@ def frames(path: str | os.PathLike[str], chosen: Every = Every()) -> Iterator[Fr
     """The frames of a video, one in memory at a time. Raises InputError, one line that names the file: at once for what is no video, after the last frame for one that
     is cut short or damaged. A frame that cannot be decoded keeps its number; one of which a damaged container has lost every trace shows as a gap in time only."""
     cut_short = _checked(Path(path))
-    number, last, due, interval, lost, stated = 0, 0.0, 0.0, 0.0, 0, 0.0
+    number, last, due, interval, lost, stated, later = 0, 0.0, 0.0, 0.0, 0, 0.0, 0.0
     with _opened(path) as capture:
         rate = _believed(capture)
         stated = capture.get(cv2.CAP_PROP_FRAME_COUNT) / rate
         while (missed := _missed(capture)) is not None:
             number, lost = number + missed, lost + missed  # what comes after them keeps its number
-            time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if number and time <= last:  # no time was stored with this frame, or a broken one
-                time = last + interval * (1 + missed)
+            stored = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            later = 0.0 if stored > last else later
+            if number and stored + later <= last:  # no time was stored with this frame, or a broken one, or times begin anew
+                later = last + min(interval, 1 / rate) * (1 + missed) - stored
+            time = stored + later
             interval, last = ((time - last) / (1 + missed) if number else 1 / rate), max(time, 0.0)
             if number % chosen.frames == 0 if chosen.seconds is None else last >= due - 1e-6:
                 yield Frame(number, round(last, 4), _pixels(capture, path, number))
@@ -104,11 +106,10 @@ def frames(path: str | os.PathLike[str], chosen: Every = Every()) -> Iterator[Fr
 
 def rate(path: str | os.PathLike[str], chosen: Every = Every()) -> float:
     """How many frames are looked at in a second, as the container has it, or USUAL_RATE where that cannot be. Raises InputError."""
-    if chosen.seconds is not None:
-        return 1 / chosen.seconds
     _checked(Path(path))
     with _opened(path) as capture:
-        return _believed(capture) / chosen.frames
+        believed = _believed(capture)
+    return believed / chosen.frames if chosen.seconds is None else min(1 / chosen.seconds, believed)
 
 
 class Clip:
@@ -137,8 +138,9 @@ class Clip:
             if not writer.isOpened():
                 raise RunError(f"{self.path}: cannot be written")
             self.writer = writer
-        held = min(round((time - self.start) * self.rate) - self.shown, round(LONGEST_HOLD * self.rate))
-        for _ in range(held):
+        held, most = round((time - self.start) * self.rate) - self.shown, round(LONGEST_HOLD * self.rate)
+        self.start += max(held - most, 0) / self.rate  # what is left out is not made up for
+        for _ in range(min(held, most)):
             self._show(self.last)
         self._show(pixels)
         self.last = pixels

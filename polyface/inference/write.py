@@ -19,7 +19,7 @@ from polyface.images import draw, read, video
 from polyface.inference.analyze import Analyzer, ClassMap, Face, ImageAnswers, in_words
 from polyface.tasks.kinds import Regions, Task
 
-ANSWERS, PART = "answers.jsonl", "answers.part.jsonl"
+ANSWERS, PART, BEFORE = "answers.jsonl", "answers.part.jsonl", "answers.before.jsonl"
 TABLE_ROWS = 50
 LONGEST = 255 - len(".part") - len(".12345678")
 """Bytes of a name under which something is written: file systems know no longer ones, and while it is written it has more."""
@@ -46,6 +46,8 @@ def analyze(analyzer: Analyzer, paths: Sequence[str], tasks: Iterable[str] | Non
         raise RequestError("no picture to look at")
     if pictures and out is not None and out.resolve() in {path.resolve().parent for path in found}:
         raise RequestError(f"{out}: holds what is to be looked at, and --pictures writes under the same names; give another --out")
+    if pictures and out is not None and _holds_pictures_of_others(out):
+        raise RequestError(f"{out}: holds pictures, and --pictures could write over them; give another --out")
     common = os.path.commonpath([path.absolute().parent for path in found])
     rows: list[dict[str, Any]] = []
     seen = _Seen(refused=len(refused))
@@ -84,6 +86,12 @@ def _without_answers(found: list[Path], paths: Sequence[str], out: Path) -> list
     if any(Path(path).resolve().is_relative_to(place) for path in paths):
         return found
     return [path for path in found if not path.resolve().is_relative_to(place)]
+
+
+def _holds_pictures_of_others(out: Path) -> bool:
+    """Whether there are photographs or videos, and no answers that an earlier run wrote them for."""
+    names = os.listdir(out) if out.is_dir() else []
+    return not {ANSWERS, PART, BEFORE}.intersection(names) and any(Path(name).suffix.lower() in read.SUFFIXES | video.SUFFIXES for name in names)
 
 
 def _without_masks(chosen: tuple[Task, ...], asked: bool) -> tuple[Task, ...]:
@@ -197,7 +205,8 @@ def _unique(stem: str, names: Counter[str]) -> str:
 
 
 class _Lines:
-    """Where JSON lines go. In a folder they gather in `PART`, which becomes `ANSWERS` when all is looked at: a run that is cut off leaves those of an earlier one."""
+    """Where JSON lines go. In a folder they gather in `PART`, which becomes `ANSWERS` when all is looked at: a run that is cut off leaves those of an earlier one. The part
+    of a run before is kept as `BEFORE` until all is looked at, or more than it holds was."""
 
     def __init__(self, out: Path | None):
         self.path = None if out is None else out / ANSWERS
@@ -205,9 +214,11 @@ class _Lines:
 
     def __enter__(self) -> "_Lines":
         if self.path is not None:
-            self.partial = self.path.with_name(PART)
+            self.partial, self.before = self.path.with_name(PART), self.path.with_name(BEFORE)
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                if _size(self.partial) > _size(self.before):
+                    os.replace(self.partial, self.before)
                 self.file = open(self.partial, "wb", buffering=0)
             except OSError as error:
                 raise RequestError(f"{self.path.parent}: cannot be written to ({error.strerror})") from error
@@ -239,6 +250,14 @@ class _Lines:
             os.replace(self.partial, self.path)
         else:
             terminal.say(f"not all was looked at; the answers up to here are in {self.partial}")
+        if written >= _size(self.before) or (written and exception is None):
+            self.before.unlink(missing_ok=True)
+        elif self.before.exists():
+            terminal.say(f"a run before had looked at more; its answers are in {self.before}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _short(image: str, common: str) -> str:

@@ -1,5 +1,6 @@
 """Clips whose frames carry their number as blocks, written here by OpenCV; containers are changed byte by byte where OpenCV cannot write what is asked for."""
 
+import contextlib
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -129,6 +130,37 @@ def test_frames_that_cannot_be_decoded_are_named_and_those_after_them_come_under
     assert len(seen) == 60 - int(str(said.value).split(" of its")[0].split()[-1]) and seen[-1].number == 59
     np.testing.assert_allclose([frame.time for frame in seen], [frame.number / 25 for frame in seen], atol=0.0011)
     assert [number_on(frame.pixels) for frame in seen[-12:]] == [frame.number for frame in seen[-12:]]  # a whole frame came in between
+
+
+class Timed:
+    """A capture whose frames have these times in seconds."""
+
+    def __init__(self, times: Sequence[float]):
+        self.times, self.at = times, -1
+
+    def grab(self) -> bool:
+        self.at += 1
+        return self.at < len(self.times)
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((2, 2, 3), np.uint8)
+
+    def get(self, what: int) -> float:
+        return {cv2.CAP_PROP_POS_MSEC: 1000 * self.times[min(self.at, len(self.times) - 1)], cv2.CAP_PROP_FPS: 25.0}.get(what, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ((0, 0.04, 900, 0.12, 0.16), (0, 0.04, 900, 900.04, 900.08)),  # one that is broken
+        ((0, 0.04, 5.28, 0, 0.04, 0.08), (0, 0.04, 5.28, 5.32, 5.36, 5.4)),  # two recordings, one after the other
+        ((0, 0.04, 0, 0.12, 0.16), (0, 0.04, 0.08, 0.12, 0.16)),  # one that is missing
+    ],
+)
+def test_a_wrong_time_is_that_of_one_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: Sequence[float], told: Sequence[float]) -> None:
+    monkeypatch.setattr(video, "_checked", lambda path: False)
+    monkeypatch.setattr(video, "_opened", lambda *_: contextlib.nullcontext(Timed(times)))
+    assert [frame.time for frame in video.frames(tmp_path / "a.mkv")] == pytest.approx(told)
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".wmv"])
@@ -270,6 +302,13 @@ def test_a_clip_of_any_rate_is_written(tmp_path: Path, rate: float) -> None:
         assert abs(clip.rate / min(max(rate, video.LOWEST_RATE), video.HIGHEST_RATE) - 1) < 0.15
     times = [frame.time for frame in video.frames(tmp_path / "a.mp4")]
     assert times == pytest.approx([number / clip.rate for number in range(3)], rel=0.01, abs=2e-3)
+
+
+def test_a_clip_does_not_make_up_for_a_pause_that_it_left_out(tmp_path: Path) -> None:
+    with Clip(tmp_path / "a.mp4", 25.0) as clip:
+        for number in range(20):
+            clip.write(numbered(number), number / 25 + (1000 if number >= 10 else 0))
+        assert clip.shown == 20 + video.LONGEST_HOLD * 25
 
 
 def test_a_clip_that_cannot_be_written_is_named(tmp_path: Path) -> None:

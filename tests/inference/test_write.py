@@ -36,6 +36,34 @@ def test_a_disk_that_fills_up_leaves_whole_lines_beside_those_of_an_earlier_run(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {write.ANSWERS: "earlier", **left}
 
 
+def test_a_run_that_is_cut_off_keeps_what_one_before_had_more_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def cut_off(*images: str) -> dict[str, str]:
+        with pytest.raises(KeyboardInterrupt), write._Lines(tmp_path) as lines:
+            for image in images:
+                lines.write([{"image": image}])
+            raise KeyboardInterrupt
+        return {path.name: path.read_text().replace('{"image":"', "").replace('"}\n', "") for path in tmp_path.iterdir()}
+
+    assert cut_off("a", "b", "c") == {write.PART: "abc"}
+    assert cut_off() == {write.BEFORE: "abc"} and f"its answers are in {tmp_path / write.BEFORE}" in capsys.readouterr().err
+    assert cut_off("a") == {write.PART: "a", write.BEFORE: "abc"} == cut_off("a")
+    assert cut_off("a", "b", "c", "d") == {write.PART: "abcd"}
+    with write._Lines(tmp_path) as lines:
+        lines.write([{"image": "a"}])
+    assert [path.name for path in tmp_path.iterdir()] == [write.ANSWERS]
+
+
+def test_pictures_are_not_written_among_those_of_others(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    for name in ("1.jpg", "day1/1.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(RequestError, match="holds pictures, and --pictures could write over them; give another --out"):
+        write.analyze(Nobody(), [str(tmp_path / "day1")], None, tmp_path, pictures=True)  # type: ignore[arg-type]
+    for _ in range(2):  # among those of an earlier run they are
+        assert write.analyze(Nobody(), [str(tmp_path / "day1")], None, tmp_path / "out", pictures=True) == 0  # type: ignore[arg-type]
+        (tmp_path / "out" / "1.jpg").touch()
+
+
 class Nobody:
     """An analyzer that finds no face on anything."""
 
