@@ -205,8 +205,8 @@ def _unique(stem: str, names: Counter[str]) -> str:
 
 
 class _Lines:
-    """Where JSON lines go. In a folder they gather in `PART`, which becomes `ANSWERS` when all is looked at: a run that is cut off leaves those of an earlier one. The part
-    of a run before is kept as `BEFORE` until all is looked at, or more than it holds was."""
+    """Where JSON lines go. In a folder they gather in `PART`, which becomes `ANSWERS` when all is looked at: a run that is cut off leaves those of an earlier one. The
+    part of a run before is kept as `BEFORE` until all is looked at, or more than it holds was."""
 
     def __init__(self, out: Path | None):
         self.path = None if out is None else out / ANSWERS
