@@ -178,6 +178,8 @@ def sentences(claims: Sequence[Judged]) -> list[tuple[Verdict, str, list[str]]]:
 def counted(claims: Sequence[Judged]) -> str:
     """Of 10 claims 3 hold, 1 fails, 6 are undecidable."""
     claims = [each for each in claims if each.claim.claimed]
+    if not claims:
+        return "No claim is about the rows that were done alone."
     count = Counter(each.verdict for each in claims)
     words = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "undecidable": ("is undecidable", "are undecidable"), "not run": ("was not run", "were not run")}
     said = [f"{count[verdict]} {one if count[verdict] == 1 else many}" for verdict, (one, many) in words.items() if count[verdict]]  # type: ignore[index]

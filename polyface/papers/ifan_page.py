@@ -86,7 +86,8 @@ def _findings(board: Board, verdicts: list[Judged], more: Mapping[str, object]) 
 
 def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
     measures = {task: next(iter(board.measures(task)), "") for task in board.config.tasks}
-    drawn = figures.forest(verdicts, {task: tables.told(board, measure) if measure else "not scored yet" for task, measure in measures.items()}, folder / "forest.png")
+    columns = {task: tables.told(board, measure) if measure else "not scored yet" for task, measure in measures.items()}
+    drawn = figures.forest(verdicts, columns, folder / "forest.png") if verdicts else None
     shown = mtfl.errors_rows(board)
     return page.render(
         OPENING,
@@ -100,7 +101,7 @@ def _opening(board: Board, verdicts: list[Judged], folder: Path) -> Markup:
         missing=board.missing,
         names=page.table([{"row": name, "what it is": board.planned(name).title} for name in board.names]),
         sets=_sets(board.config),
-        forest=_figure(drawn, "Points that each comparison gives, with intervals", FOREST),
+        forest=drawn and _figure(drawn, "Points that each comparison gives, with intervals", FOREST),
         verdicts=page.table(_said_once(tables.claim_rows(verdicts))),
         seeds=_seeds(board),
         renders=any(pool.set == facesynthetics.name for pool in board.config.two_labels),
@@ -269,7 +270,7 @@ Here {{ mtfl }}</p>{% endif %}
 <details><summary>What the rows are called</summary>{{ names }}</details>
 
 <h2>Every comparison behind the verdicts</h2>
-{{ forest }}
+{% if forest %}{{ forest }}{% endif %}
 <p class="quiet">A claim holds where every one of its comparisons does, and fails where one does. A comparison holds, or fails, where the interval over faces and seeds
 leaves out what was claimed (0 where nothing else is said), all seeds agree, one of the two rows beats the constant answer, and p by Holm is below 5 %; else it is
 undecidable. Holm is over four tables: what is claimed and what is only asked, each of sets as they are and of drawn people.

@@ -200,6 +200,7 @@ def test_what_is_only_asked_has_no_verdict_of_its_own() -> None:
     assert not asked.claim.claimed and all(each.comparison.besides for each in asked.found)
     assert asked.claim.words not in [words for _, words, _ in ifan_claims.sentences(verdicts)]
     assert ifan_claims.counted(verdicts).startswith(f"Of {len(verdicts) - 1} claims")
+    assert ifan_claims.counted([]) == "No claim is about the rows that were done alone."
 
 
 def test_drawn_people_share_holm_with_no_other_claim() -> None:
