@@ -210,6 +210,8 @@ def _heirs(gallery: Gallery, names: Set[str]) -> dict[str, tuple[str, Stamp]]:
 
 def _rewritten(gallery: Gallery, names: Set[str], heirs: Mapping[str, str], stamps: Mapping[str, Stamp]) -> Gallery:
     """What `without` and `renewed` promise. heirs: originals among the names -> the copy that takes the place of each."""
+    if not (names or stamps):
+        return gallery
     gone, moved = names - heirs.keys(), set(heirs.values())
     held = {digest for shard in gallery.shards() for name, digest in originals_of(shard) if name not in gone}
     entries, number = list[ShardEntry](), _next_number(gallery.manifest)

@@ -33,7 +33,8 @@ def train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[s
 def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[str], resume: Path | None, report: loop.Report | None) -> Path:
     if resume and not resume.is_dir():
         raise RequestError(f"--resume {resume}: no such folder")
-    config = _config_of(str(resume / "config.toml") if resume else recipe, settings)
+    table, name = read_table(str(resume / "config.toml") if resume else recipe, settings)
+    config: detector.Recipe | Config = detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
     if resume:
         _check_run(resume, config.name, recipe, settings, out)
     folder = resume or out or Path("runs") / config.name
@@ -47,7 +48,6 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
     except InputError as error:  # one set that cannot be listed is not the recipe's without it
         raise RequestError(str(error)) from error
     writes = parallel.rank() == 0
-    parallel.wait()  # until all have read what the first now writes
     before = {file: file.read_bytes() for file in (folder / "config.toml", folder / "data.json") if resume and writes and file.exists()}
     if writes:
         for note in (*plan.notes, *plan.counts()) if isinstance(plan, FacePlan) else ():
@@ -71,11 +71,6 @@ def _train(recipe: str, data: Path | None, out: Path | None, settings: Sequence[
         else:
             write_model(model, card_of(config, model, plan, where), folder / "model", plan.real_crops())
     return folder
-
-
-def _config_of(recipe: str, settings: Sequence[str]) -> detector.Recipe | Config:
-    table, name = read_table(recipe, settings)
-    return detector.from_table(table, name) if table.get("network") == detector.NETWORK else from_table(table, name)
 
 
 def _check_run(folder: Path, name: str, recipe: str, settings: Sequence[str], out: Path | None) -> None:
