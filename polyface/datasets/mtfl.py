@@ -1,7 +1,8 @@
 """MTFL: five points, gender, smile, glasses and a word for yaw, in `training.txt` and `testing.txt`.
 
-A line is `path x1..x5 y1..y5 gender smile glasses pose`, with `\\` or `/` in the path; points are image-left eye, image-right eye, nose, mouth left, mouth right, and the
-first pixel is 1: read from 0, labels of net_7876 lie one pixel right of and below the points that YuNet finds, on faces of all sizes and turns (LOG.md, 2026-11-29).
+A line is `path x1..x5 y1..y5 gender smile glasses pose`, with `\\` or `/` in the path; points are image-left eye, image-right eye, nose, mouth left, mouth right.
+Labels of net_7876 are whole pixels, the first of them 1. The others are clicks on enlarged pictures, 1 + (k + 1/2) / zoom, so that the first pixel begins at 1: every
+number of lfw_5590 lies on that grid at a zoom of 2, every one of AFLW at 551/160. LOG.md, 2026-11-29 and -30, holds both against a detector's points.
 testing.txt is the test; validation is a tenth of the people of lfw_5590, whose files are named as in LFW (nobody else is known). Of equal files
 the first is kept, test before train. The five poses are read as ranges of yaw (an inference; signs checked on pictures: in pose 1 the nose points to the image's left).
 """
@@ -20,7 +21,7 @@ from polyface.tasks import attributes, gender, landmarks, pose
 
 YAWS = {"left profile": (-99, -45), "left": (-45, -15), "frontal": (-15, 15), "right": (15, 45), "right profile": (45, 99)}
 LFW_FILE = re.compile(r"lfw_5590/(.+)_\d{4}\.jpg")
-FIELDS = 15
+FIELDS, WHOLE_PIXELS = 15, "net_7876/"
 
 
 def list_records(root: Root, split: Split) -> Listing:
@@ -45,7 +46,7 @@ def _read(rows: Rows, root: Root, file: str, split: Split) -> None:
                 continue
             content = root.open(prefix + key)
             if not rows.is_copy(content) and there == split:
-                points = _points(fields)
+                points = _points(key, fields)
                 check_inside(points, content, key)
                 rows.add(_record(key, Source(root, prefix + key), person, fields, points))
 
@@ -55,10 +56,11 @@ def _person(key: str) -> str | None:
     return found[1].replace("_", " ") if found else None
 
 
-def _points(fields: list[str]) -> np.ndarray:
+def _points(key: str, fields: list[str]) -> np.ndarray:
     if len(fields) != FIELDS:
         raise InputError(f"{len(fields)} fields where there are {FIELDS}")
-    return geometry.from_one_based(np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T)
+    points = np.array([number(field) for field in fields[1:11]]).reshape(2, 5).T
+    return geometry.from_one_based(points) if key.startswith(WHOLE_PIXELS) else geometry.from_corner_at_one(points)
 
 
 def _record(key: str, source: Source, person: str | None, fields: list[str], points: np.ndarray) -> Record:

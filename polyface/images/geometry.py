@@ -28,12 +28,21 @@ def from_zero_based(points: np.ndarray) -> np.ndarray:
 
 
 def from_one_based(points: np.ndarray) -> np.ndarray:
-    """Coordinates whose first pixel's centre is 1 (300-W's .pts, MTFL) -> ours."""
+    """Coordinates whose first pixel's centre is 1 (300-W's .pts, a part of MTFL) -> ours."""
     return np.asarray(points, np.float64) - 0.5
 
 
 def to_one_based(points: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) + 0.5
+
+
+def from_corner_at_one(points: np.ndarray) -> np.ndarray:
+    """Coordinates whose first pixel begins at 1, its centre at 1.5 (the other parts of MTFL) -> ours."""
+    return np.asarray(points, np.float64) - 1.0
+
+
+def to_corner_at_one(points: np.ndarray) -> np.ndarray:
+    return np.asarray(points, np.float64) + 1.0
 
 
 def five_of_68() -> np.ndarray:

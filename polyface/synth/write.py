@@ -220,7 +220,7 @@ def _mtfl(job: _Job) -> int:
 
 def _mtfl_line(path: str, drawing: Drawing) -> str:
     labels = drawing.labels
-    points = geometry.to_one_based(labels.five).T.ravel()
+    points = (geometry.to_one_based if path.startswith("net_7876") else geometry.to_corner_at_one)(labels.five).T.ravel()
     gender = 1 if labels.gender == "male" else 2
     smile, glasses = (1 if labels.attributes[name] else 2 for name in ("Smiling", "Eyeglasses"))
     pose = 1 + int(np.searchsorted([-45, -15, 15, 45], labels.yaw))

@@ -15,11 +15,21 @@ def one(tiny, line=LINE):
 
 def test_a_line_holds_points_gender_smile_glasses_and_pose(tiny):
     (record,) = one(tiny).records
-    np.testing.assert_array_equal(record.labels["landmarks"], np.array([[1, 6], [2, 7], [3, 8], [4, 9], [5, 10]]) - 0.5)
+    np.testing.assert_array_equal(record.labels["landmarks"], np.array([[1, 6], [2, 7], [3, 8], [4, 9], [5, 10]]) - 1)
     assert record.labels["gender"] == record.groups["gender"] == "male"
     assert record.labels["attributes"] == {"smile": False, "glasses": True}
     assert record.labels["pose"] == {"yaw": "right"}
     assert record.alignment.how == "labelled"
+
+
+def test_whole_pixels_count_from_one_and_clicks_begin_there(tiny):
+    """A click on pixel k of a picture of 250 that is shown at twice its size is 1 + (k + 1/2) / 2 in the list; pixel k is at (k + 1/2) / 2."""
+    line = "{} " + " ".join(str(1 + (click + 0.5) / 2) for click in range(10)) + " 1 2 1 4\n"
+    files = {name: tiny.noise(at) for at, name in enumerate(("lfw_5590/Ann_Lee_0001.jpg", "net_7876/0_0_0.jpg"))}
+    root = tiny.root({"testing.txt": "", "training.txt": "".join(line.format(name) for name in files), **files})
+    clicked, whole = (record.labels["landmarks"] for record in mtfl.list_records(root, split_of_train("Ann Lee")).records)
+    np.testing.assert_allclose(clicked.T.ravel(), (np.arange(10) + 0.5) / 2)
+    np.testing.assert_allclose(whole - clicked, 0.5)
 
 
 def test_smile_and_glasses_are_two_of_the_forty_attributes(tiny):
@@ -40,7 +50,7 @@ def test_the_left_profile_turns_the_nose_to_the_images_left():
         (LINE[:-2], "14 fields where there are 15"),
         (LINE.replace(" 3 ", " x "), "'x' is no number"),
         (LINE.replace(" 3 ", " inf "), "'inf' is no finite number"),
-        (LINE.replace(" 3 ", " 400 "), "point 3 at (399.5, 7.5) is outside the picture AFLW/a.jpg of 16 x 16"),
+        (LINE.replace(" 3 ", " 400 "), "point 3 at (399.0, 7.0) is outside the picture AFLW/a.jpg of 16 x 16"),
         ("AFLW/a.jpg" + " 3" * 10 + " 1 2 1 4", "all points of AFLW/a.jpg fall together"),
         (LINE[:-1] + "6", "pose 6 is none of 1 to 5"),
         (LINE.replace("10 1", "10 3"), "gender 3 is none of 1 to 2"),

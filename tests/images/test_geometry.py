@@ -68,7 +68,9 @@ def test_nothing_moves_under_the_identity() -> None:
 def test_conventions_name_the_centre_of_the_first_pixel() -> None:
     assert (geometry.from_zero_based(np.zeros(2)) == 0.5).all()
     assert (geometry.from_one_based(np.ones(2)) == 0.5).all()
-    assert (geometry.to_one_based(geometry.from_one_based(np.arange(4.0))) == np.arange(4.0)).all()
+    assert (geometry.from_corner_at_one(np.full(2, 1.5)) == 0.5).all()
+    for back, there in ((geometry.to_one_based, geometry.from_one_based), (geometry.to_corner_at_one, geometry.from_corner_at_one)):
+        assert (back(there(np.arange(4.0))) == np.arange(4.0)).all()
 
 
 @given(matrices(), matrices())
